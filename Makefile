@@ -1,0 +1,71 @@
+# make demo    install, train BVAE on the embedded funnel data set, write ranked lists and plots
+# make test    install, check style, run the test suite
+#
+# Needed: make and Python 3.11 or newer. Everything is installed into $(VENV), nothing elsewhere.
+# PYTHON=...   the interpreter to build the environment with (default: the first suitable one found)
+# LOCK=        install the newest versions that pyproject.toml allows, not the tested ones of the lock file
+# ARGS=...     more arguments for pytest, e.g. make test ARGS="-k bvae -x"
+
+SHELL := /bin/sh
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO ?= runs/demo
+CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python python3.13 python3.12 python3.11)
+SUITABLE := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
+# The tested versions for the environment's Python, as pip constraints; none for a Python without a lock file.
+LOCK ?= $(wildcard requirements-$(shell $(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])').lock)
+PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet $(addprefix --constraint ,$(LOCK))
+
+.PHONY: help demo test format lock clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+$(VENV)/created:
+	@for candidate in $(CANDIDATES); do \
+	  if $$candidate -c '$(SUITABLE)' >/dev/null 2>&1; then \
+	    echo "Creating $(VENV) with $$($$candidate --version) ..."; \
+	    $$candidate -m venv --clear $(VENV) && touch $@; exit; \
+	  fi; \
+	done; \
+	for candidate in $(CANDIDATES); do $$candidate --version 2>&1 | sed "s/^/  $$candidate: /"; done; \
+	echo "mbjax needs Python 3.11 or newer with venv and ensurepip. None of these is: $(CANDIDATES)."; \
+	echo "Install one (Debian, Ubuntu: apt install python3 python3-venv) or name it: make PYTHON=/path/to/python3.12"; \
+	exit 1
+
+$(VENV)/installed: $(VENV)/created pyproject.toml requirements.txt
+	@echo "Installing mbjax into $(VENV) (a few minutes the first time) ..."
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	@echo "Installing the test tools ..."
+	@$(PIP) --editable '.[test]'
+	@touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/python train.py --model=bvae --dataset=demo --workdir=$(DEMO)
+	$(BIN)/python eval.py --workdir=$(DEMO) --recommend --top-k=20 --out=$(DEMO)/recommendations
+
+test: $(VENV)/installed-test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/python -m pytest $(ARGS)
+
+format: $(VENV)/installed-test
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# Resolves the newest allowed versions in a fresh environment of the same Python and records them.
+lock: $(VENV)/created
+	$(BIN)/python -m venv --clear $(VENV)/lock
+	$(VENV)/lock/bin/python -m pip --disable-pip-version-check install --quiet '.[test]'
+	@minor=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	{ echo "# Versions that the test suite passed with on Python $$minor. Written by 'make lock'."; \
+	  $(VENV)/lock/bin/python -m pip freeze --exclude mbjax; } > requirements-$$minor.lock; \
+	echo "Wrote requirements-$$minor.lock; run 'make test' before committing it."
+	@rm -rf $(VENV)/lock
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

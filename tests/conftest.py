@@ -1,0 +1,37 @@
+"""What all tests share: four virtual CPU devices, a random key, and the way to the real data sets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+# Before jax is imported anywhere: the CPU backend, split into four devices so that data parallelism can be tested.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4".strip()
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    """A typed random key, the same in every test."""
+    return jax.random.key(20)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Callable[[str], Path]:
+    """``real_data("jd")`` is the prepared folder of that data set; the test is skipped where it is absent."""
+
+    def find(name: str) -> Path:
+        places = [Path(p) for p in os.environ.get("MBJAX_DATA", "").split(os.pathsep) if p]
+        places.append(ROOT.parent / "shared" / "data")
+        for place in places:
+            if (place / name).is_dir():
+                return place / name
+        pytest.skip(f"data set '{name}' is not on this machine; looked in {', '.join(map(str, places))} (MBJAX_DATA)")
+
+    return find

@@ -1,0 +1,76 @@
+"""Who may import whom, read off the syntax trees: the layers stay layers."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "mbjax"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+# layer -> the layers it may import besides itself; a layer is a module or sub-package directly under mbjax.
+VOCABULARY = {"types", "errors"}
+ALLOWED = {
+    "types": set(),
+    "errors": set(),
+    "ops": VOCABULARY,
+    "layers": VOCABULARY | {"ops"},
+    "heads": VOCABULARY | {"ops", "layers"},
+    "models": VOCABULARY | {"ops", "layers", "heads"},
+    "config": VOCABULARY,
+    "metrics": VOCABULARY,
+}
+# For the rest it is enough to say what must not be seen.
+FORBIDDEN = {
+    "data": {"models", "heads", "layers", "train", "evaluate", "recommend", "experiment", "cli"},
+    "train": {"models", "heads", "layers", "experiment", "cli"},
+    "evaluate": {"models", "heads", "layers", "train", "experiment", "cli"},
+    "recommend": {"models", "heads", "layers", "train", "experiment", "cli"},
+    "parallel": {"models", "heads", "layers", "data", "evaluate", "experiment", "cli"},
+    "experiment": {"cli"},
+}
+FOREIGN = {"torch", "tensorflow", "ray", "pickle"}
+
+
+def layer_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    """The full names that a module imports anywhere in its text, ``from a import b`` as ``a.b``."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import; write 'from mbjax import ...'"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_one_way(path):
+    names = imported(path)
+    assert not {name.partition(".")[0] for name in names} & FOREIGN
+    layer = layer_of(path)
+    seen = {name.split(".")[1] for name in names if name.startswith("mbjax.")} - {layer, "__version__"}
+    if layer in ALLOWED:
+        assert seen <= ALLOWED[layer], f"'{layer}' may import {sorted(ALLOWED[layer])}"
+    assert not seen & FORBIDDEN.get(layer, set())
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_no_paths_of_one_machine(path):
+    constants = [n.value for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Constant)]
+    assert not [c for c in constants if isinstance(c, str) and re.match(r"~?/\w+/|[A-Z]:\\", c)]
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    code = "import sys, mbjax; print(sorted({'jax', 'flax', 'numpy', 'polars', 'matplotlib'} & set(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
