@@ -1,0 +1,148 @@
+"""Plots of a run as PNG: the learning curve, and the metrics of every behavior next to references.
+
+Figures are made by matplotlib's object interface with the Agg canvas: no global state, no display.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib import figure, ticker
+from matplotlib.backends import backend_agg
+
+# Okabe and Ito's colors without yellow and black: told apart with any color vision, and in print.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A6D3B", "#666666")
+STYLES = {"valid": "-", "test": "--"}
+
+
+def learning_curve(rows: Sequence[Mapping[str, Any]], path: str | pathlib.Path, *, metric: str | None = None) -> None:
+    """Loss of every epoch, and one metric of every behavior and split below it.
+
+    Args:
+      rows: of metrics.jsonl.
+      path: of the PNG.
+      metric: e.g. ``"ndcg@5"``; default is NDCG at the smallest cut-off that was evaluated.
+    """
+    curves = _curves(rows)
+    metric = metric or _default_metric(rows)
+    panels = 2 if curves and metric else 1
+    drawing = figure.Figure(figsize=(8, 3.2 * panels + 0.4), layout="constrained")
+    axes = drawing.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]
+    losses = [(row["epoch"], row["loss"]) for row in rows if row.get("loss") is not None]
+    axes[0].plot(*_columns(losses), color="#333333", marker=_marker(losses), label="training loss")
+    axes[0].set_ylabel("loss [nats]\nsum over the epoch's batches")
+    axes[0].legend(frameon=False)
+    if panels == 2:
+        behaviors = list(dict.fromkeys(behavior for _, behavior in curves))
+        for (split, behavior), points in curves.items():
+            values = [(epoch, table[metric]) for epoch, table in points if table.get(metric) is not None]
+            axes[1].plot(
+                *_columns(values),
+                STYLES[split],
+                color=COLORS[behaviors.index(behavior) % len(COLORS)],
+                marker=_marker(values),
+                label=f"{behavior} ({split})",
+            )
+        axes[1].set_ylabel(f"{_pretty(metric)}\nmean over users")
+        axes[1].set_ylim(bottom=0)
+        axes[1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    axes[-1].set_xlabel("epoch")
+    axes[-1].xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+    _finish(drawing, axes, path)
+
+
+def per_behavior(
+    table: Mapping[str, Mapping[str, Any]],
+    path: str | pathlib.Path,
+    reference: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
+    *,
+    metrics: Sequence[str] | None = None,
+    title: str = "",
+) -> None:
+    """Bars of several metrics for every behavior, with references (popularity, a known optimum) beside the model.
+
+    Args:
+      table: behavior -> metric -> value.
+      path: of the PNG.
+      reference: row name -> a table like ``table``.
+      metrics: default is HR, recall, NDCG and MRR at the smallest cut-off.
+      title: over the plot, e.g. model, data set and split.
+    """
+    rows = {"model": table, **(reference or {})}
+    behaviors = list(table)
+    metrics = metrics or _default_metrics(table)
+    drawing = figure.Figure(figsize=(2.2 + 2.6 * len(metrics), 3.6), layout="constrained")
+    axes = drawing.subplots(1, len(metrics), squeeze=False)[0]
+    width = 0.8 / len(rows)
+    for axis, metric in zip(axes, metrics, strict=True):
+        for number, (name, values) in enumerate(rows.items()):
+            heights = [values.get(behavior, {}).get(metric) or 0.0 for behavior in behaviors]
+            places = [place - 0.4 + width * (number + 0.5) for place in range(len(behaviors))]
+            bars = axis.bar(places, heights, width * 0.94, color=COLORS[number % len(COLORS)], label=name)
+            axis.bar_label(bars, fmt="%.3f", fontsize=7, padding=2, rotation=90 if len(rows) > 1 else 0)
+        axis.set_title(_pretty(metric), fontsize=10)
+        axis.set_xticks(range(len(behaviors)), behaviors)
+        axis.margins(y=0.22)
+    axes[0].set_ylabel("mean over users")
+    if title:
+        drawing.suptitle(title, fontsize=11)
+    if len(rows) > 1:
+        handles, labels = axes[0].get_legend_handles_labels()
+        drawing.legend(handles, labels, loc="outside lower center", ncols=len(rows), frameon=False)
+    _finish(drawing, axes, path)
+
+
+def _curves(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[tuple[int, Mapping[str, Any]]]]:
+    curves: dict[tuple[str, str], list[tuple[int, Mapping[str, Any]]]] = {}
+    for split in STYLES:
+        for row in rows:
+            for behavior, table in (row.get(split) or {}).items():
+                curves.setdefault((split, behavior), []).append((row["epoch"], table))
+    return curves
+
+
+def _cut_off(metric: str) -> int:
+    return int(metric.rsplit("@", 1)[1])
+
+
+def _default_metrics(table: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    known = list(dict.fromkeys(name for values in table.values() for name in values if "@" in name))
+    smallest = min(map(_cut_off, known), default=0)
+    return [name for kind in ("hr", "rec", "ndcg", "mrr") if (name := f"{kind}@{smallest}") in known]
+
+
+def _default_metric(rows: Sequence[Mapping[str, Any]]) -> str | None:
+    for row in rows:
+        for split in STYLES:
+            found = [name for name in _default_metrics(row.get(split) or {}) if name.startswith("ndcg")]
+            if found:
+                return found[0]
+    return None
+
+
+def _pretty(metric: str) -> str:
+    kind, cut_off = metric.split("@")
+    return f"{ {'rec': 'Recall', 'prec': 'Precision'}.get(kind, kind.upper()) }@{cut_off}"
+
+
+def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def _marker(points: Sequence[Any]) -> str | None:
+    # A line through few points hides where they are, and a single point draws no line at all.
+    return "o" if len(points) <= 12 else None
+
+
+def _finish(drawing: figure.Figure, axes: Any, path: str | pathlib.Path) -> None:
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(axis="y", color="#dddddd", linewidth=0.6)
+        axis.set_axisbelow(True)
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    backend_agg.FigureCanvasAgg(drawing).print_figure(str(temporary), dpi=130, format="png")
+    os.replace(temporary, path)

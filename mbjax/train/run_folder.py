@@ -1,0 +1,162 @@
+"""The folder of a run: its configuration, the data set's identity, the id vocabularies, and where the rest goes.
+
+::
+
+    config.yaml         the configuration, complete
+    dataset.json        name, fingerprint, sizes, behaviors
+    users.parquet       index -> raw id        items.parquet
+    metrics.jsonl       one line an epoch      metrics.csv   tensorboard/
+    best/  last/        checkpoints
+    plots/              PNG
+
+A run folder holds one run: a new run in a used folder and a continuation under another configuration or on other data
+are refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from mbjax import errors
+
+MAY_CHANGE = ("train.epochs", "train.save_minutes", "data.dirs", "data.download")
+"""Configuration fields that a resumed run may change: they leave the steps already done as they were."""
+
+
+class RunFolder:
+    """Names and guards the files of a run. Nothing is read or made before a method is called."""
+
+    def __init__(self, workdir: str | pathlib.Path):
+        self.path = pathlib.Path(workdir)
+        self.best = self.path / "best"
+        self.last = self.path / "last"
+        self.plots = self.path / "plots"
+        self.tensorboard = self.path / "tensorboard"
+        self.config_file = self.path / "config.yaml"
+        self.dataset_file = self.path / "dataset.json"
+        self.users_file = self.path / "users.parquet"
+        self.items_file = self.path / "items.parquet"
+        self.metrics_file = self.path / "metrics.jsonl"
+        self.csv_file = self.path / "metrics.csv"
+
+    def has_run(self) -> bool:
+        """Whether a run was started here."""
+        return self.config_file.is_file()
+
+    def config_text(self) -> str:
+        """The YAML of the run's configuration. Raises ConfigError if there is no run."""
+        try:
+            return self.config_file.read_text(encoding="utf-8")
+        except OSError as error:
+            raise errors.ConfigError(f"no run in {self.path}: {self.config_file.name} is missing.") from error
+
+    def dataset(self) -> dict[str, Any]:
+        """The identity of the run's data set. Raises CheckpointError if it is missing or not JSON."""
+        try:
+            return json.loads(self.dataset_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise errors.CheckpointError(f"run folder {self.path}: {self.dataset_file.name} is unreadable.") from error
+
+    def create(self, config_text: str, dataset: Any) -> None:
+        """Starts a new run here.
+
+        Args:
+          config_text: YAML of the whole configuration.
+          dataset: a ``data.Dataset``; its identity and vocabularies are written.
+
+        Raises:
+          ConfigError: the folder holds a run already, or the path is not a folder.
+        """
+        if self.has_run():
+            raise errors.ConfigError(
+                f"run folder {self.path} holds a run already. Continue it with --resume, or choose another --workdir."
+            )
+        if self.path.exists() and not self.path.is_dir():
+            raise errors.ConfigError(f"run folder {self.path} is a file. Choose another --workdir.")
+        for folder in (self.path, self.best, self.last, self.plots):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.write_json(self.dataset_file, describe(dataset))
+        _replace(self.users_file, dataset.users.to_parquet)
+        _replace(self.items_file, dataset.items.to_parquet)
+        # Last: its presence says that the folder is complete.
+        self.write_text(self.config_file, config_text)
+
+    def resume(
+        self,
+        config_text: str,
+        dataset: Any,
+        difference: Callable[[str], Iterable[str]],
+        *,
+        may_change: tuple[str, ...] = MAY_CHANGE,
+    ) -> None:
+        """Checks that the run in this folder may be continued, and takes over the allowed changes.
+
+        Args:
+          config_text: YAML of the configuration now.
+          dataset: the ``data.Dataset`` now.
+          difference: from the stored YAML to lines like ``"train.epochs: 4 -> 8"``.
+          may_change: dotted fields that may differ.
+
+        Raises:
+          ConfigError: there is no run here.
+          CheckpointError: the configuration or the data set is another one; the message shows the differences.
+        """
+        self.check_same(dataset)
+        lines = [line for line in difference(self.config_text()) if line.split(":", 1)[0].strip() not in may_change]
+        if lines:
+            raise errors.CheckpointError(
+                f"run folder {self.path} was started with another configuration: {'; '.join(lines)}. "
+                "Undo these changes to resume, or choose another --workdir."
+            )
+        self.write_text(self.config_file, config_text)
+
+    def check_same(self, dataset: Any) -> None:
+        """Raises CheckpointError unless the run was trained on this data set; ConfigError if there is no run."""
+        self.config_text()
+        then, now = self.dataset(), describe(dataset)
+        for key in ("fingerprint", "num_users", "num_items", "behaviors", "pairs"):
+            if then.get(key) != now[key]:
+                raise errors.CheckpointError(
+                    f"run folder {self.path} was trained on other data: {key} of '{then.get('name')}' was "
+                    f"{_short(then.get(key))}, and is {_short(now[key])} for '{now['name']}'."
+                )
+
+    def write_json(self, path: pathlib.Path, content: Mapping[str, Any]) -> None:
+        """Writes a JSON file whole or not at all."""
+        self.write_text(path, json.dumps(content, indent=2) + "\n")
+
+    def write_text(self, path: pathlib.Path, text: str) -> None:
+        """Writes a text file whole or not at all."""
+        _replace(path, lambda temporary: pathlib.Path(temporary).write_text(text, encoding="utf-8"))
+
+
+def describe(dataset: Any) -> dict[str, Any]:
+    """The identity of a ``data.Dataset`` as JSON: name, fingerprint, sizes, pairs of each split and behavior."""
+    splits = {"train": dataset.train, "valid": dataset.valid, "test": dataset.test}
+    return {
+        "name": dataset.info.name,
+        "fingerprint": dataset.fingerprint,
+        "num_users": int(dataset.info.num_users),
+        "num_items": int(dataset.info.num_items),
+        "behaviors": list(dataset.info.behaviors),
+        "valid_rule": dataset.valid_rule,
+        "mask_valid": bool(dataset.mask_valid),
+        "pairs": {split: {name: int(matrix.nnz) for name, matrix in held.items()} for split, held in splits.items()},
+    }
+
+
+def _replace(path: pathlib.Path, write: Callable[[pathlib.Path], Any]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _short(value: Any) -> str:
+    return f"{value[:12]}..." if isinstance(value, str) and len(value) > 12 else str(value)
