@@ -1,0 +1,58 @@
+"""Configuration: typed sections, values in YAML, named variants, overrides by dotted path."""
+
+from mbjax.config.fields import FieldSpec, nearest, read_text, resolve, show, type_name
+from mbjax.config.load import (
+    config_dir,
+    dataset_file,
+    dataset_names,
+    difference,
+    dump,
+    known_fields,
+    load,
+    model_file,
+    model_names,
+    override,
+    parse,
+    peek,
+)
+from mbjax.config.schema import (
+    HEADER,
+    MONITOR,
+    SECTIONS,
+    Config,
+    DataConfig,
+    EvaluateConfig,
+    LogConfig,
+    Section,
+    TrainConfig,
+)
+
+__all__ = [
+    "HEADER",
+    "MONITOR",
+    "SECTIONS",
+    "Config",
+    "DataConfig",
+    "EvaluateConfig",
+    "FieldSpec",
+    "LogConfig",
+    "Section",
+    "TrainConfig",
+    "config_dir",
+    "dataset_file",
+    "dataset_names",
+    "difference",
+    "dump",
+    "known_fields",
+    "load",
+    "model_file",
+    "model_names",
+    "nearest",
+    "override",
+    "parse",
+    "peek",
+    "read_text",
+    "resolve",
+    "show",
+    "type_name",
+]

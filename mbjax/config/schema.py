@@ -1,0 +1,196 @@
+"""The sections of a configuration: every field with its meaning, unit, default and limits.
+
+The section ``model`` belongs to the chosen model and is declared beside it; the others are the same for all
+models and are declared here. Nothing is converted silently: unknown keys, NaN and infinity are errors.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import pydantic
+from pydantic import Field
+
+MONITOR = re.compile(r"(?P<behavior>[^:@\s]+):(?P<metric>ndcg|hr|rec|prec|mrr|f1)(@(?P<k>[1-9]\d*))?")
+
+
+class Section(pydantic.BaseModel):
+    """Base of every section; models derive theirs from it too (or set the same ``model_config``)."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class LogConfig(Section):
+    """How to read a user's own interaction log (used when the data set is the path of a log file)."""
+
+    preset: Literal["bvae"] | None = Field(
+        None,
+        description="a named recipe of cleaning and splitting; bvae: keep the first of equal interactions, one time "
+        "cut 80/10/10 over all behaviors, users without a training target dropped. Overrides the fields below "
+        "that it names",
+    )
+    format: Literal["csv", "tsv", "parquet", "inter"] | None = Field(
+        None, description="file format; none: by the file's suffix; inter: RecBole's typed header"
+    )
+    separator: str | None = Field(None, description="of the columns; none: by the format")
+    user: str = Field("user", description="name of the column with raw user ids, of any type")
+    item: str = Field("item", description="name of the column with raw item ids, of any type")
+    behavior: str | None = Field(
+        "behavior", description="name of the column with behaviors; none: the log has one, which behaviors then names"
+    )
+    time: str | None = Field(
+        "time", description="name of the column with times (numbers or dates); none: the rows are in order of time"
+    )
+    behaviors: tuple[str, ...] | None = Field(
+        None, description="values of the behavior column in funnel order, target last; others are left out"
+    )
+    split: Literal["leave_one_out", "time_80_10_10"] = Field(
+        "leave_one_out",
+        description="leave_one_out: each user's last target interaction is tested; time_80_10_10: the log is cut at "
+        "two moments, so that 80 % of it is training, 10 % validation, 10 % test",
+    )
+    min_count: int = Field(0, ge=0, description="users and items with fewer interactions are dropped [interactions]")
+    min_count_on: Literal["target", "union"] = Field(
+        "target", description="which pairs min_count counts: of the target, or of all behaviors together"
+    )
+    min_count_iterative: bool = Field(True, description="drop again until all have min_count (a core), or only once")
+    deduplicate: bool = Field(True, description="keep only the first of equal (user, item, behavior) interactions")
+    require_target_train: bool = Field(True, description="drop users without a training interaction of the target")
+
+
+class DataConfig(Section):
+    """Which interactions are read, and what is held out."""
+
+    dirs: tuple[str, ...] = Field(
+        (),
+        description="folders searched first for the data set; then those in $MBJAX_DATA, ./data, ../shared/data and "
+        "the user's cache",
+    )
+    download: bool = Field(True, description="fetch a known data set that is found in no folder")
+    behaviors: tuple[str, ...] | None = Field(
+        None, description="behaviors to use, funnel order, target last; none: all that have training pairs"
+    )
+    target: str | None = Field(None, description="the behavior to predict; none: the last one")
+    valid: Literal["file", "file_inside_train", "random_one", "none"] | None = Field(
+        None,
+        description="where validation pairs come from; file: own files; file_inside_train: listed pairs leave "
+        "training; random_one: one training target pair per user; nothing given: the data set's rule",
+    )
+    mask_valid: bool | None = Field(
+        None, description="whether validation pairs are left out of the ranking at test time; none: the data set's rule"
+    )
+    seed: int = Field(0, ge=0, lt=2**32, description="of the random validation split and of generated data")
+    log: LogConfig = Field(LogConfig(), description="how to read a user's own log")
+
+
+class TrainConfig(Section):
+    """The optimization."""
+
+    epochs: int = Field(100, ge=0, description="passes over the training users [epochs]")
+    batch_size: int = Field(500, ge=1, description="rows of a batch over all devices [users]")
+    learning_rate: float = Field(1e-3, gt=0, description="step size of the optimizer")
+    optimizer: Literal["adam", "adagrad", "sgd"] = Field("adam", description="update rule")
+    decay_rate: float = Field(
+        1.0, gt=0, le=1, description="factor of the learning rate after every decay_steps; 1: constant"
+    )
+    decay_steps: int = Field(0, ge=0, description="steps between two decays [steps]; 0: no decay")
+    eval_every: int = Field(1, ge=0, description="epochs between two evaluations [epochs]; 0: only after the last")
+    patience: int = Field(
+        0, ge=0, description="stop after so many evaluations without a better monitored value [evaluations]; 0: never"
+    )
+    monitor: str = Field(
+        "mean:ndcg",
+        description="what selects the best epoch: BEHAVIOR:METRIC@K, mean for the average over behaviors; without @K "
+        "the first cut-off. Metrics: ndcg hr rec prec mrr f1",
+    )
+    chunk_steps: int = Field(
+        0, ge=0, description="steps in one compiled call, after which signals are obeyed [steps]; 0: automatic"
+    )
+    save_minutes: float = Field(5.0, gt=0, description="time between two saves of last/ [minutes]")
+
+    @pydantic.field_validator("monitor")
+    @classmethod
+    def _monitor(cls, value: str) -> str:
+        if not MONITOR.fullmatch(value):
+            raise ValueError("must be BEHAVIOR:METRIC or BEHAVIOR:METRIC@K, such as mean:ndcg or buy:hr@10")
+        return value
+
+
+class EvaluateConfig(Section):
+    """What is measured, and over which candidates."""
+
+    ks: tuple[int, ...] = Field((5, 10, 15, 20), min_length=1, description="cut-offs of the ranked lists [items]")
+    mask: Literal["same_behavior", "all_behaviors"] = Field(
+        "same_behavior", description="whose training items are no candidates: of the evaluated behavior, or of all"
+    )
+    behaviors: tuple[str, ...] | None = Field(
+        None, description="behaviors to evaluate; none: all that have held-out pairs"
+    )
+    batch_size: int = Field(1024, ge=1, description="users scored at once [users]")
+    item_tile: int = Field(16384, ge=1, description="items scored at once; bounds the memory [items]")
+    groups: tuple[int, ...] = Field(
+        (), description="edges of user groups by length of the training history, ascending [items]; empty: no groups"
+    )
+    selections: tuple[Literal["best_test", "best_test_late", "test_per_behavior"], ...] = Field(
+        (), description="epochs chosen by looking at the test split, reported beside 'last'; only with protocol=paper"
+    )
+
+    @pydantic.field_validator("ks")
+    @classmethod
+    def _ks(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if min(value) < 1 or len(set(value)) < len(value):
+            raise ValueError("must be different whole numbers from 1 upwards")
+        return value
+
+    @pydantic.field_validator("groups")
+    @classmethod
+    def _groups(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if any(a >= b for a, b in zip((0, *value), value, strict=False)):
+            raise ValueError("must be ascending whole numbers from 1 upwards")
+        return value
+
+
+class Config(Section):
+    """All that decides a run, and nothing about where it is written.
+
+    Attributes:
+      model_name: key of ``mbjax.models.MODELS``.
+      dataset: name of a data set, or the path of a prepared folder or of a log.
+      overrides: dotted key -> value, what was set by hand on top of the files; it explains the values and
+        decides nothing.
+      model: the section of the chosen model, an instance of its own class.
+    """
+
+    model_name: str
+    dataset: str
+    protocol: Literal["honest", "paper"] = Field(
+        "honest",
+        description="honest: the epoch is selected on validation pairs and the test split read once; paper: what the "
+        "model's authors did, for comparison only",
+    )
+    ablation: str | None = Field(None, description="a named variant of the model")
+    seed: int = Field(0, ge=0, lt=2**32, description="of initial values, batches and noise")
+    devices: int = Field(1, ge=1, description="accelerators (or virtual CPU devices) that share each batch")
+    overrides: dict[str, object] = {}
+    model: pydantic.SerializeAsAny[pydantic.BaseModel]
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> Config:
+        if self.evaluate.selections and self.protocol != "paper":
+            raise ValueError(
+                f"evaluate.selections={','.join(self.evaluate.selections)} looks at the test split during training; "
+                "that needs --protocol=paper"
+            )
+        k = MONITOR.fullmatch(self.train.monitor)["k"]
+        if k and int(k) not in self.evaluate.ks:
+            known = ",".join(map(str, self.evaluate.ks))
+            raise ValueError(f"train.monitor={self.train.monitor} needs {k} among evaluate.ks={known}")
+        return self
+
+
+SECTIONS = {"data": DataConfig, "train": TrainConfig, "evaluate": EvaluateConfig}
+HEADER = ("protocol", "ablation", "seed", "devices")
