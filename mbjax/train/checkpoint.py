@@ -10,11 +10,14 @@ A step on disk: ``<folder>/<step>/state`` (a standard orbax tree) and ``<folder>
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import pathlib
+import sys
+import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -152,9 +155,10 @@ class Checkpoints:
         shapes = jax.tree.map(_to_struct, target)
         _check_same(self.folder / str(step), sealed["leaves"], {p: _describe(x) for p, x in _leaves(shapes).items()})
         empty = jax.tree.map(lambda x: np.broadcast_to(np.zeros((), x.dtype), x.shape), shapes)
+        args = ocp.args.Composite(state=ocp.args.StandardRestore(empty))
         try:
-            args = ocp.args.Composite(state=ocp.args.StandardRestore(empty))
-            state = self._manager.restore(step, args=args)["state"]
+            with _quiet_abandoned_reads():
+                state = self._manager.restore(step, args=args)["state"]
         except Exception as error:  # orbax and tensorstore raise a dozen kinds for a file that is cut or garbled
             raise _DamageError(f"{type(error).__name__} while reading its arrays") from error
         if digest(_leaves(state)) != sealed["state_sha256"]:
@@ -164,6 +168,34 @@ class Checkpoints:
 
 class _DamageError(Exception):
     """Why a step cannot be trusted."""
+
+
+@contextlib.contextmanager
+def _quiet_abandoned_reads() -> Iterator[None]:
+    """Keeps a failed restore from littering the terminal.
+
+    When one array cannot be read, orbax closes its event loop under the reads of the others, and each of them then
+    prints a traceback through ``sys.unraisablehook``. What went wrong is raised anyway.
+    """
+    before, last = sys.unraisablehook, time.monotonic()
+
+    def hook(complaint: Any) -> None:
+        nonlocal last
+        if str(complaint.exc_value) == "Event loop is closed":
+            last = time.monotonic()
+        else:
+            before(complaint)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    except Exception:
+        last = time.monotonic()
+        while time.monotonic() - last < 0.1:
+            time.sleep(0.02)
+        raise
+    finally:
+        sys.unraisablehook = before
 
 
 def digest(leaves: Mapping[str, np.ndarray]) -> str:
