@@ -1,0 +1,278 @@
+"""Full-ranking evaluation of every behavior: prepared once, then one compiled pass per call and behavior.
+
+Who counts: a user counts for a behavior if the split holds at least one pair of it. Candidates are all items but
+the masked ones:
+
+* ``mask="same_behavior"``: the user's training items of the evaluated behavior;
+* ``mask="all_behaviors"``: the training items of any behavior. A held-out item that the user met by *another*
+  behavior is masked too, and missed: to keep it, and only it, would tell the model the answer.
+
+At test time the held-out validation pairs of the behavior are masked where the data set says so (``mask_valid``).
+A held-out pair is never masked by a pair of its own behavior.
+
+A held-out pair is *visited* if its item is in the user's training history of any other behavior, else *unvisited*.
+Both parts are evaluated on the same lists with the truth restricted to the part, over the users that have any of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from scipy import sparse
+
+from mbjax import errors, metrics, topk, types
+
+if TYPE_CHECKING:
+    from mbjax import data
+
+MASKS = ("same_behavior", "all_behaviors")
+SPLITS = ("valid", "test")
+PART_METRICS = ("hr", "ndcg")
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What an evaluation found.
+
+    Attributes:
+      table: behavior -> {"users": n, "pairs": n, "ndcg@5": mean over the users, ...,
+        "visited": {"pairs": n, "users": n, "hr@5": ..., "ndcg@5": ...}, "unvisited": likewise,
+        "groups": {"<5": {"users": n, "pairs": n, metrics}, ...} if groups were asked for}.
+        A part or group without users has counts and no metrics.
+      per_user: one row for each behavior and user, if asked for: ``behavior``, ``user`` (index), ``raw_user``,
+        ``pairs`` (held out), ``history`` (distinct training items of all behaviors), and each metric.
+    """
+
+    table: dict[str, dict[str, Any]]
+    per_user: pl.DataFrame | None = None
+
+    def to_parquet(self, path: str | os.PathLike[str]) -> Path:
+        """Writes the per-user values, whole or not at all."""
+        if self.per_user is None:
+            raise ValueError("no per-user values: call the evaluator with per_user=True.")
+        return write_parquet(self.per_user, Path(path))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Task:
+    """One behavior, prepared. Rows are the users that count, in ascending order.
+
+    Attributes:
+      users: int32 [n].
+      truth: [n, I], the held-out items.
+      visited: [n, I], those met by another behavior in training.
+      history: int64 [n], number of distinct training items of all behaviors.
+      queries: on the device.
+    """
+
+    users: np.ndarray
+    truth: sparse.csr_array
+    visited: sparse.csr_array
+    history: np.ndarray
+    queries: topk.Queries
+
+
+class Evaluator:
+    """Evaluates models of one data set on one split.
+
+    Args:
+      dataset: the data set.
+      split: ``"valid"`` or ``"test"``.
+      behaviors: which; None is every one with held-out pairs.
+      ks: cut-offs.
+      mask: ``"same_behavior"`` or ``"all_behaviors"``.
+      batch_size: users scored at once.
+      item_tile: items scored at once. Neither changes any result; memory is their product times 4 bytes.
+
+    Raises:
+      ConfigError: an unknown option, a behavior without held-out pairs, or a split without any.
+    """
+
+    def __init__(
+        self,
+        dataset: data.Dataset,
+        split: str,
+        *,
+        behaviors: Sequence[str] | None = None,
+        ks: Sequence[int] = (5, 10, 15, 20),
+        mask: str = "same_behavior",
+        batch_size: int = 512,
+        item_tile: int = 16384,
+    ):
+        if split not in SPLITS:
+            raise errors.unknown("split", split, SPLITS)
+        if mask not in MASKS:
+            raise errors.unknown("mask", mask, MASKS)
+        if not ks or min(ks) < 1:
+            raise errors.ConfigError(f"evaluate.ks is {tuple(ks)}: cut-offs are integers of at least 1.")
+        if min(batch_size, item_tile) < 1:
+            raise errors.ConfigError(
+                f"evaluate.batch_size is {batch_size} and evaluate.item_tile {item_tile}: both are at least 1."
+            )
+        self.info = dataset.info
+        self.split = split
+        self.ks = tuple(dict.fromkeys(int(k) for k in ks))
+        self._item_tile = item_tile
+        self._raw_users = dataset.users
+        held_out: dict[str, sparse.csr_array] = getattr(dataset, split)
+        self.behaviors = _choose(behaviors, dataset.info, held_out, split)
+        union = _union(dataset.train.values(), (dataset.info.num_users, dataset.info.num_items))
+        self._tasks = {b: _prepare(dataset, split, b, mask, union, batch_size) for b in self.behaviors}
+
+    def __call__(
+        self,
+        model: types.Model,
+        params: types.Params,
+        graphs: types.Graphs,
+        *,
+        per_user: bool = False,
+        groups: Sequence[int] = (),
+    ) -> Result:
+        """Evaluates a model.
+
+        Args:
+          model: built for this data set.
+          params: its parameters.
+          graphs: the graphs it asked for.
+          per_user: whether the result holds the values of every user.
+          groups: ascending edges, in training items of all behaviors, that divide the users into groups:
+            (5, 20) makes ``"<5"``, ``"5-19"`` and ``">=20"``.
+
+        Raises:
+          TrainingDivergedError: a score is NaN.
+        """
+        if (model.info.num_users, model.info.num_items) != (self.info.num_users, self.info.num_items):
+            raise ValueError(f"the model is built for {model.info}, the evaluator for {self.info}.")
+        labels = _group_labels(groups)
+        tables = topk.encode(model, params, graphs)
+        # All passes are started before the first is waited for, so that the host counts while the device ranks.
+        passes = {
+            behavior: topk.start(model, params, tables, task.queries, behavior, max(self.ks), self._item_tile)
+            for behavior, task in self._tasks.items()
+        }
+        table, frames = {}, []
+        for behavior, task in self._tasks.items():
+            items, _ = topk.finish(passes[behavior], task.users, behavior)
+            hits = metrics.find_hits(items, task.truth)
+            pairs = np.diff(task.truth.indptr)
+            values = metrics.per_user(hits, pairs, self.ks)
+            row: dict[str, Any] = {"users": len(task.users), "pairs": int(pairs.sum())} | metrics.means(values)
+            row |= self._parts(items, hits, task)
+            if labels:
+                group = np.searchsorted(groups, task.history, side="right")
+                row["groups"] = {
+                    label: {"users": int((group == g).sum()), "pairs": int(pairs[group == g].sum())}
+                    | metrics.means(values, group == g)
+                    for g, label in enumerate(labels)
+                }
+            table[behavior] = row
+            if per_user:
+                columns = {"user": task.users, "raw_user": raw_column(self._raw_users.raw(task.users))}
+                columns |= {"pairs": pairs.astype(np.int32), "history": task.history.astype(np.int32)}
+                frame = pl.DataFrame(columns | values)
+                frames.append(frame.select(pl.lit(behavior).alias("behavior"), pl.all()))
+        return Result(table, pl.concat(frames) if per_user else None)
+
+    def _parts(self, items: np.ndarray, hits: np.ndarray, task: _Task) -> dict[str, dict[str, Any]]:
+        is_visited = metrics.find_hits(items, task.visited)
+        pairs = np.diff(task.truth.indptr)
+        visited_pairs = np.diff(task.visited.indptr)
+        parts = {}
+        for name, part_hits, part_pairs in (
+            ("visited", is_visited, visited_pairs),
+            ("unvisited", hits & ~is_visited, pairs - visited_pairs),
+        ):
+            values = metrics.per_user(part_hits, part_pairs, self.ks, PART_METRICS)
+            counts = {"pairs": int(part_pairs.sum()), "users": int((part_pairs > 0).sum())}
+            parts[name] = counts | metrics.means(values, part_pairs > 0)
+        return parts
+
+
+def masked_pairs(dataset: data.Dataset, split: str, behavior: str, mask: str) -> sparse.csr_array:
+    """The pairs that are no candidates when a behavior is evaluated on a split: [U, I], see the module."""
+    shape = (dataset.info.num_users, dataset.info.num_items)
+    own = [dataset.train[behavior]] if behavior in dataset.train else []
+    if split == "test" and dataset.mask_valid and behavior in dataset.valid:
+        own.append(dataset.valid[behavior])
+    masked = _union(own, shape)
+    masked = (masked - masked.multiply(getattr(dataset, split)[behavior] != 0)).tocsr()
+    if mask == "all_behaviors":
+        masked = _union([masked, *(pairs for other, pairs in dataset.train.items() if other != behavior)], shape)
+    masked.eliminate_zeros()
+    masked.sort_indices()
+    return masked
+
+
+def raw_column(ids: np.ndarray) -> pl.Series:
+    """Raw ids as a column that Parquet can hold; a vocabulary keeps text as Python objects."""
+    if ids.dtype.kind != "O":
+        return pl.Series(ids)
+    return pl.Series(ids.tolist(), dtype=None if ids.size else pl.String)
+
+
+def write_parquet(frame: pl.DataFrame, path: Path) -> Path:
+    """Writes a file beside its place and moves it there, so that no reader ever sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        frame.write_parquet(beside)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return path
+
+
+def _union(matrices: Any, shape: tuple[int, int]) -> sparse.csr_array:
+    total = sparse.csr_array(shape, dtype=np.int32)
+    for matrix in matrices:
+        total = total + (matrix != 0).astype(np.int32)
+    total.sort_indices()
+    return total
+
+
+def _choose(
+    behaviors: Sequence[str] | None, info: types.DatasetInfo, held_out: dict[str, sparse.csr_array], split: str
+) -> tuple[str, ...]:
+    present = tuple(b for b in info.behaviors if b in held_out and held_out[b].nnz > 0)
+    if not present:
+        hint = " Choose another data.valid rule or split 'test'." if split == "valid" else ""
+        raise errors.ConfigError(f"split '{split}' of data set '{info.name}' holds no pairs.{hint}")
+    for behavior in behaviors or ():
+        if behavior not in info.behaviors:
+            raise errors.unknown("behavior", behavior, info.behaviors)
+        if behavior not in present:
+            raise errors.ConfigError(
+                f"behavior '{behavior}' has no pairs in split '{split}' of data set '{info.name}'. "
+                f"Those that have: {', '.join(present)}."
+            )
+    return tuple(b for b in present if behaviors is None or b in behaviors)
+
+
+def _prepare(
+    dataset: data.Dataset, split: str, behavior: str, mask: str, union: sparse.csr_array, batch_size: int
+) -> _Task:
+    held_out = sparse.csr_array(getattr(dataset, split)[behavior] != 0, dtype=np.int32)
+    users = np.flatnonzero(np.diff(held_out.indptr)).astype(np.int32)
+    truth = held_out[users]
+    truth.sort_indices()
+    shape = union.shape
+    others = _union((pairs for other, pairs in dataset.train.items() if other != behavior), shape)
+    visited = sparse.csr_array(truth.multiply(others[users] != 0))
+    visited.sort_indices()
+    masked = masked_pairs(dataset, split, behavior, mask)
+    return _Task(users, truth, visited, np.diff(union.indptr)[users], topk.prepare(users, masked, batch_size))
+
+
+def _group_labels(edges: Sequence[int]) -> list[str]:
+    if not edges:
+        return []
+    if list(edges) != sorted(set(edges)) or edges[0] < 1:
+        raise errors.ConfigError(f"evaluate.groups is {tuple(edges)}: edges are ascending integers of at least 1.")
+    middle = [f"{low}-{high - 1}" for low, high in zip(edges, edges[1:], strict=False)]
+    return [f"<{edges[0]}", *middle, f">={edges[-1]}"]

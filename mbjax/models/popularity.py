@@ -1,0 +1,58 @@
+"""Popularity: every user gets the items that most users met by the evaluated behavior in training.
+
+The anchor without training that every table holds: score of item i for behavior k = number of training pairs of k with
+item i, the same for all users. Ties go to the smaller item id, as everywhere.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import pydantic
+
+from mbjax import types
+
+
+class PopularityConfig(pydantic.BaseModel):
+    """Popularity has no options."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+def build(config: PopularityConfig, info: types.DatasetInfo, batch_size: int = 0) -> types.Model:
+    """Makes the anchor for a data set.
+
+    Args:
+      config: empty.
+      info: sizes and behaviors.
+      batch_size: unused; there is nothing to train.
+    """
+    del config, batch_size
+
+    def init(key, graphs):
+        del key, graphs
+        return {}
+
+    def loss(params, graphs, batch, key, step):
+        del params, graphs, batch, key, step
+        return jnp.float32(0.0), {}
+
+    def encode(params, graphs):
+        """Counts, float32 [K, I]."""
+        del params
+        return jnp.stack([jnp.diff(graphs[name].col_ptr).astype(jnp.float32) for name in info.behaviors])
+
+    def score(params, tables, users, start, size, behavior):
+        del params
+        counts = jax.lax.dynamic_slice_in_dim(tables[behavior], start, size)
+        return jnp.broadcast_to(counts, (users.shape[0], size))
+
+    return types.Model(
+        info=info,
+        graphs={name: types.GraphSpec((name,)) for name in info.behaviors},
+        batch=None,
+        init=init,
+        loss=loss,
+        encode=encode,
+        score=score,
+    )

@@ -1,0 +1,141 @@
+"""Top-K lists of many users: queries prepared on the host once, one compiled pass over them.
+
+What a pass needs from the data set lies on the device from the start; params and tables are arguments. So a pass
+compiles once for each model, behavior and set of users, and is then reused over all epochs.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from scipy import sparse
+
+from mbjax import errors, types
+from mbjax.ops import ranking
+
+
+class Queries(NamedTuple):
+    """Users in batches of equal size, with the pairs that are no candidates.
+
+    Attributes:
+      user: int32 [T, B]; the last user is repeated to fill the last batch.
+      row: int32 [T, M], the place in its batch of each masked pair.
+      item: int32 [T, M]; padding is I.
+    """
+
+    user: types.Array
+    row: types.Array
+    item: types.Array
+
+
+def prepare(users: np.ndarray, masked: sparse.csr_array, batch_size: int) -> Queries:
+    """Puts users and their masked pairs on the device.
+
+    Args:
+      users: int [n], at least one.
+      masked: [U, I], a stored entry is a masked pair.
+      batch_size: the largest number of users scored at once; batches are made as equal as possible.
+    """
+    num_batches = -(-len(users) // batch_size)
+    size = -(-len(users) // num_batches)
+    rows = masked[users]
+    bounds = rows.indptr[np.minimum(np.arange(num_batches + 1) * size, len(users))]
+    counts = np.diff(bounds)
+    user = np.full(num_batches * size, users[-1], dtype=np.int32)
+    user[: len(users)] = users
+    row = np.zeros((num_batches, max(1, counts.max())), dtype=np.int32)
+    item = np.full(row.shape, masked.shape[1], dtype=np.int32)
+    is_pair = np.arange(row.shape[1]) < counts[:, None]
+    row[is_pair] = np.repeat(np.arange(len(users)) % size, np.diff(rows.indptr))
+    item[is_pair] = rows.indices
+    return Queries(*map(jnp.asarray, (user.reshape(num_batches, size), row, item)))
+
+
+def encode(model: types.Model, params: types.Params, graphs: types.Graphs) -> types.Tables:
+    """The model's tables, compiled once for each model."""
+    return _encode(params, graphs, encode=model.encode)
+
+
+def start(
+    model: types.Model,
+    params: types.Params,
+    tables: types.Tables,
+    queries: Queries,
+    behavior: str,
+    k: int,
+    item_tile: int,
+) -> ranking.Lists:
+    """Starts the pass over all queries of a behavior; the device works on after it returned.
+
+    Returns:
+      Lists of T * B rows; the rows past the number of users are padding.
+    """
+    if behavior not in model.info.behaviors:
+        raise ValueError(f"behavior '{behavior}' is not one of the model's: {', '.join(model.info.behaviors)}.")
+    return _rank(
+        params,
+        tables,
+        queries,
+        score=model.score,
+        behavior=model.info.behaviors.index(behavior),
+        num_items=model.info.num_items,
+        k=k,
+        item_tile=item_tile,
+    )
+
+
+def finish(lists: ranking.Lists, users: np.ndarray, behavior: str) -> tuple[np.ndarray, np.ndarray]:
+    """Waits for a pass and takes its lists to the host.
+
+    Returns:
+      Items int32 [n, k], -1 where a user has no further candidate, and their scores float32 [n, k].
+
+    Raises:
+      TrainingDivergedError: a candidate's score is NaN, which has no rank.
+    """
+    is_nan = np.asarray(lists.is_nan)[: len(users)]
+    if is_nan.any():
+        raise errors.TrainingDivergedError(
+            f"behavior '{behavior}': scores of {is_nan.sum()} of {len(users)} users are nan, first of user index "
+            f"{users[is_nan.argmax()]}; the parameters are not finite. Go back to an earlier checkpoint or lower "
+            "the learning rate."
+        )
+    return np.asarray(lists.item)[: len(users)], np.asarray(lists.score)[: len(users)]
+
+
+@functools.partial(jax.jit, static_argnames="encode")
+def _encode(params: types.Params, graphs: types.Graphs, *, encode: Callable[..., Any]) -> types.Tables:
+    return encode(params, graphs)
+
+
+@functools.partial(jax.jit, static_argnames=("score", "behavior", "num_items", "k", "item_tile"))
+def _rank(
+    params: types.Params,
+    tables: types.Tables,
+    queries: Queries,
+    *,
+    score: Callable[..., types.Array],
+    behavior: int,
+    num_items: int,
+    k: int,
+    item_tile: int,
+) -> ranking.Lists:
+    def batch(query: Queries) -> ranking.Lists:
+        return ranking.rank_items(
+            lambda first, size: score(params, tables, query.user, first, size, behavior),
+            query.row,
+            query.item,
+            num_users=query.user.shape[0],
+            num_items=num_items,
+            k=k,
+            item_tile=item_tile,
+        )
+
+    lists = lax.map(batch, queries)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), lists)
