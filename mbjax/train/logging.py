@@ -13,7 +13,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -113,15 +112,16 @@ def flatten(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def write_csv(rows: Sequence[Mapping[str, Any]], path: str | pathlib.Path) -> None:
     """One line an epoch, one column for every value that any row has; empty where a row lacks it."""
-    path = pathlib.Path(path)
     flat = [flatten(row) for row in rows]
     columns = list(dict.fromkeys(column for row in flat for column in row))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, restval="")
-        writer.writeheader()
-        writer.writerows(flat)
-    os.replace(temporary, path)
+
+    def write(temporary: pathlib.Path) -> None:
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns, restval="")
+            writer.writeheader()
+            writer.writerows(flat)
+
+    run_folder.replace_file(pathlib.Path(path), write)
 
 
 def _line(row: Mapping[str, Any]) -> str:

@@ -5,13 +5,14 @@ Figures are made by matplotlib's object interface with the Agg canvas: no global
 
 from __future__ import annotations
 
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib import figure, ticker
 from matplotlib.backends import backend_agg
+
+from mbjax.train import run_folder
 
 # Okabe and Ito's colors without yellow and black: told apart with any color vision, and in print.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A6D3B", "#666666")
@@ -142,7 +143,5 @@ def _finish(drawing: figure.Figure, axes: Any, path: str | pathlib.Path) -> None
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(axis="y", color="#dddddd", linewidth=0.6)
         axis.set_axisbelow(True)
-    path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    backend_agg.FigureCanvasAgg(drawing).print_figure(str(temporary), dpi=130, format="png")
-    os.replace(temporary, path)
+    canvas = backend_agg.FigureCanvasAgg(drawing)
+    run_folder.replace_file(pathlib.Path(path), lambda file: canvas.print_figure(str(file), dpi=130, format="png"))

@@ -80,8 +80,8 @@ class RunFolder:
         for folder in (self.path, self.best, self.last, self.plots):
             folder.mkdir(parents=True, exist_ok=True)
         self.write_json(self.dataset_file, describe(dataset))
-        _replace(self.users_file, dataset.users.to_parquet)
-        _replace(self.items_file, dataset.items.to_parquet)
+        replace_file(self.users_file, dataset.users.to_parquet)
+        replace_file(self.items_file, dataset.items.to_parquet)
         # Last: its presence says that the folder is complete.
         self.write_text(self.config_file, config_text)
 
@@ -131,7 +131,7 @@ class RunFolder:
 
     def write_text(self, path: pathlib.Path, text: str) -> None:
         """Writes a text file whole or not at all."""
-        _replace(path, lambda temporary: pathlib.Path(temporary).write_text(text, encoding="utf-8"))
+        replace_file(path, lambda temporary: pathlib.Path(temporary).write_text(text, encoding="utf-8"))
 
 
 def describe(dataset: Any) -> dict[str, Any]:
@@ -149,7 +149,8 @@ def describe(dataset: Any) -> dict[str, Any]:
     }
 
 
-def _replace(path: pathlib.Path, write: Callable[[pathlib.Path], Any]) -> None:
+def replace_file(path: pathlib.Path, write: Callable[[pathlib.Path], Any]) -> None:
+    """Lets ``write`` make a file under a temporary name beside ``path``, then renames it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(temporary)

@@ -1,0 +1,131 @@
+"""The run folder holds one run, and guards it against other configurations and other data."""
+
+import json
+import pathlib
+import types as builtin
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from mbjax import errors, types
+from mbjax.train import run_folder
+
+
+class Ids:
+    """Stands in for a vocabulary."""
+
+    def to_parquet(self, path):
+        pathlib.Path(path).write_bytes(b"ids")
+
+
+def make_dataset(fingerprint="ab" * 32, num_items=3):
+    pairs = {"click": sp.csr_array(np.eye(4, num_items)), "buy": sp.csr_array(np.eye(4, num_items, k=1))}
+    return builtin.SimpleNamespace(
+        info=types.DatasetInfo("toy", 4, num_items, ("click", "buy")),
+        train=pairs,
+        valid={},
+        test={"buy": pairs["buy"]},
+        users=Ids(),
+        items=Ids(),
+        fingerprint=fingerprint,
+        valid_rule="none",
+        mask_valid=True,
+    )
+
+
+def difference(old: str, new: str) -> list[str]:
+    """Line by line, as the configuration does by field."""
+    pairs = zip(old.splitlines(), new.splitlines(), strict=True)
+    return [f"{a.split(': ')[0]}: {a.split(': ')[1]} -> {b.split(': ')[1]}" for a, b in pairs if a != b]
+
+
+OLD = "train.epochs: 4\nmodel.embedding_size: 100\n"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = run_folder.RunFolder(tmp_path / "runs" / "one")
+    folder.create(OLD, make_dataset())
+    return folder
+
+
+def resume(folder, new, dataset=None):
+    folder.resume(new, dataset or make_dataset(), lambda old: difference(old, new))
+
+
+def test_a_new_folder_holds_configuration_data_identity_and_vocabularies(folder):
+    assert folder.has_run() and folder.config_text() == OLD
+    assert json.loads(folder.dataset_file.read_text()) == {
+        "name": "toy",
+        "fingerprint": "ab" * 32,
+        "num_users": 4,
+        "num_items": 3,
+        "behaviors": ["click", "buy"],
+        "valid_rule": "none",
+        "mask_valid": True,
+        "pairs": {"train": {"click": 3, "buy": 2}, "valid": {}, "test": {"buy": 2}},
+    }
+    assert sorted(path.name for path in folder.path.iterdir()) == [
+        "best", "config.yaml", "dataset.json", "items.parquet", "last", "plots", "users.parquet",
+    ]  # fmt: skip
+
+
+def test_a_used_folder_is_refused(folder):
+    with pytest.raises(errors.ConfigError, match="holds a run already.*--resume.*--workdir"):
+        folder.create(OLD, make_dataset())
+    with pytest.raises(errors.ConfigError, match="is a file"):
+        run_folder.RunFolder(folder.config_file).create(OLD, make_dataset())
+
+
+def test_a_folder_whose_creation_was_cut_short_may_be_used_again(tmp_path):
+    folder = run_folder.RunFolder(tmp_path)
+    (tmp_path / "users.parquet").write_bytes(b"half")
+    folder.create(OLD, make_dataset())
+    assert folder.users_file.read_bytes() == b"ids"
+
+
+def test_resuming_the_same_run_is_allowed_and_takes_over_more_epochs(folder):
+    resume(folder, OLD)
+    longer = OLD.replace("4", "8")
+    resume(folder, longer)
+    assert folder.config_text() == longer
+
+
+def test_resuming_with_another_configuration_shows_the_difference(folder):
+    with pytest.raises(errors.CheckpointError, match=r"model.embedding_size: 100 -> 50\. Undo"):
+        resume(folder, OLD.replace("100", "50").replace("4", "8"))
+    assert folder.config_text() == OLD
+
+
+def test_resuming_on_other_data_is_refused(folder):
+    with pytest.raises(
+        errors.CheckpointError, match=r"fingerprint of 'toy' was abababababab\.\.\., and is cdcdcdcdcdcd"
+    ):
+        resume(folder, OLD, make_dataset(fingerprint="cd" * 32))
+    with pytest.raises(errors.CheckpointError, match="num_items of 'toy' was 3, and is 5"):
+        resume(folder, OLD, make_dataset(num_items=5))
+    other = make_dataset()
+    other.train = {"click": sp.csr_array(np.ones((4, 3))), "buy": other.train["buy"]}
+    with pytest.raises(errors.CheckpointError, match="pairs of 'toy' was .*'click': 3.* and is .*'click': 12"):
+        folder.check_same(other)
+
+
+def test_a_folder_without_a_run_cannot_be_resumed(tmp_path, folder):
+    with pytest.raises(errors.ConfigError, match=r"no run in .*config.yaml is missing"):
+        resume(run_folder.RunFolder(tmp_path / "nothing"), OLD)
+    folder.dataset_file.write_text("{")
+    with pytest.raises(errors.CheckpointError, match=r"dataset\.json is unreadable"):
+        resume(folder, OLD)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(folder):
+    def write(path):
+        path.write_bytes(b"ha")
+        raise OSError("disk full")
+
+    before = sorted(folder.path.iterdir())
+    with pytest.raises(OSError, match="disk full"):
+        run_folder.replace_file(folder.users_file, write)
+    assert folder.users_file.read_bytes() == b"ids"
+    assert sorted(folder.path.iterdir()) == before
