@@ -1,53 +1,32 @@
 """Configuration: typed sections, values in YAML, named variants, overrides by dotted path."""
 
-from mbjax.config.fields import FieldSpec, nearest, read_text, resolve, show, type_name
-from mbjax.config.load import (
-    config_dir,
-    dataset_file,
-    dataset_names,
-    difference,
-    dump,
-    known_fields,
-    load,
-    model_file,
-    model_names,
-    override,
-    parse,
-    peek,
-)
-from mbjax.config.schema import (
-    HEADER,
-    MONITOR,
-    SECTIONS,
-    Config,
-    DataConfig,
-    EvaluateConfig,
-    LogConfig,
-    Section,
-    TrainConfig,
-)
+from mbjax.config.fields import FieldSpec, read_text, resolve, show, type_name
+from mbjax.config.files import config_dir, dataset_file, dataset_names, model_file, model_names
+from mbjax.config.merge import check_names, defaults, known_fields, load, override
+from mbjax.config.schema import MONITOR, Config, DataConfig, EvaluateConfig, LogConfig, Section, TrainConfig
+from mbjax.config.text import command, difference, dump, parse, peek
 
 __all__ = [
-    "HEADER",
-    "MONITOR",
-    "SECTIONS",
     "Config",
     "DataConfig",
     "EvaluateConfig",
     "FieldSpec",
     "LogConfig",
+    "MONITOR",
     "Section",
     "TrainConfig",
+    "check_names",
+    "command",
     "config_dir",
     "dataset_file",
     "dataset_names",
+    "defaults",
     "difference",
     "dump",
     "known_fields",
     "load",
     "model_file",
     "model_names",
-    "nearest",
     "override",
     "parse",
     "peek",

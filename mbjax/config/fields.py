@@ -44,8 +44,13 @@ def walk(section: type[pydantic.BaseModel], prefix: str) -> dict[str, FieldSpec]
     return found
 
 
-def resolve(key: str, known: Iterable[str]) -> str:
+def resolve(key: str, known: Iterable[str], dashes: str = "") -> str:
     """Returns the path that a key means; dashes count as underscores.
+
+    Args:
+      key: as written.
+      known: the paths that exist.
+      dashes: what stands before a key where the user wrote it, for the message.
 
     Raises:
       ConfigError: no path fits (the nearest is named), or several do.
@@ -58,12 +63,15 @@ def resolve(key: str, known: Iterable[str]) -> str:
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
-        raise errors.ConfigError(f"option '{key}' is ambiguous: write {' or '.join(fitting)}.")
-    raise errors.ConfigError(f"unknown option '{key}'.{nearest(key, known)}")
+        choices = " or ".join(dashes + path for path in fitting)
+        raise errors.ConfigError(f"option '{dashes}{key}' is ambiguous: write {choices}.")
+    near = nearest(key, known)
+    hint = f" Did you mean '{dashes}{near}'?" if near else ""
+    raise errors.ConfigError(f"unknown option '{dashes}{key}'.{hint}")
 
 
-def nearest(key: str, known: Iterable[str]) -> str:
-    """Returns `` Did you mean 'x'?`` for the nearest path, or an empty text."""
+def nearest(key: str, known: Iterable[str]) -> str | None:
+    """Returns the path that comes nearest to a key, None if none is near."""
     names: dict[str, str] = {}
     for path in known:
         # The whole path, the path without its section, and the bare name are all what a user may have had in mind.
@@ -72,8 +80,8 @@ def nearest(key: str, known: Iterable[str]) -> str:
     for candidate in (key, key.rsplit(".", 1)[-1]):
         near = difflib.get_close_matches(candidate.lower(), names, n=1, cutoff=0.6)
         if near:
-            return f" Did you mean '{names[near[0]]}'?"
-    return ""
+            return names[near[0]]
+    return None
 
 
 def flatten(tree: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
@@ -110,6 +118,22 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
             node = node.setdefault(parent, {})
         node[leaf] = value
     return tree
+
+
+def leaves(sections: Mapping[str, pydantic.BaseModel]) -> dict[str, Any]:
+    """Lists the values below sections by name, dotted path -> value."""
+    found: dict[str, Any] = {}
+
+    def descend(prefix: str, value: Any) -> None:
+        if isinstance(value, pydantic.BaseModel):
+            for name in type(value).model_fields:
+                descend(f"{prefix}.{name}", getattr(value, name))
+        else:
+            found[prefix] = value
+
+    for name, section in sections.items():
+        descend(name, section)
+    return found
 
 
 def read_text(text: str, annotation: Any) -> Any:
@@ -157,12 +181,12 @@ def type_name(annotation: Any) -> str:
         elif typing.get_origin(option) is typing.Literal:
             names += [str(choice) for choice in typing.get_args(option)]
         elif typing.get_origin(option) is tuple:
-            names.append(f"{type_name(typing.get_args(option)[0])},...")
+            names.append(f"{type_name(typing.get_args(option)[0])}, ...")
         elif option is bool:
             names += ["true", "false"]
         else:
             names.append({int: "INT", float: "NUMBER", str: "TEXT"}.get(option, getattr(option, "__name__", "VALUE")))
-    return "|".join(dict.fromkeys(names))
+    return " | ".join(dict.fromkeys(names))
 
 
 def show(value: Any) -> str:
@@ -172,8 +196,8 @@ def show(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple | list):
-        return ",".join(map(show, value)) or "empty"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        return ",".join(map(show, value)) or "()"
+    return repr(value) if isinstance(value, float) else str(value)
 
 
 def _options(annotation: Any) -> list[Any]:

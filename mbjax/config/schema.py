@@ -7,10 +7,12 @@ models and are declared here. Nothing is converted silently: unknown keys, NaN a
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Any, Literal
 
 import pydantic
 from pydantic import Field
+
+from mbjax.config import fields
 
 MONITOR = re.compile(r"(?P<behavior>[^:@\s]+):(?P<metric>ndcg|hr|rec|prec|mrr|f1)(@(?P<k>[1-9]\d*))?")
 
@@ -178,6 +180,14 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
 
+    def header(self) -> dict[str, Any]:
+        """The fields outside the sections, but for ``overrides``."""
+        return {name: getattr(self, name) for name in HEADER}
+
+    def values(self) -> dict[str, Any]:
+        """The fields of the sections, dotted path -> value."""
+        return fields.leaves({name: getattr(self, name) for name in ("model", *SECTIONS)})
+
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Config:
         if self.evaluate.selections and self.protocol != "paper":
@@ -193,4 +203,4 @@ class Config(Section):
 
 
 SECTIONS = {"data": DataConfig, "train": TrainConfig, "evaluate": EvaluateConfig}
-HEADER = ("protocol", "ablation", "seed", "devices")
+HEADER = ("model_name", "dataset", "protocol", "ablation", "seed", "devices")
