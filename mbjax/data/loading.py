@@ -1,0 +1,69 @@
+"""Finds a data set by name or path, wherever it lies, and makes a ``Dataset`` of it."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+from mbjax import errors
+from mbjax.data import catalog, content, dataset, options, prepared, published, synthetic
+
+PATH_VARIABLE = "MBJAX_DATA"
+
+
+def load(name_or_path: str | os.PathLike, choice=None) -> dataset.Dataset:
+    """Loads a data set.
+
+    Args:
+      name_or_path: a name of the catalog (``jd``, ``taobao``, ``demo``, ...), the name of a folder on the search path,
+        or the path of a prepared folder or of a log file.
+      choice: an ``Options`` or anything with its attributes, such as the section ``data`` of a config.
+
+    Raises:
+      ConfigError: there is no such data set, or the choice does not fit it.
+      DataError: its files are malformed, or it is not here and cannot be fetched.
+    """
+    choice = options.Options() if choice is None else choice
+    return dataset.prepare(read(name_or_path, choice), choice)
+
+
+def read(name_or_path: str | os.PathLike, choice=None) -> content.Content:
+    """All that a data set contains, before the choice of behaviors and validation rule; otherwise as ``load``."""
+    choice = options.Options() if choice is None else choice
+    name = os.fspath(name_or_path)
+    if name == "demo":
+        return synthetic.log(seed=choice.seed)[0]
+    path = pathlib.Path(name).expanduser()
+    is_name = path.name == name and name not in ("", ".", "..")
+    if is_name:
+        places = search_path(choice.dirs)
+        for place in places:
+            if (place / name).is_dir():
+                return _folder(place / name, name)
+        if name in catalog.KNOWN:
+            return published.read(name, catalog.fetch(name, allow_download=choice.download))
+    if path.is_dir():
+        return _folder(path, None)
+    if is_name and not path.exists():
+        here = [p.name for place in places if place.is_dir() for p in place.iterdir() if (p / prepared.META).is_file()]
+        raise errors.unknown("data set", name, {*catalog.KNOWN, *here})
+    raise errors.DataError(f"{path}: there is no such file or folder.")
+
+
+def search_path(dirs=()) -> list[pathlib.Path]:
+    """The folders in which data sets are looked for, in order: ``dirs``, $MBJAX_DATA, ./data, ../shared/data."""
+    named = [*dirs, *os.environ.get(PATH_VARIABLE, "").split(os.pathsep), "data", os.path.join("..", "shared", "data")]
+    return [pathlib.Path(place).expanduser() for place in named if place]
+
+
+def _folder(folder: pathlib.Path, name: str | None) -> content.Content:
+    """A folder is prepared, or holds the published files of the data set whose name it bears."""
+    if (folder / prepared.META).is_file():
+        return prepared.read(folder, name)
+    public = name or folder.resolve().name
+    if published.is_here(public, folder):
+        return published.read(public, folder)
+    raise errors.DataError(
+        f"{folder}: is no data set: it has neither {prepared.META} nor all the published files of one of "
+        f"{', '.join(published.FORMATS)}."
+    )

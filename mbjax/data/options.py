@@ -1,0 +1,69 @@
+"""What can be chosen when a data set is loaded; the names are those of the config sections ``data`` and ``data.log``."""
+
+from __future__ import annotations
+
+import dataclasses
+
+VALID_RULES = ("file", "file_inside_train", "random_one", "none")
+LOG_SPLITS = ("leave_one_out", "time_80_10_10")
+
+
+@dataclasses.dataclass(frozen=True)
+class LogOptions:
+    """How a user's own log is read.
+
+    Attributes:
+      user, item: names of the columns with raw ids, of any type.
+      behavior: name of the column with behaviors; None if the log has only one, which ``behaviors`` then names.
+      time: name of the column with times (numbers or dates); None means that the rows are in order of time.
+      separator: of columns; None means comma for csv, tab for tsv and inter.
+      format: ``"csv"``, ``"tsv"``, ``"parquet"`` or ``"inter"`` (RecBole); None goes by the suffix.
+      behaviors: values of the behavior column in funnel order, the target last. Rows of others are dropped and counted.
+      split: ``"leave_one_out"`` or ``"time_80_10_10"``.
+      min_count: users and items with fewer interactions are dropped; 0 keeps all.
+      min_count_on: what is counted, ``"target"`` or ``"union"`` (distinct pairs over all behaviors).
+      min_count_iterative: repeat until nothing more is dropped (a core), or drop only once.
+      deduplicate: keep only the first of the interactions with the same user, item and behavior.
+      require_target_train: drop users without a training pair of the target, from all splits.
+      preset: ``"bvae"``, the recipe of the BVAE authors' slides: time cut, de-duplicated, target in training required.
+    """
+
+    user: str = "user"
+    item: str = "item"
+    behavior: str | None = "behavior"
+    time: str | None = "time"
+    separator: str | None = None
+    format: str | None = None
+    behaviors: tuple[str, ...] | None = None
+    split: str = "leave_one_out"
+    min_count: int = 0
+    min_count_on: str = "target"
+    min_count_iterative: bool = True
+    deduplicate: bool = True
+    require_target_train: bool = True
+    preset: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How a data set is found and prepared.
+
+    Attributes:
+      dirs: folders searched for data sets, before $MBJAX_DATA, ./data, ../shared/data and the user's cache.
+      download: fetch a published data set that is found in none of them.
+      behaviors: the behaviors to use, in funnel order; None means all that have training pairs.
+      target: the target; None means the data set's own. It is moved to the end of the funnel.
+      valid: ``"file"``, ``"file_inside_train"``, ``"random_one"`` or ``"none"``; None means the data set's own rule.
+      mask_valid: whether held-out validation pairs are masked at test time; None means the data set's own.
+      seed: of the drawing of ``random_one``.
+      log: how a log is read.
+    """
+
+    dirs: tuple[str, ...] = ()
+    download: bool = True
+    behaviors: tuple[str, ...] | None = None
+    target: str | None = None
+    valid: str | None = None
+    mask_valid: bool | None = None
+    seed: int = 0
+    log: LogOptions = dataclasses.field(default_factory=LogOptions)

@@ -1,0 +1,142 @@
+"""Prepared folders: ``meta.json`` and, for each split and behavior, ``SPLIT.BEHAVIOR.tsv.gz`` of ``user<TAB>item``.
+
+``meta.json`` must have ``n_users``, ``n_items``, ``behaviors`` (funnel order) and ``target``; ``counts`` (split ->
+behavior -> ``pairs``), where given, is compared with the files. Ids are 0-based indices; raw ids may lie beside in
+``users.parquet`` and ``items.parquet``. Files of other names (times, another paper's hold-out) are left alone.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import pathlib
+import re
+
+import numpy as np
+
+from mbjax import errors
+from mbjax.data import content, readers, vocabulary
+
+META = "meta.json"
+_FILE = re.compile(rf"({'|'.join(content.SPLITS)})\.(.+)\.tsv(\.gz)?")
+
+
+def read(folder: str | os.PathLike, name: str | None = None) -> content.Content:
+    """Reads a prepared folder.
+
+    Args:
+      name: of the data set; None means the one in ``meta.json``, or the folder's.
+
+    Raises:
+      DataError: naming the file, and the line where there is one.
+    """
+    folder = pathlib.Path(folder)
+    meta = _meta(folder / META)
+    num_users, num_items = meta["n_users"], meta["n_items"]
+    behaviors = [b for b in meta["behaviors"] if b != meta["target"]] + [meta["target"]]
+    counts = {(s, b): c["pairs"] for s, of in meta.get("counts", {}).items() for b, c in of.items()}
+    pairs: dict[str, dict[str, np.ndarray]] = {}
+    for split, behavior, path in _files(folder):
+        rows = readers.read_pairs(path, num_users=num_users, num_items=num_items)
+        expected = counts.pop((split, behavior), None)
+        if expected is not None and expected not in (len(rows), len(np.unique(rows, axis=0))):
+            raise errors.DataError(
+                f"{path}: has {len(rows)} pairs, {META} says {expected}. One of them is not the original."
+            )
+        pairs.setdefault(split, {})[behavior] = rows
+    absent = [key for key, count in counts.items() if count]
+    if absent:
+        split, behavior = absent[0]
+        raise errors.DataError(f"{folder}: {split}.{behavior}.tsv.gz is missing; {META} counts its pairs.")
+    if "train" not in pairs:
+        raise errors.DataError(f"{folder}: holds no train.BEHAVIOR.tsv.gz.")
+    return content.build(
+        name or meta.get("name") or folder.resolve().name,
+        num_users,
+        num_items,
+        behaviors,
+        pairs,
+        users=_raw_ids(folder / "users.parquet", num_users),
+        items=_raw_ids(folder / "items.parquet", num_items),
+    )
+
+
+def write(source: content.Content, folder: str | os.PathLike) -> None:
+    """Writes content as a prepared folder, ``meta.json`` last; ``read`` gives it back, with fingerprint and raw ids."""
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    counts: dict[str, dict] = {}
+    for split, by_behavior in source.keys.items():
+        for behavior in by_behavior:
+            pairs = source.pairs(split, behavior)
+            text = "".join(f"{user}\t{item}\n" for user, item in pairs.tolist())
+            # No time of writing in the header: the same pairs give the same bytes.
+            _replace(folder / f"{split}.{behavior}.tsv.gz", gzip.compress(text.encode(), mtime=0))
+            users, items = (int(np.unique(column).size) for column in pairs.T)
+            counts.setdefault(split, {})[behavior] = {"pairs": len(pairs), "users": users, "items": items}
+    for what in ("users", "items"):
+        raw = getattr(source, what)
+        if not raw.is_range:
+            raw.to_parquet(folder / f"{what}.parquet")
+    meta = {
+        "name": source.name,
+        "n_users": source.num_users,
+        "n_items": source.num_items,
+        "behaviors": list(source.behaviors),
+        "target": source.behaviors[-1],
+        "counts": counts,
+    }
+    _replace(folder / META, json.dumps(meta, indent=1).encode())
+
+
+def _replace(path: pathlib.Path, data: bytes) -> None:
+    beside = path.with_name(path.name + ".part")
+    beside.write_bytes(data)
+    os.replace(beside, path)
+
+
+def _files(folder: pathlib.Path) -> list[tuple[str, str, pathlib.Path]]:
+    found: dict[tuple[str, str], pathlib.Path] = {}
+    for path in sorted(folder.iterdir()):
+        match = _FILE.fullmatch(path.name)
+        if match is None:
+            continue
+        if (match[1], match[2]) in found:
+            raise errors.DataError(
+                f"{folder}: holds both {found[match[1], match[2]].name} and {path.name}. Remove one."
+            )
+        found[match[1], match[2]] = path
+    return [(split, behavior, path) for (split, behavior), path in found.items()]
+
+
+def _meta(path: pathlib.Path) -> dict:
+    raw = readers.read_bytes(path)
+    try:
+        meta = json.loads(raw)
+    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
+        raise errors.DataError(f"{path}: not JSON ({error}).") from error
+    fields = {"n_users": int, "n_items": int, "behaviors": list, "target": str}
+    for field, kind in fields.items():
+        if not isinstance(meta, dict) or not isinstance(meta.get(field), kind) or isinstance(meta[field], bool):
+            raise errors.DataError(
+                f"{path}: field '{field}' is missing or no {kind.__name__}; needed: {', '.join(fields)}."
+            )
+    if not (0 < meta["n_users"] <= readers.MAX_ID and 0 < meta["n_items"] <= readers.MAX_ID):
+        raise errors.DataError(
+            f"{path}: n_users={meta['n_users']}, n_items={meta['n_items']} must be 1 to {readers.MAX_ID}."
+        )
+    if meta["target"] not in meta["behaviors"] or len(set(map(str, meta["behaviors"]))) < len(meta["behaviors"]):
+        raise errors.DataError(
+            f"{path}: behaviors {meta['behaviors']} must be distinct and hold the target '{meta['target']}'."
+        )
+    return meta
+
+
+def _raw_ids(path: pathlib.Path, size: int) -> vocabulary.Vocabulary | None:
+    if not path.exists():
+        return None
+    ids = vocabulary.Vocabulary.from_parquet(path)
+    if len(ids) != size:
+        raise errors.DataError(f"{path}: holds {len(ids)} raw ids, {META} says {size}.")
+    return ids

@@ -1,0 +1,142 @@
+"""Reads integer text files strictly: pairs ``user item``, and adjacency lists ``user item item ...``.
+
+Columns are separated by blanks or tabs, lines end with LF or CRLF, files may be gzipped (told by their first bytes or
+the suffix ``.gz``). Lines of blanks only are skipped. Everything else that is not as it should be is a ``DataError``
+that names the file and the line.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import pathlib
+import zlib
+
+import numpy as np
+
+from mbjax import errors
+
+MAX_ID = np.iinfo(np.int32).max
+_SEPARATORS = b" \t\r\n"
+
+
+def read_bytes(path: str | os.PathLike) -> bytes:
+    """The bytes of a file, decompressed if it is gzipped.
+
+    Raises:
+      DataError: the file is missing or unreadable, or its gzip stream is cut off or damaged.
+    """
+    path = pathlib.Path(path)
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise errors.DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    if raw[:2] != b"\x1f\x8b" and path.suffix != ".gz":
+        return raw
+    if not raw:
+        raise errors.DataError(f"{path}: is empty, which no gzip file is. Fetch or write it again.")
+    try:
+        return gzip.decompress(raw)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise errors.DataError(f"{path}: the gzip stream is cut off or damaged ({error}). Fetch it again.") from error
+
+
+def read_pairs(path: str | os.PathLike, *, base: int = 0, num_users=None, num_items=None) -> np.ndarray:
+    """Reads lines ``user item``.
+
+    Args:
+      base: the smallest id, 0 or 1.
+      num_users, num_items: U and I; ids beyond them are errors. None allows ids up to 2^31 - 1.
+
+    Returns:
+      0-based pairs, int64 [n, 2], in file order, duplicates included.
+
+    Raises:
+      DataError: naming file and line: not UTF-8, not a whole number, negative, too large, or not two columns.
+    """
+    path = pathlib.Path(path)
+    values, lines = _numbers(path)
+    per_line = np.bincount(lines) if lines.size else np.zeros(0, np.int64)
+    wrong = np.flatnonzero((per_line != 0) & (per_line != 2))
+    if wrong.size:
+        columns = per_line[wrong[0]]
+        raise errors.DataError(
+            f"{path}, line {wrong[0]}: {columns} column{'s' * (columns != 1)}, expected two: user and item."
+        )
+    pairs = values.reshape(-1, 2) - base
+    _check_range(path, pairs[:, 0], lines[0::2], base, num_users, "user")
+    _check_range(path, pairs[:, 1], lines[1::2], base, num_items, "item")
+    return pairs
+
+
+def read_adjacency(path: str | os.PathLike, *, base: int = 0, num_users=None, num_items=None) -> np.ndarray:
+    """Reads lines ``user item item ...``; a line with a user alone gives no pair. Otherwise as ``read_pairs``."""
+    path = pathlib.Path(path)
+    values, lines = _numbers(path)
+    values = values - base
+    is_user = np.ones(values.size, dtype=bool)
+    is_user[1:] = lines[1:] != lines[:-1]
+    row = np.cumsum(is_user) - 1
+    users = values[is_user]
+    _check_range(path, users, lines[is_user], base, num_users, "user")
+    _check_range(path, values[~is_user], lines[~is_user], base, num_items, "item")
+    return np.stack([users[row[~is_user]], values[~is_user]], axis=1) if values.size else np.empty((0, 2), np.int64)
+
+
+def _numbers(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
+    """All whole numbers of a file and the 1-based lines on which they stand."""
+    raw = read_bytes(path)
+    chars = np.frombuffer(raw, dtype=np.uint8)
+    is_digit = (chars >= ord("0")) & (chars <= ord("9"))
+    is_space = np.isin(chars, np.frombuffer(_SEPARATORS, dtype=np.uint8))
+    strange = np.flatnonzero(~(is_digit | is_space))
+    if strange.size:
+        raise _strange(path, raw, int(strange[0]))
+    edges = np.diff(np.concatenate([[False], is_digit, [False]]).astype(np.int8))
+    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    newlines = np.flatnonzero(chars == ord("\n"))
+    lines = np.searchsorted(newlines, starts) + 1
+    lengths = ends - starts
+    too_long = np.flatnonzero(lengths > 18)
+    if too_long.size:
+        at = too_long[0]
+        text = raw[starts[at] : ends[at]].decode()
+        raise errors.DataError(f"{path}, line {lines[at]}: '{_short(text)}' is larger than any id can be ({MAX_ID}).")
+    values = np.zeros(starts.size, dtype=np.int64)
+    for position in range(int(lengths.max(initial=0))):
+        here = lengths > position
+        values[here] = values[here] * 10 + (chars[starts[here] + position] - ord("0"))
+    return values, lines
+
+
+def _strange(path: pathlib.Path, raw: bytes, at: int) -> errors.DataError:
+    """Says what stands at the first byte that is neither digit nor separator."""
+    start = raw.rfind(b"\n", 0, at) + 1
+    line = raw.count(b"\n", 0, at) + 1
+    end = raw.find(b"\n", at)
+    text = raw[start : end if end >= 0 else len(raw)]
+    try:
+        shown = text.decode("utf-8").strip()
+    except UnicodeDecodeError as error:
+        return errors.DataError(
+            f"{path}, line {line}: not UTF-8 (byte 0x{text[error.start]:02x}). Expected lines of whole numbers."
+        )
+    word = next(w for w in shown.replace("\t", " ").split(" ") if not (w.isascii() and (w.isdigit() or not w)))
+    kind = "is negative; ids are" if word.startswith("-") and word[1:].isdigit() else "is not a whole number; expected"
+    return errors.DataError(
+        f"{path}, line {line}: '{_short(word)}' {kind} numbers from 0 on, separated by blanks or tabs."
+    )
+
+
+def _check_range(path, ids: np.ndarray, lines: np.ndarray, base: int, size: int | None, what: str) -> None:
+    limit = MAX_ID + 1 - base if size is None else size
+    wrong = np.flatnonzero((ids < 0) | (ids >= limit))
+    if wrong.size:
+        value = ids[wrong[0]] + base
+        raise errors.DataError(
+            f"{path}, line {lines[wrong[0]]}: {what} {value} is out of range; ids go from {base} to {limit + base - 1}."
+        )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 30 else f"{text[:27]}..."

@@ -1,0 +1,143 @@
+"""How pairs are held out: the validation rules of a data set, and the two ways of splitting a log.
+
+Rules work on the sorted distinct keys of ``content`` and know nothing of files.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mbjax import errors
+
+KeysOf = dict[str, np.ndarray]
+
+
+def separate(train: KeysOf, valid: KeysOf, test: KeysOf) -> tuple[KeysOf, KeysOf, list[str]]:
+    """Takes known pairs out of what is held out, so that the splits of each behavior are disjoint.
+
+    A held-out pair that stands in the same behavior's training can never be recommended (it is masked), so it would
+    only lower the numbers of every model alike: it is dropped from the held-out split, counted and named. A pair that
+    is both in ``valid`` and ``test`` is dropped from ``valid``: the test split stays as published.
+
+    Returns:
+      valid, test and the notes.
+    """
+    notes = []
+
+    def without(split: str, held: KeysOf, other: KeysOf, where: str) -> KeysOf:
+        kept = {}
+        for behavior, keys in held.items():
+            known = np.isin(keys, other.get(behavior, keys[:0]), assume_unique=True)
+            kept[behavior] = keys[~known]
+            if known.any():
+                notes.append(
+                    f"{split}.{behavior}: {known.sum()} of {keys.size} pairs are also in {where}.{behavior} "
+                    f"and were dropped from {split}"
+                )
+        return kept
+
+    test = without("test", test, train, "train")
+    valid = without("valid", valid, train, "train")
+    return without("valid", valid, test, "test"), test, notes
+
+
+def random_one(keys: np.ndarray, num_items: int, seed: int) -> np.ndarray:
+    """One pair of every user that has at least two, drawn uniformly (NMTR's rule).
+
+    Args:
+      keys: of the target's training pairs, sorted.
+      seed: of ``numpy.random.default_rng``; the draw depends on it and on the keys only.
+
+    Returns:
+      Sorted keys, at most one a user.
+    """
+    _, start, count = np.unique(keys // num_items, return_index=True, return_counts=True)
+    # One number for every user with a pair, so that a change in one user's history leaves the draws of others alone.
+    drawn = start + np.minimum((np.random.default_rng(seed).random(start.size) * count).astype(np.int64), count - 1)
+    return keys[drawn[count >= 2]]
+
+
+def hold_out(
+    rule: str, train: KeysOf, valid: KeysOf, inside: KeysOf, *, target: str, num_items: int, seed: int
+) -> tuple[KeysOf, KeysOf, list[str]]:
+    """Applies a validation rule.
+
+    Args:
+      rule: ``"file"``, ``"file_inside_train"``, ``"random_one"`` or ``"none"``; see ``Options.valid``.
+      train, valid, inside: keys of the splits ``train``, ``valid`` and ``valid_inside_train``, by behavior.
+
+    Returns:
+      The training and the validation keys, disjoint for each behavior if ``train`` and ``valid`` are, and notes.
+
+    Raises:
+      ConfigError: the rule needs pairs that the data set does not have.
+    """
+    if rule == "none":
+        return train, {}, []
+    if rule == "random_one":
+        drawn = random_one(train[target], num_items, seed)
+        return train | {target: np.setdiff1d(train[target], drawn, assume_unique=True)}, {target: drawn}, []
+    if rule == "file":
+        if not any(keys.size for keys in valid.values()):
+            raise _no_pairs(rule, "valid")
+        return train, valid, []
+    if rule != "file_inside_train":
+        raise errors.unknown("validation rule", rule, ("file", "file_inside_train", "random_one", "none"))
+    if not any(keys.size for keys in inside.values()):
+        raise _no_pairs(rule, "valid_inside_train")
+    rest, held, notes = dict(train), {}, []
+    for behavior, keys in inside.items():
+        here = np.isin(keys, train[behavior], assume_unique=True)
+        held[behavior] = keys[here]
+        rest[behavior] = np.setdiff1d(train[behavior], keys, assume_unique=True)
+        if not here.all():
+            notes.append(
+                f"valid_inside_train.{behavior}: {(~here).sum()} of {keys.size} pairs are not in train.{behavior} "
+                "and were left out"
+            )
+    return rest, held, notes
+
+
+def _no_pairs(rule: str, split: str) -> errors.ConfigError:
+    return errors.ConfigError(
+        f"data.valid={rule} needs validation pairs ({split}.BEHAVIOR.tsv.gz) of a behavior in use, and this data set "
+        "has none. Choose data.valid=random_one or data.valid=none."
+    )
+
+
+def leave_one_out(user: np.ndarray, is_target: np.ndarray) -> np.ndarray:
+    """Marks the last target row of every user with at least two distinct ones.
+
+    Args:
+      user: int [n], the users of a log's rows in order of time.
+      is_target: bool [n], whether the row is of the target.
+
+    Returns:
+      bool [n], True where the row goes to test. A user's only target row stays in training.
+    """
+    rows = np.flatnonzero(is_target)
+    # The first occurrence from behind is the last row in time.
+    _, behind, count = np.unique(user[rows[::-1]], return_index=True, return_counts=True)
+    chosen = np.zeros(user.size, dtype=bool)
+    chosen[rows[::-1][behind[count >= 2]]] = True
+    return chosen
+
+
+def time_cut(time: np.ndarray, shares: tuple[float, float] = (0.8, 0.1)) -> np.ndarray:
+    """Cuts one global time line, so that no training row is later than a held-out row.
+
+    The cuts are the times of the rows at 80 % and 90 % in order of time, and a row at a cut belongs to the later part:
+    rows of one time are never divided, so that train may hold less than its share.
+
+    Args:
+      time: numbers [n], in any order.
+      shares: of training and validation rows.
+
+    Returns:
+      int8 [n]: 0 train, 1 valid, 2 test.
+    """
+    if not time.size:
+        return np.zeros(0, dtype=np.int8)
+    ordered = np.sort(time)
+    positions = [min(int(np.floor(time.size * share + 1e-9)), time.size - 1) for share in np.cumsum(shares)]
+    return np.searchsorted(ordered[positions], time, side="right").astype(np.int8)
