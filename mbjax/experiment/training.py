@@ -1,0 +1,288 @@
+"""A training run: epochs, evaluations, checkpoints, and the final tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import pathlib
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mbjax import config as configuration
+from mbjax import data, errors, parallel, types
+from mbjax.experiment import report, wiring
+from mbjax.train import checkpoint, logging, loop, progress, run_folder
+
+Table = dict[str, dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a run came to.
+
+    Attributes:
+      workdir: the run folder.
+      reason: ``"finished"``, ``"patience"`` or ``"signal"`` (resumable).
+      tables: selection -> test table by behavior; empty after a signal.
+      epochs: selection -> epoch.
+      rows: those of metrics.jsonl.
+    """
+
+    workdir: pathlib.Path
+    reason: str
+    tables: dict[str, Table]
+    epochs: dict[str, int]
+    rows: list[dict[str, Any]]
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 130 when a signal ended the run."""
+        return 130 if self.reason == "signal" else 0
+
+
+@dataclasses.dataclass
+class Best:
+    """The best epoch so far by the monitored metric."""
+
+    value: float = -math.inf
+    epoch: int = -1
+    step: int = -1
+    waited: int = 0  # evaluations since
+
+
+def train(
+    config: configuration.Config,
+    workdir: pathlib.Path | None = None,
+    *,
+    resume: bool = False,
+    record: bool | pathlib.Path = False,
+    dataset: data.Dataset | None = None,
+) -> Outcome:
+    """Runs an experiment in a run folder.
+
+    Args:
+      config: from ``mbjax.config.load``.
+      workdir: the run folder; None names one under ``runs/`` after the configuration.
+      resume: go on from the last checkpoint of the folder.
+      record: write a results file, to the default place or to the given one.
+      dataset: instead of the one that the configuration names.
+
+    Raises:
+      MbjaxError: see ``mbjax.errors``; nothing half-written is left behind.
+    """
+    experiment = wiring.build(config, dataset)
+    run = Run(experiment, choose_folder(config, workdir, resume), resume)
+    try:
+        reason = run.fit()
+    finally:
+        run.close()
+    if reason == "signal":
+        report.interrupted(run.folder.path)
+        return Outcome(run.folder.path, reason, {}, {}, run.log.rows())
+    outcome = run.conclude(reason)
+    report.final(experiment, outcome, record)
+    return outcome
+
+
+def choose_folder(config: configuration.Config, workdir: pathlib.Path | None, resume: bool) -> run_folder.RunFolder:
+    """The run folder: the given one, or ``runs/<model>-<dataset>...`` with a number if that name is taken."""
+    if workdir is not None:
+        return run_folder.RunFolder(workdir)
+    parts = [config.model_name, pathlib.Path(config.dataset).name.split(".")[0], config.ablation]
+    parts += ["paper" if config.protocol == "paper" else None, f"seed{config.seed}"]
+    base, number = pathlib.Path("runs") / "-".join(p for p in parts if p), 1
+    while True:
+        folder = run_folder.RunFolder(base if number == 1 else base.with_name(f"{base.name}-{number}"))
+        following = base.with_name(f"{base.name}-{number + 1}")
+        if not folder.has_run() or (resume and not run_folder.RunFolder(following).has_run()):
+            return folder
+        number += 1
+
+
+class Run:
+    """One training run in its folder. ``fit`` and then ``conclude``; ``close`` in any case."""
+
+    def __init__(self, experiment: wiring.Experiment, folder: run_folder.RunFolder, resume: bool):
+        self.experiment, self.folder = experiment, folder
+        config = self.config = experiment.config
+        self.split = "test" if config.protocol == "paper" else "valid"
+        if (
+            experiment.is_trained
+            and config.protocol == "honest"
+            and not any(m.nnz for m in experiment.dataset.valid.values())
+        ):
+            raise errors.IncompatibleError(
+                "protocol 'honest' selects the epoch on validation pairs, and data.valid="
+                f"{experiment.dataset.valid_rule} holds none out. Choose another data.valid, or --protocol=paper."
+            )
+        text = configuration.dump(config)
+        if resume:
+            parse = type(config.model)
+            folder.resume(
+                text, experiment.dataset, lambda old: configuration.difference(configuration.parse(old, parse), config)
+            )
+        else:
+            folder.create(text, experiment.dataset)
+        self.best, self.position = Best(), loop.Position()
+        self.state = experiment.start()
+        self.best_params, self.best_unsaved = None, False
+        self.last_checkpoints = self.best_checkpoints = None
+        if experiment.is_trained:
+            self.last_checkpoints = checkpoint.Checkpoints(folder.last)
+            self.best_checkpoints = checkpoint.Checkpoints(folder.best)
+            if resume and self.last_checkpoints.steps():
+                self._restore()
+        self.steps_per_epoch = 1
+        first_epoch = 0
+        if experiment.is_trained:
+            self.advance = experiment.advance()
+            self.steps_per_epoch = self.advance.steps_per_epoch
+            first_epoch = self.position.step // self.steps_per_epoch
+        self.log = logging.RunLog(folder.path, from_epoch=first_epoch)
+        self.saved_at = time.monotonic()
+        self.saved_step = self.position.step
+
+    def _restore(self) -> None:
+        self.state, record = self.last_checkpoints.restore(self.state)
+        self.position = loop.Position(**record["position"])
+        self.best = Best(**{**record["best"], "value": float(record["best"]["value"])})
+
+    def fit(self) -> str:
+        """Trains; returns why it ended."""
+        if not self.experiment.is_trained:
+            return "finished"
+        config, num_devices = self.config, self.config.devices
+        done = self.position.step // self.steps_per_epoch
+        if config.train.patience and self.best.waited >= config.train.patience:
+            return "patience"
+        evaluator = self.experiment.evaluator(self.split)
+        state = parallel.replicate(self.state, num_devices)
+        self.state = None  # donated from here on
+        first_k = min(config.evaluate.ks)
+        monitor = config.train.monitor if "@" in config.train.monitor else f"{config.train.monitor}@{first_k}"
+        best = self.best.value if math.isfinite(self.best.value) else None
+        with (
+            loop.signals() as should_stop,
+            progress.Progress(config.train.epochs, done=done, best=best, monitor=f"{self.split} {monitor}") as bar,
+        ):
+
+            def on_chunk(state, position):
+                bar.chunk(position.step % self.steps_per_epoch / self.steps_per_epoch)
+
+            def on_epoch(epoch, state, position):
+                row = {"epoch": epoch, "step": position.step, "seconds": round(position.seconds, 4)}
+                row |= {"loss": position.sums["loss"]}
+                row |= {"loss_parts": {k: v for k, v in position.sums.items() if k != "loss"}}
+                due = config.train.eval_every and (epoch + 1) % config.train.eval_every == 0
+                due = bool(due or epoch + 1 == config.train.epochs)
+                if due:
+                    start = time.perf_counter()
+                    params = parallel.single(state, num_devices).params
+                    table = evaluator(self.experiment.model, params, self.experiment.graphs).table
+                    row |= {self.split: table, "eval_seconds": round(time.perf_counter() - start, 4)}
+                    self._judge(epoch, position.step, monitored(table, monitor), params)
+                self.log.epoch(row)
+                best = self.best.value if self.best.epoch >= 0 else None
+                bar.epoch(position.sums["loss"], best=best, evaluated=due)
+                if time.monotonic() - self.saved_at > 60 * config.train.save_minutes:
+                    # The epoch is over: a resumed run starts the next one with empty sums.
+                    self._save(parallel.single(state, num_devices), loop.Position(position.step))
+                return bool(config.train.patience and self.best.waited >= config.train.patience)
+
+            try:
+                state, self.position, reason = loop.fit(
+                    state,
+                    self.position,
+                    self.advance,
+                    epochs=config.train.epochs,
+                    on_epoch=on_epoch,
+                    on_chunk=on_chunk,
+                    should_stop=should_stop,
+                )
+            except errors.TrainingDivergedError as error:
+                raise errors.TrainingDivergedError(f"{error}; {self._last_finite()}") from None
+            self.state = parallel.single(state, num_devices)
+            self._save(self.state, self.position)
+        return reason
+
+    def _judge(self, epoch: int, step: int, value: float, params: types.Params) -> None:
+        if value > self.best.value:
+            self.best = Best(value, epoch, step)
+            if self.config.protocol == "honest":  # an epoch chosen on the test split never becomes a checkpoint
+                self.best_params, self.best_unsaved = jax.tree.map(jnp.copy, params), True
+        else:
+            self.best.waited += 1
+
+    def _save(self, state: types.TrainState, position: loop.Position) -> None:
+        """Writes ``best/`` and then ``last/``: a crash between the two leaves ``best/`` ahead, never behind."""
+        if not _all_finite(state.params):
+            raise errors.TrainingDivergedError(
+                f"parameters are not finite after step {position.step} (epoch {(position.step - 1) // self.steps_per_epoch}); "
+                f"{self._last_finite()}"
+            )
+        record = {"best": dataclasses.asdict(self.best), "position": dataclasses.asdict(position)}
+        record["best"]["value"] = repr(self.best.value)  # JSON has no -inf
+        if self.best_unsaved:
+            best = types.TrainState(jnp.int32(self.best.step), self.best_params, (), state.key)
+            self.best_checkpoints.save(self.best.step, best, {"epoch": self.best.epoch, "value": self.best.value})
+            self.best_unsaved = False
+        self.last_checkpoints.save(position.step, state, record)
+        self.saved_at, self.saved_step = time.monotonic(), position.step
+
+    def _last_finite(self) -> str:
+        steps = self.last_checkpoints.steps()
+        if not steps:
+            return "no checkpoint was written before it. Lower train.learning_rate and start again."
+        where = self.folder.last / str(steps[-1])
+        return (
+            f"last finite checkpoint: {where} (epoch {steps[-1] // self.steps_per_epoch}). Lower train.learning_rate."
+        )
+
+    def conclude(self, reason: str) -> Outcome:
+        """Reads the test split at the selected epoch and at the last, and finishes the log."""
+        experiment = self.experiment
+        evaluator = experiment.evaluator("test")
+        groups = self.config.evaluate.groups
+        last_epoch = max(self.position.step // self.steps_per_epoch - 1, 0)
+        table = evaluator(experiment.model, self.state.params, experiment.graphs, groups=groups).table
+        tables, epochs = {"last": table}, {"last": last_epoch}
+        if experiment.is_trained and self.config.protocol == "honest" and self.best.epoch >= 0:
+            self.best_checkpoints.wait()
+            target = self.state.replace(opt_state=())
+            best, _ = self.best_checkpoints.restore(target, self.best.step)
+            tables["valid"] = evaluator(experiment.model, best.params, experiment.graphs, groups=groups).table
+            epochs["valid"] = self.best.epoch
+        self.log.finish()
+        return Outcome(self.folder.path, reason, tables, epochs, self.log.rows())
+
+    def close(self) -> None:
+        """Waits for checkpoints on their way to the disk."""
+        for checkpoints in (self.last_checkpoints, self.best_checkpoints):
+            if checkpoints is not None:
+                checkpoints.wait()
+
+
+def monitored(table: Table, monitor: str) -> float:
+    """The value of ``behavior:metric@k`` in a table; behavior ``mean`` averages over all.
+
+    Raises:
+      ConfigError: for a behavior that the table has not.
+    """
+    behavior, metric = monitor.split(":", 1)
+    if behavior == "mean":
+        return sum(row[metric] for row in table.values()) / len(table)
+    if behavior not in table:
+        raise errors.unknown("behavior in train.monitor", behavior, ["mean", *table])
+    return table[behavior][metric]
+
+
+@jax.jit
+def _finite(params):
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)]))
+
+
+def _all_finite(params: types.Params) -> bool:
+    return bool(_finite(params))

@@ -1,0 +1,116 @@
+"""From a configuration to everything that it names, wired."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import optax
+
+from mbjax import config as configuration
+from mbjax import data, errors, evaluate, models, parallel, types
+from mbjax.ops import graph, sampling
+from mbjax.train import loop, step
+
+AUTO_CHUNK = 32  # steps between two looks of the host, where train.chunk_steps does not say
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A data set and a model built for it.
+
+    Attributes:
+      config: the validated configuration.
+      dataset: split and restricted to the behaviors in use.
+      model: its pure functions.
+      graphs: the matrices it asked for, on the device.
+    """
+
+    config: configuration.Config
+    dataset: data.Dataset
+    model: types.Model
+    graphs: types.Graphs
+
+    @property
+    def is_trained(self) -> bool:
+        """False for anchors, which have nothing to train."""
+        return self.model.batch is not None
+
+    def evaluator(self, split: str, **options: Any) -> evaluate.Evaluator:
+        """The evaluator of a split, with the configuration's options unless others are given."""
+        section = self.config.evaluate
+        behaviors = section.behaviors
+        if behaviors is None and self.model.tasks:
+            held_out = getattr(self.dataset, split)
+            behaviors = tuple(b for b in self.model.tasks if b in held_out and held_out[b].nnz)
+        given = {
+            "behaviors": behaviors,
+            "ks": section.ks,
+            "mask": section.mask,
+            "batch_size": section.batch_size,
+            "item_tile": section.item_tile,
+        }
+        return evaluate.Evaluator(self.dataset, split, **(given | options))
+
+    def optimizer(self) -> optax.GradientTransformation:
+        """The optimizer of the section ``train``."""
+        section = self.config.train
+        rate: float | optax.Schedule = section.learning_rate
+        if section.decay_steps:
+            rate = optax.exponential_decay(rate, section.decay_steps, section.decay_rate, staircase=True)
+        # TensorFlow 1's defaults, which the papers' programs use.
+        make = {
+            "adam": lambda: optax.adam(rate, b1=0.9, b2=0.999, eps=1e-8),
+            "adagrad": lambda: optax.adagrad(rate, initial_accumulator_value=1e-8, eps=0.0),
+            "sgd": lambda: optax.sgd(rate),
+        }
+        return make[section.optimizer]()
+
+    def start(self) -> types.TrainState:
+        """The state before the first step."""
+        if not self.is_trained:
+            init_key, key = jax.random.split(jax.random.key(self.config.seed))
+            params = self.model.init(init_key, self.graphs)
+            return types.TrainState(step=jax.numpy.zeros((), "int32"), params=params, opt_state=(), key=key)
+        return step.init_state(self.model, self.graphs, self.optimizer(), self.config.seed)
+
+    def advance(self) -> loop.Advance:
+        """How training moves a state on, compiled for the configured number of devices."""
+        num_devices = self.config.devices
+        sampler, store = sampling.user_sampler(self.model.batch, self.dataset.train, num_devices)
+        compiled = parallel.compile_chunk(step.make_chunk(self.model, sampler, self.optimizer()), num_devices)
+        plan = jax.jit(sampler.plan)
+        steps = sampler.steps_per_epoch
+        return loop.Advance(
+            plan=lambda state, epoch: plan(parallel.single(state, num_devices).key, epoch),
+            chunk=lambda state, order, first, length: compiled(state, self.graphs, store, order, first, length),
+            steps_per_epoch=steps,
+            chunk_steps=step.chunk_length(steps, self.config.train.chunk_steps or AUTO_CHUNK),
+        )
+
+
+def build(config: configuration.Config, dataset: data.Dataset | None = None) -> Experiment:
+    """Loads the data set, builds the model for it and its graphs.
+
+    Args:
+      config: from ``mbjax.config.load``.
+      dataset: instead of the one that the configuration names.
+
+    Raises:
+      MbjaxError: data that cannot be read, or choices that do not go together.
+    """
+    entry = models.entry(config.model_name)
+    parallel.check(config.devices)
+    if dataset is None:
+        dataset = data.load(config.dataset, config.data)
+    # A batch larger than the data set would be padding; equal slices for all devices.
+    users = min(config.train.batch_size, dataset.info.num_users)
+    size = -(-users // config.devices) * config.devices
+    if users == config.train.batch_size and size != users:
+        raise errors.IncompatibleError(
+            f"train.batch_size={users} cannot be divided among --devices={config.devices}; "
+            f"use {size} or another multiple of {config.devices}."
+        )
+    model = entry.build(config.model, dataset.info, size)
+    return Experiment(config, dataset, model, graph.from_train(model.graphs, dataset.train))

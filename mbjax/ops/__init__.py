@@ -1,0 +1,1 @@
+"""Pure array functions: the mathematics that models, sampling and evaluation share."""
