@@ -72,7 +72,7 @@ def recommend(
     if users is None:
         chosen = np.arange(dataset.info.num_users, dtype=np.int32)
     else:
-        chosen = np.asarray(dataset.users.index(list(dict.fromkeys(users))), dtype=np.int32)
+        chosen = np.asarray(list(dict.fromkeys(dataset.users.index(list(users)).tolist())), dtype=np.int32)
     if chosen.size == 0:
         raise errors.ConfigError("no users to recommend to: name at least one, or leave the option out for all.")
     tables = topk.encode(model, params, graphs)

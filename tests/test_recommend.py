@@ -1,0 +1,144 @@
+"""Recommendation files: who gets what, what is left out, and what is never half written."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import polars as pl
+import pytest
+from scipy import sparse
+
+from mbjax import errors, recommend, types
+from mbjax.data import dataset, vocabulary
+
+# Users ann, bob, eve; items 100 .. 104.
+SCORES = np.asarray(
+    [
+        [[5, 4, 3, 2, 1], [1, 2, 3, 4, 5], [0, 0, 0, 0, 0]],  # view
+        [[1, 2, 3, 4, 5], [5, 4, 3, 2, 1], [0, 7, 0, 7, 0]],  # buy
+    ],
+    np.float32,
+)
+
+
+@pytest.fixture
+def data() -> dataset.Dataset:
+    def csr(*pairs):
+        matrix = np.zeros((3, 5), np.uint8)
+        for user, item in pairs:
+            matrix[user, item] = 1
+        return sparse.csr_array(matrix)
+
+    return dataset.Dataset(
+        info=types.DatasetInfo("planted", 3, 5, ("view", "buy")),
+        train={"view": csr((0, 0), (0, 1), (1, 4)), "buy": csr((0, 4), (2, 0), (2, 1), (2, 2), (2, 3))},
+        valid={"buy": csr((0, 3))},
+        test={"buy": csr((0, 2)), "view": csr((1, 3))},
+        users=vocabulary.Vocabulary(["ann", "bob", "eve"]),
+        items=vocabulary.Vocabulary(np.arange(100, 105)),
+        mask_valid=True,
+        valid_rule="file",
+        fingerprint="",
+    )
+
+
+def model(info) -> types.Model:
+    def score(params, tables, users, start, size, behavior):
+        return jax.lax.dynamic_slice_in_dim(params[behavior], start, size, axis=1)[users]
+
+    return types.Model(info, {}, None, lambda k, g: None, None, lambda p, g: (), score)
+
+
+def rows(data, out, behavior="buy", scores=SCORES, **options):
+    files = recommend.recommend(model(data.info), scores, {}, data, out=out, **({"top_k": 2} | options))
+    return pl.read_parquet(files[behavior]).rows()
+
+
+def test_lists_hold_raw_ids_ranks_and_scores(data, tmp_path):
+    assert rows(data, tmp_path) == [
+        ("ann", 1, 103, 4.0),  # 104 was bought
+        ("ann", 2, 102, 3.0),
+        ("bob", 1, 100, 5.0),
+        ("bob", 2, 101, 4.0),
+        ("eve", 1, 104, 0.0),  # her only candidate
+    ]
+    assert rows(data, tmp_path, "view") == [
+        ("ann", 1, 102, 3.0),
+        ("ann", 2, 103, 2.0),
+        ("bob", 1, 103, 4.0),
+        ("bob", 2, 102, 3.0),
+        ("eve", 1, 100, 0.0),  # ties: the smaller item first
+        ("eve", 2, 101, 0.0),
+    ]
+
+
+def test_files_and_columns(data, tmp_path):
+    files = recommend.recommend(model(data.info), SCORES, {}, data, top_k=2, out=tmp_path / "a" / "b")
+    assert files == {"view": tmp_path / "a" / "b" / "view.parquet", "buy": tmp_path / "a" / "b" / "buy.parquet"}
+    assert sorted(p.name for p in (tmp_path / "a" / "b").iterdir()) == ["buy.parquet", "view.parquet"]
+    schema = pl.read_parquet_schema(files["buy"])
+    assert schema == {"user": pl.String, "rank": pl.Int32, "item": pl.Int64, "score": pl.Float32}
+
+
+def test_given_users_in_their_order_once(data, tmp_path):
+    found = rows(data, tmp_path, users=["eve", "ann", "eve"], top_k=1)
+    assert found == [("eve", 1, 104, 0.0), ("ann", 1, 103, 4.0)]
+
+
+def test_held_out_items_are_seen_on_request(data, tmp_path):
+    options = {"users": ["ann"], "top_k": 9}
+    assert [r[2] for r in rows(data, tmp_path, exclude=("train", "valid"), **options)] == [102, 101, 100]
+    assert [r[2] for r in rows(data, tmp_path, exclude=("train", "valid", "test"), **options)] == [101, 100]
+    assert [r[2] for r in rows(data, tmp_path, exclude=(), **options)] == [104, 103, 102, 101, 100]
+
+
+def test_minus_infinity_is_never_recommended(data, tmp_path):
+    scores = np.full_like(SCORES, -np.inf)
+    scores[1, 1, 2] = 1.0
+    assert rows(data, tmp_path, scores=scores) == [("bob", 1, 102, 1.0)]
+    assert rows(data, tmp_path, "view", scores=scores) == []
+
+
+@pytest.mark.parametrize(("batch_size", "item_tile"), [(1, 2), (2, 3), (3, 1), (2, 4)])
+def test_tiles_and_batches_change_nothing(data, tmp_path, batch_size, item_tile):
+    sizes = {"batch_size": batch_size, "item_tile": item_tile}
+    assert rows(data, tmp_path, top_k=4, **sizes) == rows(data, tmp_path, top_k=4)
+
+
+def test_a_behavior_that_is_no_file_name(data, tmp_path):
+    info = data.info._replace(behaviors=("add/cart",))
+    odd = dataset.Dataset(**(vars(data) | {"info": info, "train": {"add/cart": data.train["buy"]}}))
+    files = recommend.recommend(model(info), SCORES, {}, odd, top_k=1, out=tmp_path)
+    assert files == {"add/cart": tmp_path / "add%2Fcart.parquet"}
+
+
+def test_a_failed_write_leaves_the_old_file(data, tmp_path, monkeypatch):
+    before = rows(data, tmp_path)
+
+    def fail(self, path, **options):
+        path.write_bytes(b"half")
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pl.DataFrame, "write_parquet", fail)
+        with pytest.raises(OSError, match="disk full"):
+            rows(data, tmp_path, top_k=5)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["buy.parquet", "view.parquet"]
+    assert pl.read_parquet(tmp_path / "buy.parquet").rows() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"top_k": 0}, errors.ConfigError, "top_k is 0"),
+        ({"behaviors": ["bye"]}, errors.ConfigError, "unknown behavior 'bye'. Did you mean 'buy'"),
+        ({"exclude": ["trian"]}, errors.ConfigError, "unknown split 'trian'. Did you mean 'train'"),
+        ({"users": []}, errors.ConfigError, "no users"),
+        ({"users": ["anne"]}, errors.DataError, "'anne' is not in the data set.*'ann'"),
+        ({"scores": SCORES * np.nan}, errors.TrainingDivergedError, "behavior 'view'.*nan"),
+    ],
+)
+def test_wrong_options_are_named(data, tmp_path, options, error, message):
+    with pytest.raises(error, match=message):
+        rows(data, tmp_path, **options)
+    assert not list(tmp_path.iterdir())
