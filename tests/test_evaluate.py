@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 
 import chex
 import jax
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
+from mbjax import data as data_sets
 from mbjax import errors, evaluate, types
 from mbjax.data import dataset, vocabulary
 from mbjax.models import popularity
@@ -316,3 +318,27 @@ def test_popularity_ranks_by_training_counts():
     # User 3 finds 5 at once; for user 0 item 5 is masked and 4 leads, then the smallest id.
     assert (found["view"]["hr@1"], found["view"]["hr@2"]) == (0.5, 1.0)
     assert model.batch is None
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("name", "hit_rate", "ndcg", "visited", "unvisited"),
+    [
+        # The data sets' own "untrained_rules_at_10", all training pairs kept; pairs of taobao as published.
+        ("jd", 0.0209, 0.0088, None, None),
+        ("taobao", 0.0113, 0.0055, 13_163, 2_286),
+        ("retail_rocket", 0.0382, 0.0208, None, None),
+    ],
+)
+def test_popularity_of_the_target_on_real_data(real_data, name, hit_rate, ndcg, visited, unvisited):
+    dirs = (str(real_data(name).parent),)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", errors.DataWarning)
+        real = data_sets.load(name, data_sets.Options(dirs=dirs, download=False, valid="none"))
+    model = popularity.build(popularity.PopularityConfig(), real.info)
+    evaluator = evaluate.Evaluator(real, "test", behaviors=(real.info.target,), ks=(10,))
+    row = evaluator(model, {}, graph.from_train(model.graphs, real.train)).table[real.info.target]
+    assert row["hr@10"] == pytest.approx(hit_rate, abs=5.1e-5)
+    assert row["ndcg@10"] == pytest.approx(ndcg, abs=5.1e-5)
+    if visited:
+        assert (row["visited"]["pairs"], row["unvisited"]["pairs"]) == (visited, unvisited)
