@@ -110,8 +110,7 @@ def _train(argv: list[str]) -> int:
     from mbjax import experiment
 
     record = pathlib.Path(given["record"]) if given.get("record") else "record" in given
-    outcome = experiment.train(settings, workdir, resume="resume" in given, record=record)
-    return int(getattr(outcome, "exit_code", 0))
+    return experiment.train(settings, workdir, resume="resume" in given, record=record).exit_code
 
 
 def _eval(argv: list[str]) -> int:
@@ -126,6 +125,8 @@ def _eval(argv: list[str]) -> int:
     if checkpoint not in (None, "best", "last"):
         raise errors.unknown("checkpoint", checkpoint, ("best", "last"))
     splits = tuple(part.strip() for part in given.get("split", "test").split(",") if part.strip())
+    if not splits:
+        raise errors.ConfigError(f"--split={given['split']}: names no split; give valid, test or both.")
     for split in splits:
         if split not in ("valid", "test"):
             raise errors.unknown("split", split, ("valid", "test"))
@@ -205,7 +206,7 @@ def _resolved(
             raise errors.ConfigError(f"{error} See --help.") from None
         kind = config.type_name(specs[path].annotation)
         if text is None and kind != "true | false":
-            raise errors.ConfigError(f"--{key} needs a value: --{key}=VALUE with {kind}.")
+            raise errors.ConfigError(f"--{key} needs a value ({kind}): --{key}=VALUE.")
         found[path] = "true" if text is None else text
     return found
 

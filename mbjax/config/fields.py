@@ -143,28 +143,28 @@ def read_text(text: str, annotation: Any) -> Any:
     brackets; whole numbers may be written 1e3 or 200_000.
     """
     options = _options(annotation)
-    text = text.strip()
-    if any(text in typing.get_args(option) for option in options if typing.get_origin(option) is typing.Literal):
-        return text
+    bare = text.strip()
+    if any(bare in typing.get_args(option) for option in options if typing.get_origin(option) is typing.Literal):
+        return bare
     if type(None) in options and text.lower() in ("none", "null", ""):
         return None
     for option in options:
         if typing.get_origin(option) is tuple or option is tuple:
-            parts = [part for part in text.strip("()[]").split(",") if part.strip()]
+            parts = [part for part in bare.strip("()[]").split(",") if part.strip()]
             kinds = [kind for kind in typing.get_args(option) if kind is not Ellipsis] or [str]
-            return tuple(read_text(part, kinds[min(i, len(kinds) - 1)]) for i, part in enumerate(parts))
+            return tuple(read_text(part.strip(), kinds[min(i, len(kinds) - 1)]) for i, part in enumerate(parts))
         if typing.get_origin(option) is dict or option is dict:
             try:
-                return yaml.safe_load("{" + text.strip("{}").replace("=", ": ").replace(":", ": ") + "}")
+                return yaml.safe_load("{" + bare.strip("{}").replace("=", ": ").replace(":", ": ") + "}")
             except yaml.YAMLError:
                 return text
         if option is int:
             try:
-                return int(text)
+                return int(bare)
             except ValueError:
                 pass
             try:
-                number = float(text)
+                number = float(bare)
             except ValueError:
                 continue
             if number.is_integer():

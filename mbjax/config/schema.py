@@ -35,7 +35,7 @@ class LogConfig(Section):
     format: Literal["csv", "tsv", "parquet", "inter"] | None = Field(
         None, description="file format; none: by the file's suffix; inter: RecBole's typed header"
     )
-    separator: str | None = Field(None, description="of the columns; none: by the format")
+    separator: str | None = Field(None, description="one character between columns, \\t for a tab; none: by the format")
     user: str = Field("user", description="name of the column with raw user ids, of any type")
     item: str = Field("item", description="name of the column with raw item ids, of any type")
     behavior: str | None = Field(
@@ -59,6 +59,14 @@ class LogConfig(Section):
     min_count_iterative: bool = Field(True, description="drop again until all have min_count (a core), or only once")
     deduplicate: bool = Field(True, description="keep only the first of equal (user, item, behavior) interactions")
     require_target_train: bool = Field(True, description="drop users without a training interaction of the target")
+
+    @pydantic.field_validator("separator")
+    @classmethod
+    def _separator(cls, value: str | None) -> str | None:
+        value = "\t" if value == r"\t" else value
+        if value is not None and len(value) != 1:
+            raise ValueError(r"must be one character, \t for a tab")
+        return value
 
 
 class DataConfig(Section):

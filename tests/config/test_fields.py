@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import pydantic
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mbjax import errors
+from mbjax.config import fields
+
+
+class Inner(pydantic.BaseModel):
+    depth: int = pydantic.Field(2, description="layers")
+
+
+class Other(pydantic.BaseModel):
+    width: int = 3
+
+
+class Outer(pydantic.BaseModel):
+    head: Inner | Other = Inner()
+    note: str | None = None
+    rate: Annotated[float, pydantic.Field(gt=0)] = 0.5
+
+
+KNOWN = ["model.size", "model.head.depth", "train.batch_size", "evaluate.batch_size", "train.epochs"]
+
+
+def test_walk_lists_leaves_of_nested_and_alternative_sections():
+    assert list(fields.walk(Outer, "model")) == ["model.head.depth", "model.head.width", "model.note", "model.rate"]
+    assert fields.walk(Outer, "model")["model.head.depth"] == fields.FieldSpec(int, "layers", 2)
+
+
+def test_leaves_follow_the_instance():
+    assert fields.leaves({"model": Outer(head=Other())}) == {
+        "model.head.width": 3,
+        "model.note": None,
+        "model.rate": 0.5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [
+        ("train.epochs", "train.epochs"),
+        ("epochs", "train.epochs"),
+        ("head.depth", "model.head.depth"),
+        ("evaluate.batch-size", "evaluate.batch_size"),
+    ],
+)
+def test_resolve(key, path):
+    assert fields.resolve(key, KNOWN) == path
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("batch_size", "option '--batch_size' is ambiguous: write --train.batch_size or --evaluate.batch_size."),
+        ("epoch", "unknown option '--epoch'. Did you mean '--train.epochs'?"),
+        ("train.size", "unknown option '--train.size'. Did you mean '--train.batch_size'?"),
+        ("model.depth", "unknown option '--model.depth'. Did you mean '--model.head.depth'?"),
+        ("xyzzy", "unknown option '--xyzzy'."),
+    ],
+)
+def test_resolve_refuses(key, message):
+    with pytest.raises(errors.ConfigError) as caught:
+        fields.resolve(key, KNOWN, "--")
+    assert str(caught.value) == message
+
+
+def test_flatten_takes_nested_dotted_and_short_keys():
+    tree = {"model": {"size": 1, "head": {"depth": 2}}, "train.epochs": 3, "evaluate": None}
+    assert fields.flatten(tree, KNOWN) == {"model.size": 1, "model.head.depth": 2, "train.epochs": 3}
+    assert fields.nest({"a.b.c": 1, "a.d": 2}) == {"a": {"b": {"c": 1}, "d": 2}}
+
+
+@pytest.mark.parametrize(
+    ("text", "annotation", "value"),
+    [
+        ("12", int, 12),
+        ("1e3", int, 1000),
+        ("200_000", int, 200_000),
+        ("1.5", int, "1.5"),
+        ("ten", int, "ten"),
+        ("inf", int, "inf"),
+        ("none", int | None, None),
+        ("None", str | None, None),
+        ("none", str, "none"),
+        ("none", Literal["file", "none"] | None, "none"),
+        ("5,10", tuple[int, ...], (5, 10)),
+        ("(5, 10,)", tuple[int, ...], (5, 10)),
+        ("[0.5, 1e-3]", tuple[float, ...], ("0.5", "1e-3")),
+        ("()", tuple[int, ...], ()),
+        ("none", tuple[str, ...] | None, None),
+        ("view, cart", tuple[str, ...] | None, ("view", "cart")),
+        ("2,x", tuple[int, str], (2, "x")),
+        ("a=1,b:2", dict[str, int], {"a": 1, "b": 2}),
+        ("\t", str | None, "\t"),
+    ],
+)
+def test_read_text(text, annotation, value):
+    assert fields.read_text(text, annotation) == value
+
+
+@given(st.lists(st.integers(-(10**9), 10**9)).map(tuple))
+def test_what_is_shown_can_be_read(value):
+    assert fields.read_text(fields.show(value), tuple[int, ...]) == value
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_floats_are_shown_exactly(value):
+    assert float(fields.show(value)) == value
+
+
+def test_type_names_are_what_one_may_write():
+    assert fields.type_name(Literal["a", "b"] | None) == "a | b | none"
+    assert fields.type_name(tuple[int, ...]) == "INT, ..."
+    assert fields.type_name(bool) == "true | false"
+    assert fields.type_name(float | None) == "NUMBER | none"

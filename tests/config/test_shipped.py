@@ -1,0 +1,83 @@
+"""Every shipped YAML file loads, with every model, data set, protocol and ablation."""
+
+from __future__ import annotations
+
+import pytest
+
+from mbjax import config, models
+
+CASES = [(model, dataset) for model in models.MODELS for dataset in config.dataset_names()]
+
+
+def test_every_model_has_a_file_and_every_file_a_model():
+    assert config.model_names() == sorted(models.MODELS)
+
+
+@pytest.mark.parametrize(("model", "dataset"), CASES)
+def test_every_combination_loads(model, dataset):
+    model_class = models.MODELS[model].config
+    file = config.model_file(model)
+    assert set(file.get("datasets") or {}) <= set(config.dataset_names())
+    assert file["summary"]
+    for protocol in ("honest", "paper"):
+        made = config.load(model, dataset, model_class, protocol=protocol)
+        assert config.parse(config.dump(made), model_class) == made
+        for ablation in (None, *(file.get("ablations") or {})):
+            made = config.load(model, dataset, model_class, protocol=protocol, ablation=ablation)
+            assert made.overrides == {}
+            assert (made.data.valid == "none") == (protocol == "paper")
+            assert bool(made.evaluate.selections) == (protocol == "paper" and made.train.epochs > 0)
+
+
+@pytest.mark.parametrize("model", models.MODELS)
+def test_every_ablation_is_another_model(model):
+    model_class = models.MODELS[model].config
+    default = config.load(model, "jd", model_class)
+    same = [
+        name
+        for name in config.model_file(model).get("ablations") or {}
+        if not config.difference(default, config.load(model, "jd", model_class, ablation=name))[1:]
+    ]
+    assert same == {"multivae": ["target"]}.get(model, [])  # the default under the name that the literature gives it
+
+
+@pytest.mark.parametrize("model", models.MODELS)
+def test_every_field_has_a_meaning(model):
+    specs = config.known_fields(models.MODELS[model].config)
+    assert [path for path, spec in specs.items() if not spec.description] == []
+
+
+@pytest.mark.parametrize("model", models.MODELS)
+def test_every_shown_default_can_be_typed(model):
+    model_class = models.MODELS[model].config
+    made = config.load(model, "jd", model_class)
+    for path, value in made.values().items():
+        if value is None and "none" in config.type_name(config.known_fields(model_class)[path].annotation):
+            continue
+        assert config.override(made, {path: config.show(value)}).values()[path] == value
+
+
+def test_published_settings_of_bvae():
+    # Hyper-parameters of the released program on jd and ub.
+    for dataset in ("jd", "ub"):
+        made = config.load("bvae", dataset, models.MODELS["bvae"].config, protocol="paper")
+        assert (made.model.embedding_size, made.model.dropout_rate) == (100, 0.5)
+        assert (made.model.kl_cap, made.model.anneal_steps) == (0.2, 200_000)
+        assert (made.train.epochs, made.train.batch_size, made.train.patience) == (1000, 500, 500)
+        assert (made.train.optimizer, made.train.learning_rate) == ("adam", 1e-3)
+        assert made.evaluate.ks == (5, 10, 15, 20)
+        assert made.evaluate.selections == ("test_per_behavior", "best_test")
+
+
+def test_rules_of_the_data_sets():
+    rules = {
+        "jd": ("file", False),
+        "ub": ("file", False),
+        "taobao": ("file_inside_train", True),
+        "tmall": ("file_inside_train", True),
+        "beibei": ("random_one", True),
+        "retail_rocket": ("random_one", True),
+    }
+    for dataset, rule in rules.items():
+        data = config.load("bvae", dataset, models.MODELS["bvae"].config).data
+        assert (data.valid, data.mask_valid) == rule
