@@ -1,0 +1,173 @@
+"""Results files: one small JSON for each finished run on real data, and README tables made from them.
+
+``python -m mbjax.results README.md`` writes the tables between markers anew (see ``report``); ``--check`` only says
+whether they are up to date. A results file holds the settings of the run, what it was run with, times, and the test
+metrics at every selection; nothing in it names a folder of one machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import math
+import pathlib
+import re
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mbjax import config as configuration
+from mbjax import errors, machine, report, selections
+from mbjax.train import run_folder
+
+PRIVATE = ("data.dirs", "data.download", "train.save_minutes", "train.chunk_steps")
+"""Overrides that say where and how a run went and decide no number."""
+DIGITS = 6
+"""Decimals of a metric in a results file."""
+
+
+def record(
+    config: Any,
+    dataset: Any,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    parameters: int,
+    tables: Mapping[str, tuple[int, selections.Table]] | None = None,
+    seconds: Mapping[str, float] | None = None,
+    commit: str | None = None,
+) -> dict[str, Any]:
+    """Puts a results file together.
+
+    Args:
+      config: ``config.Config`` of the run.
+      dataset: ``data.Dataset`` it was run on.
+      rows: of metrics.jsonl.
+      parameters: number of trained values.
+      tables: selection -> (epoch, test table), for those whose test table is not in ``rows``: an honest run reads the
+        test split once, after training. They go before what ``rows`` say.
+      seconds: ``compile``, ``test_pass`` and ``total``, as far as known; ``train_epoch`` is taken from ``rows``: the
+        median after the first.
+      commit: of the code that the run started with; default is that of the checkout now.
+    """
+    options = {"monitor": config.train.monitor, "first_k": config.evaluate.ks[0], "target": dataset.info.target}
+    chosen = {name: selections.at_epoch(*table) for name, table in (tables or {}).items()}
+    for name in ("valid", "last", *config.evaluate.selections):
+        if name not in chosen and (table := selections.select(rows, name, **options)):
+            chosen[name] = table
+    epoch_seconds = [row["seconds"] for row in rows if row.get("seconds") is not None]
+    times = dict(seconds or {})
+    if epoch_seconds:
+        times["train_epoch"] = statistics.median(epoch_seconds[1:] or epoch_seconds)
+    return {
+        "model": config.model_name,
+        "dataset": dataset.info.name,
+        "ablation": config.ablation,
+        "overrides": {key: value for key, value in config.overrides.items() if key not in PRIVATE},
+        "seed": config.seed,
+        "protocol": {
+            "name": config.protocol,
+            "valid": dataset.valid_rule,
+            "mask": config.evaluate.mask,
+            "mask_valid": bool(dataset.mask_valid),
+        },
+        "behaviors": list(dataset.info.behaviors),
+        "epochs": rows[-1]["epoch"] + 1 if rows else 0,
+        "devices": config.devices,
+        "parameters": int(parameters),
+        "command": configuration.command(config),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "commit": commit or machine.commit(),
+        "versions": machine.versions(),
+        "machine": machine.describe(),
+        "dataset_fingerprint": dataset.fingerprint,
+        "seconds": {name: round(value, 3) for name, value in times.items()},
+        "peak_memory_mib": machine.peak_memory_mib(),
+        "selection": _rounded(chosen),
+    }
+
+
+def default_tag(record: Mapping[str, Any]) -> str:
+    """What tells a run from the default one of its model and data set: protocol, ablation, overrides; often empty."""
+    parts = [] if record["protocol"]["name"] == "honest" else [record["protocol"]["name"]]
+    parts += [record["ablation"]] if record["ablation"] else []
+    for key, value in sorted(record["overrides"].items()):
+        value = "-".join(map(str, value)) if isinstance(value, list | tuple) else value
+        parts.append(f"{key.rpartition('.')[2]}_{value}")
+    return "-".join(map(_slug, parts))
+
+
+def file_name(record: Mapping[str, Any], tag: str | None = None) -> str:
+    """``<model>-<dataset>[-<tag>]-seed<seed>.json``; ``tag`` defaults to ``default_tag``."""
+    tag = default_tag(record) if tag is None else _slug(tag)
+    words = [record["model"], _slug(record["dataset"]), *([tag] if tag else []), f"seed{record['seed']}"]
+    return "-".join(words) + ".json"
+
+
+def write(record: Mapping[str, Any], folder: str | pathlib.Path = "results", *, tag: str | None = None) -> pathlib.Path:
+    """Writes a results file, over an older one of the same run; returns its path."""
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / file_name(record, tag)
+    text = json.dumps(record, indent=1, allow_nan=False) + "\n"
+    run_folder.replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    return path
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Writes the tables in Markdown files anew; returns the exit code, 1 if ``--check`` found an old table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m mbjax.results", description="Write result tables into Markdown files."
+    )
+    parser.add_argument(
+        "files", nargs="+", type=pathlib.Path, metavar="FILE", help="with <!-- results:NAME --> markers"
+    )
+    parser.add_argument(
+        "--results", type=pathlib.Path, help="folder of the results files (default: results/ beside FILE)"
+    )
+    parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if a table is not up to date")
+    options = parser.parse_args(argv)
+    old = 0
+    try:
+        for file in options.files:
+            before = _text(file)
+            after = report.update(before, report.read(options.results or file.parent / "results"), source=str(file))
+            if before == after:
+                continue
+            old += 1
+            if options.check:
+                print(f"{file}: tables are not up to date; run python -m mbjax.results {file}")
+            else:
+                run_folder.replace_file(
+                    file, lambda temporary, text=after: temporary.write_text(text, encoding="utf-8")
+                )
+                print(f"{file}: tables written")
+    except errors.MbjaxError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 1 if options.check and old else 0
+
+
+def _text(file: pathlib.Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise errors.DataError(f"{file} cannot be read: {error.strerror}.") from error
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _rounded(item) for key, item in value.items()}
+    value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, float):
+        return round(value, DIGITS) if math.isfinite(value) else None
+    return value
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", str(text)).strip("_")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""The table of metrics shows every row, marks the best, and survives odd names."""
+
+import io
+
+import rich.console
+
+from mbjax import tables
+
+ROWS = {
+    "bvae": {
+        "purchase": {
+            "users": 2579, "hr@5": 0.1289, "ndcg@5": 0.0743, "hr@10": 0.2,
+            "visited": {"pairs": 10, "users": 7, "hr@5": 0.5}, "unvisited": {"pairs": 3, "users": 2, "hr@5": 0.25},
+            "groups": {"<5": {"users": 4, "hr@5": 0.1}},
+        },
+        "click": {"users": 3783, "hr@5": 0.1, "ndcg@5": 0.05},
+    },
+    "popularity": {"purchase": {"users": 2579, "hr@5": 0.01, "ndcg@5": 0.1}, "click": {"users": 0}},
+}  # fmt: skip
+
+
+def show(*args, **options) -> list[str]:
+    file = io.StringIO()
+    rich.console.Console(file=file, width=120).print(tables.per_behavior(*args, **options))
+    return file.getvalue().splitlines()
+
+
+def test_terminal_has_a_line_for_each_behavior_and_row():
+    lines = show(ROWS, caption="test split, epoch 93")
+    assert "HR@5" in lines[0] and "NDCG@5" in lines[0] and "HR@10" not in lines[0]
+    body = [line.split() for line in lines if "." in line or "popularity" in line][:4]
+    cells = [[cell for cell in line if cell not in "│┃"] for line in body]
+    assert cells == [
+        ["purchase", "2,579", "bvae", "0.1289", "0.0743"],
+        ["2,579", "popularity", "0.0100", "0.1000"],
+        ["click", "3,783", "bvae", "0.1000", "0.0500"],
+        ["0", "popularity", "-", "-"],
+    ]
+    assert "epoch 93" in lines[-1]
+
+
+def test_more_cut_offs_and_parts_on_request():
+    text = "\n".join(show(ROWS, ks=(5, 10), details=True))
+    assert "HR@10" in text and "bvae, visited" in text and "bvae, history <5" in text
+
+
+def test_markdown_marks_the_best_of_each_block():
+    assert tables.markdown(ROWS).splitlines() == [
+        "| behavior | users |  | HR@5 | NDCG@5 |",
+        "| --- | ---: | --- | ---: | ---: |",
+        "| purchase | 2,579 | bvae | **0.1289** | 0.0743 |",
+        "|  | 2,579 | popularity | 0.0100 | **0.1000** |",
+        "| click | 3,783 | bvae | **0.1000** | **0.0500** |",
+        "|  | 0 | popularity | - | - |",
+    ]
+
+
+def test_a_single_row_is_not_marked_and_parts_never_are():
+    assert "**" not in tables.markdown({"bvae": ROWS["bvae"]}, details=True)
+
+
+def test_brackets_and_bars_in_names_are_kept():
+    rows = {"[x]": {"a|b": {"hr@5": 0.5}}}
+    assert any("[x]" in line for line in show(rows))
+    assert "a\\|b" in tables.markdown(rows)
+
+
+def test_cut_offs_ascend():
+    assert tables.cut_offs(ROWS) == [5, 10]
