@@ -243,6 +243,11 @@ def _choose(
     if not present:
         hint = " Choose another data.valid rule or split 'test'." if split == "valid" else ""
         raise errors.ConfigError(f"split '{split}' of data set '{info.name}' holds no pairs.{hint}")
+    if behaviors is not None and not behaviors:
+        raise errors.ConfigError(
+            f"no behavior to evaluate on split '{split}' of data set '{info.name}'. Those that have pairs: "
+            f"{', '.join(present)}."
+        )
     for behavior in behaviors or ():
         if behavior not in info.behaviors:
             raise errors.unknown("behavior", behavior, info.behaviors)

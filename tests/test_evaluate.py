@@ -203,6 +203,10 @@ def test_nan_names_behavior_and_user():
         ({"mask": "same"}, "unknown mask 'same'. Did you mean 'same_behavior'"),
         ({"behaviors": ("bye",)}, "unknown behavior 'bye'. Did you mean 'buy'"),
         ({"behaviors": ("view",)}, "'view' has no pairs in split 'test' of data set 'planted'. Those that have: buy"),
+        (
+            {"behaviors": ()},
+            "no behavior to evaluate on split 'test' of data set 'planted'. Those that have pairs: buy",
+        ),
         ({"split": "valid"}, "split 'valid' of data set 'planted' holds no pairs"),
         ({"ks": (0,)}, r"evaluate.ks is \(0,\)"),
         ({"item_tile": 0}, "item_tile 0"),
