@@ -6,7 +6,7 @@ import os
 import pathlib
 
 from mbjax import errors
-from mbjax.data import catalog, content, dataset, options, prepared, published, synthetic
+from mbjax.data import catalog, content, dataset, log, options, prepared, published, synthetic
 
 PATH_VARIABLE = "MBJAX_DATA"
 
@@ -44,6 +44,8 @@ def read(name_or_path: str | os.PathLike, choice=None) -> content.Content:
             return published.read(name, catalog.fetch(name, allow_download=choice.download))
     if path.is_dir():
         return _folder(path, None)
+    if path.is_file():
+        return log.read(path, choice.log)
     if is_name and not path.exists():
         here = [p.name for place in places if place.is_dir() for p in place.iterdir() if (p / prepared.META).is_file()]
         raise errors.unknown("data set", name, {*catalog.KNOWN, *here})

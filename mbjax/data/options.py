@@ -1,4 +1,4 @@
-"""What can be chosen when a data set is loaded; the names are those of the config sections ``data`` and ``data.log``."""
+"""What can be chosen when a data set is loaded; named as in the config sections ``data`` and ``data.log``."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ class Vocabulary:
     @classmethod
     def from_series(cls, column: pl.Series) -> Vocabulary:
         """From a polars column without nulls; integers, floats and times stay numbers, all else becomes objects."""
-        if column.dtype.is_numeric() or column.dtype.is_temporal():
+        if column.dtype.is_integer() or column.dtype.is_float() or column.dtype.is_temporal():
             return cls(column.to_numpy())
         values = np.empty(len(column), dtype=object)
         values[:] = column.to_list()
