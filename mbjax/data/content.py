@@ -68,6 +68,12 @@ def pairs_of(keys: np.ndarray, num_items: int) -> np.ndarray:
     return np.stack([keys // num_items, keys % num_items], axis=1) if keys.size else np.empty((0, 2), np.int64)
 
 
+def distinct(keys: np.ndarray) -> np.ndarray:
+    """The sorted distinct values; several times faster on integers than the hash table of ``numpy.unique``."""
+    ordered = np.sort(keys)
+    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if ordered.size else ordered
+
+
 def build(
     name: str,
     num_users: int,
@@ -99,10 +105,10 @@ def build(
             rows = np.asarray(rows, dtype=np.int64).reshape(-1, 2)
             if rows.size and (rows.min() < 0 or (rows.max(axis=0) >= (num_users, num_items)).any()):
                 raise ValueError(f"{name}: {split}.{behavior} has indices beyond {num_users} users, {num_items} items")
-            distinct = np.unique(rows[:, 0] * num_items + rows[:, 1])
-            if distinct.size < len(rows):
-                notes.append(f"{split}.{behavior}: {len(rows) - distinct.size} duplicate pairs dropped")
-            keys[split][behavior] = distinct
+            unique = distinct(rows[:, 0] * num_items + rows[:, 1])
+            if unique.size < len(rows):
+                notes.append(f"{split}.{behavior}: {len(rows) - unique.size} duplicate pairs dropped")
+            keys[split][behavior] = unique
     return Content(
         name=name,
         num_users=num_users,

@@ -61,8 +61,8 @@ def read(path: str | os.PathLike, layout=None, name: str | None = None) -> conte
     part[kept] = _split(layout.split, user[kept], behavior[kept] == len(behaviors) - 1, table["time"].to_numpy()[kept])
     if layout.require_target_train:
         before = kept.copy()
-        trained = np.unique(user[(part == 0) & (behavior == len(behaviors) - 1)])
-        kept &= np.isin(user, trained)
+        has_target = np.bincount(user[(part == 0) & (behavior == len(behaviors) - 1)], minlength=user.max() + 1) > 0
+        kept &= has_target[user]
         _note_dropped(notes, "require_target_train", user, item, before, kept)
     if not ((part == 0) & kept).any():
         raise errors.DataError(f"{path}: nothing is left to train on ({'; '.join(notes)}).")
@@ -107,7 +107,7 @@ def minimum_counts(user: np.ndarray, item: np.ndarray, behavior: np.ndarray, lay
     num_users, num_items = int(user.max()) + 1, int(item.max()) + 1
     counted = np.ones(user.size, dtype=bool) if layout.min_count_on == "union" else behavior == target
     while True:
-        keys = np.unique(user[kept & counted].astype(np.int64) * num_items + item[kept & counted])
+        keys = content.distinct(user[kept & counted].astype(np.int64) * num_items + item[kept & counted])
         has_user = np.bincount(keys // num_items, minlength=num_users) >= layout.min_count
         has_item = np.bincount(keys % num_items, minlength=num_items) >= layout.min_count
         remaining = kept & has_user[user] & has_item[item]
@@ -158,5 +158,5 @@ def _content(name, table, behaviors, behavior, part, kept, notes) -> content.Con
 
 def _note_dropped(notes, step: str, user: np.ndarray, item: np.ndarray, before: np.ndarray, after: np.ndarray) -> None:
     if before.sum() > after.sum():
-        users, items = (np.unique(c[before]).size - np.unique(c[after]).size for c in (user, item))
+        users, items = (content.distinct(c[before]).size - content.distinct(c[after]).size for c in (user, item))
         notes.append(f"log: {step} dropped {users:,} users, {items:,} items, {before.sum() - after.sum():,} rows")
