@@ -47,13 +47,17 @@ def planted(num_users, num_items, behaviors, train, test, valid=None, mask_valid
     )
 
 
-def table_model(info, score=None) -> types.Model:
+def read(params, tables, users, start, size, behavior):
+    return jax.lax.dynamic_slice_in_dim(params[behavior], start, size, axis=1)[users]
+
+
+def nothing(params, graphs):
+    return ()
+
+
+def table_model(info, score=read) -> types.Model:
     """The parameters are the scores, [K, U, I]."""
-
-    def read(params, tables, users, start, size, behavior):
-        return jax.lax.dynamic_slice_in_dim(params[behavior], start, size, axis=1)[users]
-
-    return types.Model(info, {}, None, lambda k, g: None, None, lambda p, g: (), score or read)
+    return types.Model(info=info, graphs={}, batch=None, init=None, loss=None, encode=nothing, score=score)
 
 
 def lists_first(num_items, *lists):

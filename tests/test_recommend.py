@@ -42,15 +42,22 @@ def data() -> dataset.Dataset:
     )
 
 
-def model(info) -> types.Model:
-    def score(params, tables, users, start, size, behavior):
-        return jax.lax.dynamic_slice_in_dim(params[behavior], start, size, axis=1)[users]
+def read(params, tables, users, start, size, behavior):
+    return jax.lax.dynamic_slice_in_dim(params[behavior], start, size, axis=1)[users]
 
-    return types.Model(info, {}, None, lambda k, g: None, None, lambda p, g: (), score)
+
+def nothing(params, graphs):
+    return ()
+
+
+def model(info) -> types.Model:
+    """The parameters are the scores, [K, U, I]."""
+    return types.Model(info=info, graphs={}, batch=None, init=None, loss=None, encode=nothing, score=read)
 
 
 def rows(data, out, behavior="buy", scores=SCORES, **options):
-    files = recommend.recommend(model(data.info), scores, {}, data, out=out, **({"top_k": 2} | options))
+    given = {"top_k": 2, "behaviors": [behavior]} | options
+    files = recommend.recommend(model(data.info), scores, {}, data, out=out, **given)
     return pl.read_parquet(files[behavior]).rows()
 
 
@@ -123,7 +130,7 @@ def test_a_failed_write_leaves_the_old_file(data, tmp_path, monkeypatch):
         patch.setattr(pl.DataFrame, "write_parquet", fail)
         with pytest.raises(OSError, match="disk full"):
             rows(data, tmp_path, top_k=5)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["buy.parquet", "view.parquet"]
+    assert [p.name for p in tmp_path.iterdir()] == ["buy.parquet"]
     assert pl.read_parquet(tmp_path / "buy.parquet").rows() == before
 
 
@@ -135,7 +142,7 @@ def test_a_failed_write_leaves_the_old_file(data, tmp_path, monkeypatch):
         ({"exclude": ["trian"]}, errors.ConfigError, "unknown split 'trian'. Did you mean 'train'"),
         ({"users": []}, errors.ConfigError, "no users"),
         ({"users": ["anne"]}, errors.DataError, "'anne' is not in the data set.*'ann'"),
-        ({"scores": SCORES * np.nan}, errors.TrainingDivergedError, "behavior 'view'.*nan"),
+        ({"scores": SCORES * np.nan}, errors.TrainingDivergedError, "behavior 'buy'.*nan"),
     ],
 )
 def test_wrong_options_are_named(data, tmp_path, options, error, message):
