@@ -4,7 +4,7 @@ Options are read by hand rather than by argparse or tyro: which fields exist is 
 wrong one must give one line with the nearest right one, and neither library does that. JAX is imported after the
 names have been checked, so that ``--help`` and errors come at once.
 
-Exit codes: 0, those of ``mbjax.errors``, 130 after Ctrl-C.
+Exit codes: 0, those of ``mbjax.errors``, 1 for a file that cannot be written or read, 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -264,3 +264,8 @@ def _guarded(program: Callable[[list[str]], int], argv: list[str]) -> int:
         except BrokenPipeError:  # the reader of our output, such as head, has gone
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 141
+        except OSError as error:
+            if error.filename is None:
+                raise
+            print(f"error: {error.strerror}: '{error.filename}'", file=sys.stderr)
+            return 1

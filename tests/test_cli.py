@@ -215,6 +215,7 @@ def test_eval_needs_a_run(experiment, capsys, tmp_path):
         (errors.CheckpointError("torn"), 4, "error: torn\n"),
         (errors.TrainingDivergedError("nan"), 5, "error: nan\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
+        (PermissionError(13, "Permission denied", "w"), 1, "error: Permission denied: 'w'\n"),
     ],
 )
 def test_exit_codes(experiment, capsys, error, code, line):
