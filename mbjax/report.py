@@ -232,10 +232,9 @@ def _how(group: Sequence[Record]) -> str:
     seeds = ", ".join(str(record["seed"]) for record in group)
     parts = [f"- `{command}`, seed{'s' if len(group) > 1 else ''} {seeds}"]
     parts.append(f"{_median(group, 'epochs'):,.0f} epochs")
-    times = {
-        key: [r["seconds"][key] for r in group if key in r.get("seconds", {})] for key in ("train_epoch", "test_pass")
-    }
-    parts += [f"{statistics.median(found):.2f} s a {key.replace('_', ' ')}" for key, found in times.items() if found]
+    for key, text in (("train_epoch", "training epoch"), ("test_pass", "test pass")):
+        found = [record["seconds"][key] for record in group if key in record.get("seconds", {})]
+        parts += [f"{statistics.median(found):.2f} s a {text}"] if found else []
     memory = [record["peak_memory_mib"] for record in group if record.get("peak_memory_mib")]
     parts += [f"{max(memory):,} MiB at most"] if memory else []
     parts += [first["machine"], f"JAX {first['versions'].get('jax', '?')}", last.get("date", "")]

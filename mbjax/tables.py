@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import rich.box
 import rich.table
 
 Table = Mapping[str, Mapping[str, Any]]
 
-KINDS = ("hr", "ndcg", "rec", "prec", "mrr", "f1")
 TITLES = {"hr": "HR", "ndcg": "NDCG", "rec": "Rec", "prec": "Prec", "mrr": "MRR", "f1": "F1"}
 INDENT = "  "
 """Begins the names of lines that are a part of the line above."""
@@ -34,36 +34,39 @@ def per_behavior(
 
     Args:
       rows: name -> behavior -> metric -> value; the model first, then popularity, a known optimum, ...
-      ks: cut-offs to show; default is the smallest.
+      ks: cut-offs to show, one line each; default is the smallest alone.
       details: also visited and unvisited pairs and user groups, where they were evaluated.
       caption: below the table.
 
     Returns:
-      A table with one block for each behavior; the best value of a column in a block is bold.
+      A table with one block for each behavior; the best value of a column in a block is bold. It fits 80 columns.
     """
-    metrics = _metrics(rows, ks)
-    grid = rich.table.Table(caption=caption or None, caption_justify="left", show_edge=False, pad_edge=False)
-    for name in ("behavior", "users", ""):
-        grid.add_column(name, justify="right" if name == "users" else "left", no_wrap=True)
-    for metric in metrics:
-        grid.add_column(title(metric), justify="right", no_wrap=True)
-    for behavior, block in _blocks(rows, metrics, details):
-        for number, (users, name, values) in enumerate(block):
-            cells = _cells(block, values, metrics, "[bold]{}[/]")
-            # A name may hold brackets, which rich would read as markup.
-            grid.add_row("" if number else _plain(behavior), users, _plain(name), *cells)
-        grid.add_section()
+    head, lines = _layout(rows, ks, details, "[bold]{}[/]")
+    grid = rich.table.Table(
+        box=rich.box.SIMPLE_HEAD,
+        padding=(0, 0 if "at" in head else 1, 0, 0),  # to fit 80 columns
+        pad_edge=False,
+        show_edge=False,
+        caption=caption or None,
+        caption_justify="left",
+    )
+    for name in head:
+        grid.add_column(
+            name, justify="left" if name in ("", "behavior") else "right", no_wrap=name != "", overflow="fold"
+        )
+    for number, line in enumerate(lines):
+        if line[0] and number:
+            grid.add_row()
+        # Names may hold brackets, which rich would read as markup.
+        grid.add_row(*(cell.replace("[", "\\[") if place in (0, 2) else cell for place, cell in enumerate(line)))
     return grid
 
 
 def markdown(rows: Mapping[str, Table], *, ks: Sequence[int] | None = None, details: bool = False) -> str:
     """The same as a Markdown table; arguments as for ``per_behavior``."""
-    metrics = _metrics(rows, ks)
-    lines = [["behavior", "users", "", *map(title, metrics)], ["---", "---:", "---", *["---:"] * len(metrics)]]
-    for behavior, block in _blocks(rows, metrics, details):
-        for number, (users, name, values) in enumerate(block):
-            lines.append(["" if number else behavior, users, name, *_cells(block, values, metrics, "**{}**")])
-    return join(lines)
+    head, lines = _layout(rows, ks, details, "**{}**")
+    rule = ["---" if name in ("", "behavior") else "---:" for name in head]
+    return join([head, rule, *lines])
 
 
 def join(lines: Sequence[Sequence[str]]) -> str:
@@ -71,47 +74,45 @@ def join(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def _metrics(rows: Mapping[str, Table], ks: Sequence[int] | None) -> list[str]:
+def _layout(rows, ks, details, mark) -> tuple[list[str], list[list[str]]]:
+    """Head and lines: behavior, users, name, the cut-off if there are several, metrics; repetitions are left blank."""
+    ks = list(ks or cut_offs(rows)[:1])
     known = {metric for table in rows.values() for values in table.values() for metric in values}
-    return [name for k in ks or cut_offs(rows)[:1] for kind in KINDS if (name := f"{kind}@{k}") in known]
-
-
-def _blocks(rows, metrics, details):
-    """Yields (behavior, [(users, name, values), ...])."""
+    kinds = [kind for kind in TITLES if any(f"{kind}@{k}" in known for k in ks)]
+    several = len(ks) > 1
+    head = ["behavior", "users", "", *(["at"] if several else [])]
+    head += [title(kind if several else f"{kind}@{ks[0]}") for kind in kinds]
+    lines = []
     for behavior in dict.fromkeys(name for table in rows.values() for name in table):
-        block = []
-        for name, table in rows.items():
-            values = table.get(behavior)
-            if values is None:
-                continue
-            block.append((_count(values.get("users")), name, values))
-            if not details:
-                continue
-            parts = {part: values[part] for part in ("visited", "unvisited") if part in values}
-            parts |= {f"history {edge}": group for edge, group in (values.get("groups") or {}).items()}
-            block += [(_count(part.get("users")), f"{INDENT}{name}, {label}", part) for label, part in parts.items()]
-        yield behavior, block
+        block = list(_block(rows, behavior, details))
+        for number, (name, values) in enumerate(block):
+            users = "" if values.get("users") is None else f"{values['users']:,}"
+            for place, k in enumerate(ks):
+                begin = ["" if number or place else behavior, *(("", "") if place else (users, name))]
+                cells = _cells(block, values, [f"{kind}@{k}" for kind in kinds], mark)
+                if place and not any(cell != "-" for cell in cells):
+                    continue  # parts and groups may have fewer cut-offs
+                lines.append([*begin, *([str(k)] if several else []), *cells])
+    return head, lines
+
+
+def _block(rows, behavior, details) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for name, table in rows.items():
+        if (values := table.get(behavior)) is None:
+            continue
+        yield name, values
+        if details:
+            yield from ((f"{INDENT}{part}", values[part]) for part in ("visited", "unvisited") if part in values)
+            yield from ((f"{INDENT}history {edge}", group) for edge, group in (values.get("groups") or {}).items())
 
 
 def _cells(block, values, metrics, mark) -> list[str]:
     """The numbers of one line; the best of a column is marked, among whole rows and if there is a choice."""
-    whole = [other for _, name, other in block if not name.startswith(INDENT)]
+    whole = [other for name, other in block if not name.startswith(INDENT)]
     cells = []
     for metric in metrics:
         best = max((other[metric] for other in whole if other.get(metric) is not None), default=None)
-        is_best = len(whole) > 1 and best is not None and any(values is other for other in whole)
-        text = _number(values.get(metric))
-        cells.append(mark.format(text) if is_best and values.get(metric) == best else text)
+        is_whole = len(whole) > 1 and any(values is other for other in whole)
+        text = "-" if values.get(metric) is None else f"{values[metric]:.4f}"
+        cells.append(mark.format(text) if is_whole and best is not None and values.get(metric) == best else text)
     return cells
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
-
-
-def _count(value: int | None) -> str:
-    return "" if value is None else f"{value:,}"
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")
