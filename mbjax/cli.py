@@ -10,6 +10,7 @@ Exit codes: 0, those of ``mbjax.errors``, 1 for a file that cannot be written or
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import pathlib
 import sys
@@ -107,8 +108,7 @@ def _train(argv: list[str]) -> int:
         fields = _resolved(options.fields, config.known_fields(model_class), cli_help.TRAIN)
         settings = config.load(given["model"], given["dataset"], model_class, overrides=fields, **header)
     _virtual_devices(settings.devices)
-    from mbjax import experiment
-
+    experiment = _experiment()
     record = pathlib.Path(given["record"]) if given.get("record") else "record" in given
     return experiment.train(settings, workdir, resume="resume" in given, record=record).exit_code
 
@@ -145,8 +145,7 @@ def _eval(argv: list[str]) -> int:
     users = _users(given["users"]) if "users" in given else None
     workdir = pathlib.Path(given["workdir"])
     settings = _of_run(workdir, fields, cli_help.EVAL, {}, only=("evaluate.", "data.dirs", "data.download"))
-    from mbjax import experiment
-
+    experiment = _experiment()
     if listing:
         out = pathlib.Path(given.get("out") or workdir / "recommendations")
         experiment.recommend(workdir, settings, checkpoint=checkpoint, top_k=top_k, out=out, users=users)
@@ -172,6 +171,14 @@ def _of_run(workdir, fields, known, header, only=()) -> config.Config:
         # The epoch is selected already, so the cut-off that selected it need not be among the new ones.
         fields["train.monitor"] = "mean:ndcg"
     return config.override(settings, fields, **header)
+
+
+def _experiment():
+    """Imports what does the work, late, and quiets the checkpoint library's remarks on its own options."""
+    from mbjax import experiment
+
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    return experiment
 
 
 def _model_class(name: str) -> type[pydantic.BaseModel]:
