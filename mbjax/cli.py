@@ -63,22 +63,23 @@ def read(argv: Sequence[str], known: Mapping[str, cli_help.Option]) -> Options:
         if not word.startswith("--") or word == "--":
             raise errors.ConfigError(f"unexpected '{word}'. Options are written --name=value; see --help.")
         name, equals, value = word[2:].partition("=")
-        option = known.get(name.replace("_", "-"))
+        program_name = name.replace("_", "-")
+        option = known.get(program_name)
         if option and not option.value:
             if equals:
                 raise errors.ConfigError(f"--{name} is a switch and takes no value; leave out '={value}'.")
         elif not equals and words and not words[0].startswith("--"):
             value = words.pop(0)
-        elif not equals and not (option and option.value.startswith("[")):
-            if option:
-                raise errors.ConfigError(f"--{name} needs a value: --{name}={option.value}.")
+        elif not equals and not option:
             value = None  # right for a field that is a switch; which fields are is known later
         if option is None:
             options.fields[name] = value
-        elif name == "data-dir" and name in options.given:
-            options.given[name] += f",{value}"
+        elif not value and option.value and not option.value.startswith("["):
+            raise errors.ConfigError(f"--{name} needs a value: --{name}={option.value}.")
+        elif program_name == "data-dir" and program_name in options.given:
+            options.given[program_name] += f",{value}"
         else:
-            options.given[name.replace("_", "-")] = value
+            options.given[program_name] = value
     return options
 
 

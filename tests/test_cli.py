@@ -83,7 +83,7 @@ def test_train_hands_the_configuration_on(experiment, argv):
 
 def test_train_options(experiment):
     argv = "--model=bvae --dataset=jd --protocol=paper --ablation=wo_tff --workdir=w --record=r.json --data_dir=a"
-    cli.train_main([*argv.split(), "--data-dir=b", "--resample-per-task", "--learning-rate", "1e-4", "--ks", "5,10"])
+    cli.train_main([*argv.split(), "--data_dir=b", "--resample-per-task", "--learning-rate", "1e-4", "--ks", "5,10"])
     [(_, (settings, workdir), options)] = experiment.calls
     assert (settings.protocol, settings.ablation, settings.data.dirs) == ("paper", "wo_tff", ("a", "b"))
     assert not settings.model.use_tff and settings.model.resample_per_task
@@ -129,6 +129,7 @@ def test_devices_are_made_before_jax_starts(experiment, monkeypatch):
         ("--model=bvae --dataset=jd --epochs", "--epochs needs a value (INT): --epochs=VALUE."),
         ("--model=bvae --dataset=jd --encoder=onw", "model.encoder=onw: must be 'union', 'own', 'exchange', 'mmoe' or"),
         ("--model=bvae --dataset", "--dataset needs a value: --dataset=NAME|PATH."),
+        ("--model=bvae --dataset=jd --workdir=", "--workdir needs a value: --workdir=DIR."),
         ("--model=bvae --dataset=jd --resume=yes", "--resume is a switch and takes no value; leave out '=yes'."),
         ("--model=bvae --dataset=jd more", "unexpected 'more'. Options are written --name=value; see --help."),
         ("--resume --workdir=no/such/run", "no run in 'no/such/run': config.yaml is missing or unreadable."),
