@@ -59,7 +59,7 @@ def read_pairs(path: str | os.PathLike, *, base: int = 0, num_users=None, num_it
     per_line = np.bincount(lines) if lines.size else np.zeros(0, np.int64)
     wrong = np.flatnonzero((per_line != 0) & (per_line != 2))
     if wrong.size:
-        columns = per_line[wrong[0]]
+        columns = int(per_line[wrong[0]])
         raise errors.DataError(
             f"{path}, line {wrong[0]}: {columns} column{'s' * (columns != 1)}, expected two: user and item."
         )
