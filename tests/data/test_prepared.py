@@ -1,0 +1,136 @@
+"""Prepared folders: written and read back, checked against their meta.json."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mbjax import data, errors
+from mbjax.data import content, prepared, vocabulary
+
+META = {"name": "toy", "n_users": 3, "n_items": 4, "behaviors": ["buy", "view"], "target": "buy"}
+
+
+def folder_of(parent, meta=META, **files):
+    folder = parent / "toy"
+    folder.mkdir()
+    (folder / "meta.json").write_text(meta if isinstance(meta, str) else json.dumps(meta))
+    for name, text in ({"train__view": "0\t1\n1\t0\n", "train__buy": "2\t3\n"} | files).items():
+        (folder / f"{name.replace('__', '.')}.tsv.gz").write_bytes(gzip.compress(text.encode()))
+    return folder
+
+
+def test_target_is_last_whatever_the_order_in_meta(tmp_path):
+    found = prepared.read(folder_of(tmp_path, test__buy="0\t0\n"))
+    assert found.behaviors == ("view", "buy") and found.name == "toy"
+    assert found.pairs("train", "view").tolist() == [[0, 1], [1, 0]]
+    assert found.pairs("test", "buy").tolist() == [[0, 0]] and found.pairs("valid", "buy").shape == (0, 2)
+
+
+def test_files_of_other_names_are_left_alone(tmp_path):
+    folder = folder_of(tmp_path, train_time__view="0\t1\t99\n", mbcgcn_holdout__view="x")
+    (folder / "README").write_text("hello")
+    assert set(prepared.read(folder).keys) == {"train"}
+
+
+def test_files_need_not_be_gzipped(tmp_path):
+    folder = folder_of(tmp_path)
+    (folder / "train.buy.tsv.gz").unlink()
+    (folder / "train.buy.tsv").write_text("1\t1\n")
+    assert prepared.read(folder).pairs("train", "buy").tolist() == [[1, 1]]
+    (folder / "train.buy.tsv.gz").write_bytes(gzip.compress(b"1\t1\n"))
+    with pytest.raises(errors.DataError, match=r"both train.buy.tsv and train.buy.tsv.gz"):
+        prepared.read(folder)
+
+
+@pytest.mark.parametrize(
+    ("meta", "message"),
+    [
+        ("{", "meta.json: not JSON"),
+        ("[]", "field 'n_users' is missing"),
+        ({k: v for k, v in META.items() if k != "target"}, "field 'target' is missing or no str"),
+        (META | {"n_items": "4"}, "field 'n_items' is missing or no int"),
+        (META | {"n_users": 0}, "n_users=0, n_items=4 must be 1 to 2147483647"),
+        (META | {"target": "pay"}, "must be distinct and hold the target 'pay'"),
+        (META | {"behaviors": ["buy", "buy"]}, "must be distinct"),
+        (META | {"n_items": 3}, r"train.buy.tsv.gz, line 1: item 3 is out of range; ids go from 0 to 2"),
+        (META | {"counts": {"train": {"buy": {"pairs": 2}}}}, r"train.buy.tsv.gz: has 1 pairs, meta.json says 2"),
+        (META | {"counts": {"test": {"buy": {"pairs": 2}}}}, r"test.buy.tsv.gz is missing; meta.json counts its pairs"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, meta, message):
+    with pytest.raises(errors.DataError, match=message):
+        prepared.read(folder_of(tmp_path, meta))
+
+
+def test_a_folder_without_training_files(tmp_path):
+    folder = folder_of(tmp_path)
+    for path in folder.glob("train*"):
+        path.unlink()
+    with pytest.raises(errors.DataError, match="holds no train.BEHAVIOR.tsv.gz"):
+        prepared.read(folder)
+
+
+def test_raw_ids_of_another_number(tmp_path):
+    folder = folder_of(tmp_path)
+    vocabulary.Vocabulary(["a", "b"]).to_parquet(folder / "users.parquet")
+    with pytest.raises(errors.DataError, match=r"users.parquet: holds 2 raw ids, meta.json says 3"):
+        prepared.read(folder)
+
+
+PAIR_LISTS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), max_size=12)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    pairs=st.fixed_dictionaries(
+        {s: st.fixed_dictionaries({"view": PAIR_LISTS, "buy": PAIR_LISTS}) for s in content.SPLITS}
+    ),
+    users=st.lists(st.integers(-99, 99), min_size=3, max_size=3, unique=True),
+    items=st.lists(st.text(max_size=5), min_size=4, max_size=4, unique=True),
+)
+def test_content_comes_back_as_written(tmp_path_factory, pairs, users, items):
+    folder = tmp_path_factory.mktemp("prepared") / "toy"
+    users, items = vocabulary.Vocabulary(users), vocabulary.Vocabulary(items)
+    before = content.build("toy", 3, 4, ("view", "buy"), pairs, users=users, items=items)
+    prepared.write(before, folder)
+    after = prepared.read(folder)
+    assert after.fingerprint() == before.fingerprint()
+    assert (after.users, after.items, after.behaviors) == (users, items, before.behaviors)
+    for split, of in before.keys.items():
+        for behavior, keys in of.items():
+            np.testing.assert_array_equal(after.keys[split][behavior], keys)
+    assert not list(folder.glob("*.part"))
+
+
+def test_the_same_content_gives_the_same_bytes(tmp_path):
+    source = content.build("toy", 3, 4, ("buy",), {"train": {"buy": [[0, 1]]}})
+    for name in ("a", "b"):
+        prepared.write(source, tmp_path / name)
+    first, second = ({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("a", "b"))
+    assert first == second and set(first) == {"meta.json", "train.buy.tsv.gz"}
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("name", ["jd", "retail_rocket", "taobao", "ub_no_click"])
+def test_real_folders_have_the_counts_of_their_meta(real_data, name):
+    folder = real_data(name)
+    meta = json.loads((folder / "meta.json").read_text())
+    found = prepared.read(folder)
+    assert (found.num_users, found.num_items) == (meta["n_users"], meta["n_items"])
+    assert list(found.behaviors) == meta["behaviors"] and found.notes == ()
+    for split, of in meta["counts"].items():
+        for behavior, count in of.items():
+            pairs = found.pairs(split, behavior)
+            sizes = [len(pairs), *(np.unique(column).size for column in pairs.T)]
+            assert sizes == [count["pairs"], count["users"], count["items"]], (split, behavior)
+    ready = data.load(folder, data.Options(behaviors=found.behaviors, valid="none"))
+    for behavior in found.behaviors:
+        assert ready.train[behavior].nnz == meta["counts"]["train"][behavior]["pairs"]
+        assert behavior not in ready.test or ready.test[behavior].nnz == meta["counts"]["test"][behavior]["pairs"]
+    assert ready.notes == ()  # no held-out pair is known from its own behavior's training
