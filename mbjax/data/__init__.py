@@ -3,6 +3,19 @@
 from mbjax.data.dataset import Dataset, assemble
 from mbjax.data.loading import load
 from mbjax.data.options import LogOptions, Options
+from mbjax.data.statistics import Leak, Statistics, describe, leaks, patterns
 from mbjax.data.vocabulary import Vocabulary
 
-__all__ = ["Dataset", "LogOptions", "Options", "Vocabulary", "assemble", "load"]
+__all__ = [
+    "Dataset",
+    "Leak",
+    "LogOptions",
+    "Options",
+    "Statistics",
+    "Vocabulary",
+    "assemble",
+    "describe",
+    "leaks",
+    "load",
+    "patterns",
+]

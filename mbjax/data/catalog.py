@@ -30,6 +30,7 @@ KNOWN = ("beibei", "demo", "jd", "retail_rocket", "taobao", "tmall", "ub")
 """Names that can be given instead of a path; ``demo`` is generated and ``retail_rocket`` a prepared folder only."""
 
 MIRROR_VARIABLE = "MBJAX_MIRROR"
+PATH_VARIABLE = "MBJAX_DATA"
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def source(name: str) -> Source:
     if name == "retail_rocket":
         raise errors.DataError(
             "data set 'retail_rocket' is a prepared folder only and cannot be downloaded. Put the folder retail_rocket "
-            "(meta.json, train.*.tsv.gz, test.buy.tsv.gz) into ./data or into a folder that MBJAX_DATA names."
+            f"(meta.json, train.*.tsv.gz, test.buy.tsv.gz) into ./data or into a folder that {PATH_VARIABLE} names."
         )
     if name in KNOWN:
         raise errors.ConfigError(f"data set '{name}' is generated when it is needed; there is nothing to download.")
@@ -208,12 +209,12 @@ def _reason(error: OSError) -> str:
 
 
 def _instructions(source: Source, folder: Path, files: list[SourceFile], mirror: str | None, why: str) -> str:
-    """What a person without a connection has to do: one line of summary, then one line for each file."""
-    lines = [
-        f"data set '{source.name}' is incomplete: {why}. Fetch the {len(files)} files below (any browser or curl will "
-        f"do) and put them into {folder} under the names on the right, or name a folder that holds "
-        f"'{source.name}' in the environment variable MBJAX_DATA."
-    ]
-    width = max(len(address(source, f, mirror)) for f in files)
-    lines += [f"  {address(source, f, mirror):{width}}  ->  {folder / f.local}" for f in files]
-    return "\n".join(lines)
+    """What a person without a connection has to do: a summary and a line for each file; readable as one line too."""
+    addresses = [address(source, file, mirror) for file in files]
+    width = max(map(len, addresses))
+    lines = [f"  {url:{width}}  ->  {folder / file.local}" for url, file in zip(addresses, files, strict=True)]
+    return (
+        f"data set '{source.name}' is incomplete: {why}. Fetch the {len(files)} files listed here (any browser or curl "
+        f"will do) and put them into {folder} under the names on the right, or name a folder that holds "
+        f"'{source.name}' in the environment variable {PATH_VARIABLE}:\n" + ";\n".join(lines)
+    )

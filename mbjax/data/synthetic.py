@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mbjax.data import content
+from mbjax.data import content, dataset
 
 BEHAVIORS = ("view", "favourite", "cart", "buy")
 
@@ -130,12 +130,15 @@ def log(
     return made, Planted(appetite, interest, affinity, fit, rates)
 
 
-def funnel(num_users: int = 3000, num_items: int = 1000, seed: int = 0, **options):
-    """``log`` as a ready ``Dataset`` with validation files, beside what was planted: ``(Dataset, Planted)``."""
-    from mbjax.data import dataset  # it imports this module for the data set "demo"
+def funnel(
+    num_users: int = 3000, num_items: int = 1000, seed: int = 0, *, choice=None, **options
+) -> tuple[dataset.Dataset, Planted]:
+    """``log`` as a ready ``Dataset`` with its own validation pairs, beside what was planted.
 
+    ``choice`` is an ``Options`` (behaviors, target, validation rule); the other arguments are those of ``log``.
+    """
     made, planted = log(num_users, num_items, seed, **options)
-    return dataset.prepare(made), planted
+    return dataset.prepare(made, choice), planted
 
 
 def _items(rng: np.random.Generator, num_items: int, num_groups: int) -> tuple[np.ndarray, np.ndarray]:
