@@ -22,16 +22,16 @@ def check(num_devices: int) -> None:
     visible = jax.local_device_count()
     if num_devices > visible:
         raise errors.ConfigError(
-            f"--devices={num_devices}, but JAX sees {visible} ({jax.default_backend()}). Choose at most {visible}, or set "
-            f"XLA_FLAGS=--xla_force_host_platform_device_count={num_devices} for virtual CPU devices."
+            f"--devices={num_devices}, but JAX sees {visible} ({jax.default_backend()}). Choose at most {visible}, "
+            f"or set XLA_FLAGS=--xla_force_host_platform_device_count={num_devices} for virtual CPU devices."
         )
 
 
 def compile_chunk(chunk: Callable[..., Any], num_devices: int) -> Callable[..., Any]:
     """Compiles ``chunk(state, graphs, store, plan, first, length, device)`` for one or several devices.
 
-    The state is donated. Over several devices it is replicated along a leading axis (``replicate``); graphs, store and plan are
-    broadcast. Losses come back once.
+    The state is donated. Over several devices it is replicated along a leading axis (``replicate``); graphs, store
+    and plan are broadcast. Losses come back once.
 
     Args:
       chunk: pure; ``length`` static; sums losses and gradients over ``AXIS`` itself where ``device`` is not None.

@@ -11,7 +11,7 @@ import jax
 from mbjax import config as configuration
 from mbjax import errors, models, types
 from mbjax import recommend as lists
-from mbjax.experiment import report, wiring
+from mbjax.experiment import printout, wiring
 from mbjax.train import checkpoint, run_folder
 
 
@@ -84,10 +84,10 @@ def evaluate_run(
         groups = experiment.config.evaluate.groups
         result = evaluator(experiment.model, params, experiment.graphs, per_user=per_user is not None, groups=groups)
         tables[split] = result.table
-        report.evaluation(experiment, split, where, result.table)
+        printout.evaluation(experiment, split, where, result.table)
         if per_user is not None:
             path = per_user if len(splits) == 1 else per_user.with_stem(f"{per_user.stem}.{split}")
-            report.say(f"per-user values: {result.to_parquet(path)}")
+            printout.say(f"per-user values: {result.to_parquet(path)}")
     return tables
 
 
@@ -127,5 +127,5 @@ def recommend(
         out=out or pathlib.Path(workdir) / "recommendations",
     )
     for behavior, path in files.items():
-        report.say(f"{behavior}: {path}")
+        printout.say(f"{behavior}: {path}")
     return files

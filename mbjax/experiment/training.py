@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from mbjax import config as configuration
-from mbjax import data, errors, parallel, types
-from mbjax.experiment import report, wiring
+from mbjax import data, errors, machine, parallel, selections, types
+from mbjax.experiment import printout, wiring
 from mbjax.train import checkpoint, logging, loop, progress, run_folder
 
 Table = dict[str, dict[str, Any]]
@@ -29,6 +29,9 @@ class Outcome:
       tables: selection -> test table by behavior; empty after a signal.
       epochs: selection -> epoch.
       rows: those of metrics.jsonl.
+      seconds: ``test_pass``, ``total`` and, where this process compiled, ``compile``.
+      commit: of the code that the run (or its resumption) started with; None outside a checkout.
+      parameters: number of trained values.
     """
 
     workdir: pathlib.Path
@@ -36,6 +39,9 @@ class Outcome:
     tables: dict[str, Table]
     epochs: dict[str, int]
     rows: list[dict[str, Any]]
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    commit: str | None = None
+    parameters: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -80,10 +86,10 @@ def train(
     finally:
         run.close()
     if reason == "signal":
-        report.interrupted(run.folder.path)
+        printout.interrupted(run.folder.path)
         return Outcome(run.folder.path, reason, {}, {}, run.log.rows())
     outcome = run.conclude(reason)
-    report.final(experiment, outcome, record)
+    printout.final(experiment, outcome, record)
     return outcome
 
 
@@ -107,6 +113,7 @@ class Run:
 
     def __init__(self, experiment: wiring.Experiment, folder: run_folder.RunFolder, resume: bool):
         self.experiment, self.folder = experiment, folder
+        self.commit = machine.commit()
         config = self.config = experiment.config
         self.split = "test" if config.protocol == "paper" else "valid"
         if (
@@ -161,12 +168,12 @@ class Run:
         evaluator = self.experiment.evaluator(self.split)
         state = parallel.replicate(self.state, num_devices)
         self.state = None  # donated from here on
-        first_k = min(config.evaluate.ks)
-        monitor = config.train.monitor if "@" in config.train.monitor else f"{config.train.monitor}@{first_k}"
+        monitor = config.train.monitor
+        monitor = f"{self.split} {monitor if '@' in monitor else f'{monitor}@{config.evaluate.ks[0]}'}"
         best = self.best.value if math.isfinite(self.best.value) else None
         with (
             loop.signals() as should_stop,
-            progress.Progress(config.train.epochs, done=done, best=best, monitor=f"{self.split} {monitor}") as bar,
+            progress.Progress(config.train.epochs, done=done, best=best, monitor=monitor) as bar,
         ):
 
             def on_chunk(state, position):
@@ -183,7 +190,12 @@ class Run:
                     params = parallel.single(state, num_devices).params
                     table = evaluator(self.experiment.model, params, self.experiment.graphs).table
                     row |= {self.split: table, "eval_seconds": round(time.perf_counter() - start, 4)}
-                    self._judge(epoch, position.step, monitored(table, monitor), params)
+                    self._judge(
+                        epoch,
+                        position.step,
+                        selections.monitored(table, config.train.monitor, config.evaluate.ks[0]),
+                        params,
+                    )
                 self.log.epoch(row)
                 best = self.best.value if self.best.epoch >= 0 else None
                 bar.epoch(position.sums["loss"], best=best, evaluated=due)
@@ -220,8 +232,8 @@ class Run:
         """Writes ``best/`` and then ``last/``: a crash between the two leaves ``best/`` ahead, never behind."""
         if not _all_finite(state.params):
             raise errors.TrainingDivergedError(
-                f"parameters are not finite after step {position.step} (epoch {(position.step - 1) // self.steps_per_epoch}); "
-                f"{self._last_finite()}"
+                f"parameters are not finite after step {position.step} "
+                f"(epoch {(position.step - 1) // self.steps_per_epoch}); {self._last_finite()}"
             )
         record = {"best": dataclasses.asdict(self.best), "position": dataclasses.asdict(position)}
         record["best"]["value"] = repr(self.best.value)  # JSON has no -inf
@@ -246,17 +258,36 @@ class Run:
         experiment = self.experiment
         evaluator = experiment.evaluator("test")
         groups = self.config.evaluate.groups
-        last_epoch = max(self.position.step // self.steps_per_epoch - 1, 0)
-        table = evaluator(experiment.model, self.state.params, experiment.graphs, groups=groups).table
-        tables, epochs = {"last": table}, {"last": last_epoch}
+
+        def test(params):
+            start = time.perf_counter()
+            table = evaluator(experiment.model, params, experiment.graphs, groups=groups).table
+            return table, time.perf_counter() - start
+
+        last, _ = test(self.state.params)  # compiles
+        _, seconds = test(self.state.params)
+        tables = {"last": last}
+        epochs = {"last": max(self.position.step // self.steps_per_epoch - 1, 0)}
         if experiment.is_trained and self.config.protocol == "honest" and self.best.epoch >= 0:
             self.best_checkpoints.wait()
-            target = self.state.replace(opt_state=())
-            best, _ = self.best_checkpoints.restore(target, self.best.step)
-            tables["valid"] = evaluator(experiment.model, best.params, experiment.graphs, groups=groups).table
+            best, _ = self.best_checkpoints.restore(self.state.replace(opt_state=()), self.best.step)
+            tables["valid"], _ = test(best.params)
             epochs["valid"] = self.best.epoch
         self.log.finish()
-        return Outcome(self.folder.path, reason, tables, epochs, self.log.rows())
+        rows = self.log.rows()
+        times = {"test_pass": seconds, "total": _total_seconds(rows)}
+        if len(rows) > 1:
+            times["compile"] = max(0.0, rows[0]["seconds"] - rows[1]["seconds"])
+        return Outcome(
+            self.folder.path,
+            reason,
+            tables,
+            epochs,
+            rows,
+            times,
+            self.commit,
+            sum(leaf.size for leaf in jax.tree.leaves(self.state.params)),
+        )
 
     def close(self) -> None:
         """Waits for checkpoints on their way to the disk."""
@@ -265,18 +296,9 @@ class Run:
                 checkpoints.wait()
 
 
-def monitored(table: Table, monitor: str) -> float:
-    """The value of ``behavior:metric@k`` in a table; behavior ``mean`` averages over all.
-
-    Raises:
-      ConfigError: for a behavior that the table has not.
-    """
-    behavior, metric = monitor.split(":", 1)
-    if behavior == "mean":
-        return sum(row[metric] for row in table.values()) / len(table)
-    if behavior not in table:
-        raise errors.unknown("behavior in train.monitor", behavior, ["mean", *table])
-    return table[behavior][metric]
+def _total_seconds(rows: list[dict[str, Any]]) -> float:
+    """Training and evaluation of all epochs, those before a resumption included."""
+    return sum(row["seconds"] + row.get("eval_seconds", 0.0) for row in rows)
 
 
 @jax.jit

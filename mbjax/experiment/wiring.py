@@ -113,4 +113,9 @@ def build(config: configuration.Config, dataset: data.Dataset | None = None) -> 
             f"use {size} or another multiple of {config.devices}."
         )
     model = entry.build(config.model, dataset.info, size)
-    return Experiment(config, dataset, model, graph.from_train(model.graphs, dataset.train))
+    return Experiment(config, dataset, model, graphs_of(model, dataset))
+
+
+def graphs_of(model: types.Model, dataset: data.Dataset) -> types.Graphs:
+    """The matrices that a model asks for, from the training pairs of a data set, on the device."""
+    return graph.from_train(model.graphs, dataset.train)

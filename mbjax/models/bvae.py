@@ -1,7 +1,7 @@
 r"""BVAE: behavior-aware variational autoencoder for multi-behavior multi-task recommendation.
 
-Rao et al., RecSys 2023. One linear encoder of the union of a user's histories gives the mean, one linear encoder for each
-behavior its log-variance, one linear decoder for each behavior the scores of all items:
+Rao et al., RecSys 2023. One linear encoder of the union of a user's histories gives the mean, one linear encoder for
+each behavior its log-variance, one linear decoder for each behavior the scores of all items:
 
 .. math::
     \mu = \bar x^0 W^\mu + b^\mu, \quad \ln\sigma_k^2 = \bar x^k W^\sigma_k + b^\sigma_k, \quad
@@ -10,14 +10,14 @@ behavior its log-variance, one linear decoder for each behavior the scores of al
     L = \frac1B \sum_u \sum_k \Big[ \frac{NLL_{uk}}{2 s_{uk}} + \ln s_{uk} + \beta\, KL_{uk} \Big],
     \quad s_{uk} = \Big(\frac1d \sum_d \sigma_{ukd}\Big)^2, \quad \beta = \min(0.2, n / 200000)
 
-x^k: multi-hot training history of behavior k, x^0: of their union; bar: scaled to length 1, then dropped out; n: optimizer
-steps done. At evaluation the noise is 0. The paper's names: BASE = the shared mean encoder, GFF = the gate of each
-mean, TFF = the gated sum of latents, SDWL = the uncertainty weights 1 / (2 s).
+x^k: multi-hot training history of behavior k, x^0: of their union; bar: scaled to length 1, then dropped out; n:
+optimizer steps done. At evaluation the noise is 0. The paper's names: BASE = the shared mean encoder, GFF = the gate
+of each mean, TFF = the gated sum of latents, SDWL = the uncertainty weights 1 / (2 s).
 
 Differences:
   gates: the slides print softmax gates over behaviors; in the released program every gate is a softmax over an axis of
-    length 1, hence 1, and its logs agree with that only. Default ``gate_mode="identity"``; ``"behavior_softmax"`` is the
-    printed reading (TFF a softmax over behaviors, GFF a sigmoid).
+    length 1, hence 1, and its logs agree with that only. Default ``gate_mode="identity"``; ``"behavior_softmax"`` is
+    the printed reading (TFF a softmax over behaviors, GFF a sigmoid).
   purchase latent: the released program counts the last auxiliary behavior's latent twice for the target, by an index
     slip: ``purchase_extra_latent``, off; the learning curves cannot be told apart.
   draws: the released program draws masks and noise anew for every output: ``resample_per_task``, off (the loss of each

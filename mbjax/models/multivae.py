@@ -1,7 +1,7 @@
 r"""Mult-VAE: a variational autoencoder for one behavior, or for the union of all.
 
-Liang et al., WWW 2018. The encoder gives mean and log-variance of a latent from the row-normalised, dropped-out history; a linear decoder
-gives the logits of a multinomial over items:
+Liang et al., WWW 2018. The encoder gives mean and log-variance of a latent from the row-normalised, dropped-out
+history; a linear decoder gives the logits of a multinomial over items:
 
 .. math::
     [\mu, \ln\sigma^2] = \bar x W + b, \quad z = \mu + \epsilon\sigma, \quad y = z W^{dec} + b^{dec}, \quad

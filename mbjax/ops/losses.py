@@ -15,8 +15,8 @@ def multinomial_nll(
 
     .. math:: \sum_u w_u \Big[ n_u \ln \sum_i e^{y_{ui}} - \sum_{i \in u} y_{ui} \Big], \quad y_u = z_u W^T + b
 
-    Liang et al., WWW 2018, eq. 2, with the sum over a user's items (not their mean). Neither logits nor multi-hot rows are formed: the sum
-    of the positive logits is the inner product of z with the sum of the items' rows.
+    Liang et al., WWW 2018, eq. 2, with the sum over a user's items (not their mean). Neither logits nor multi-hot
+    rows are formed: the sum of the positive logits is the inner product of z with the sum of the items' rows.
 
     Args:
       latent: z, float [B, D].

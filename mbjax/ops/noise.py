@@ -1,7 +1,7 @@
 """Dropout masks and Gaussian noise that belong to a row, wherever the row is computed.
 
-Each row of a batch carries its own random words (``types.UserBatch.noise``). Everything drawn for the row is a function of
-these and of a stream number, so a batch split over devices draws what the undivided batch would.
+Each row of a batch carries its own random words (``types.UserBatch.noise``). Everything drawn for the row is a
+function of these and of a stream number, so a batch split over devices draws what the undivided batch would.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The log-partition of a linear softmax decoder, without ever holding its logits.
 
-A batch of 500 users against 13,465 items is 27 MB of logits for each behavior, written and read several times by a plain
-log-softmax. Here rows are taken in tiles: the logits of a tile stay in cache, and the forward pass of a
-differentiated call already forms the gradients, since those of a log-partition are known once it is. Rows of weight 0 (users without
-items of that behavior: four of five for JD's favourites) are sorted behind the others and skipped.
+A batch of 500 users against 13,465 items is 27 MB of logits for each behavior, written and read several times by a
+plain log-softmax. Here rows are taken in tiles: the logits of a tile stay in cache, and the forward pass of a
+differentiated call already forms the gradients, since those of a log-partition are known once it is. Rows of weight 0
+(users without items of that behavior: four of five for JD's favourites) are sorted behind the others and skipped.
 """
 
 from __future__ import annotations

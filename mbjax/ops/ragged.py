@@ -2,8 +2,8 @@
 
 An autoencoder's first layer multiplies a multi-hot row by a weight matrix. The row has tens of ones among
 tens of thousands of zeros, so the product is a sum of a few weight rows. The arrays of a batch are padded to the
-largest history mass that a batch can have (about six times the usual one), so both directions walk over blocks of entries
-and stop after the last real one: padding costs nothing.
+largest history mass that a batch can have (about six times the usual one), so both directions walk over blocks of
+entries and stop after the last real one: padding costs nothing.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ def _check_finite(losses: np.ndarray, step: int, epoch: int) -> None:
 
 @contextlib.contextmanager
 def signals() -> Iterator[Callable[[], bool]]:
-    """Turns SIGINT and SIGTERM into a question that the loop asks between chunks; a second SIGINT interrupts at once."""
+    """Turns SIGINT and SIGTERM into a question asked between chunks; a second SIGINT interrupts at once."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set  # only the main thread may set handlers

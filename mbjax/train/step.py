@@ -24,10 +24,10 @@ def init_state(
 def make_chunk(
     model: types.Model, sampler: sampling.UserSampler, optimizer: optax.GradientTransformation
 ) -> Callable[..., tuple[types.TrainState, dict[str, types.Array]]]:
-    """Builds ``chunk(state, graphs, store, plan, first, length, device)``: ``length`` steps from place ``first`` of an epoch.
+    """Builds ``chunk(state, graphs, store, plan, first, length, device)``: steps from place ``first`` of an epoch.
 
-    ``device`` is None on one device, else the index along ``parallel.AXIS``, over which the contributions are summed. The chunk
-    returns the new state and ``{"loss": [length], part: [length], ...}``.
+    ``device`` is None on one device, else the index along ``parallel.AXIS``, over which the contributions are
+    summed. The chunk takes ``length`` steps and returns the new state and ``{"loss": [length], part: [length], ...}``.
     """
 
     def step(state, graphs, store, plan, place, device):
