@@ -1,0 +1,185 @@
+"""What every row of MODELS must do, whatever it is: shapes, a step, a checkpoint, resumption, several devices."""
+
+from __future__ import annotations
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import toy
+
+from mbjax import config as configuration
+from mbjax import models, parallel, types
+from mbjax.experiment import wiring
+from mbjax.ops import graph, sampling
+from mbjax.train import checkpoint, step
+
+SMALL = {"train.batch_size": 8, "train.chunk_steps": 3}
+VARIANTS = [
+    (name, ablation)
+    for name in models.MODELS
+    for ablation in (None, *(configuration.model_file(name).get("ablations") or ()))
+]
+TRAINED = [name for name in models.MODELS if name != "popularity"]
+
+
+def small(name: str, num_behaviors: int = 3, ablation: str | None = None) -> wiring.Experiment:
+    """A model of the zoo on the toy data, small enough to compile in a moment."""
+    entry = models.MODELS[name]
+    config = configuration.load(name, "demo", entry.config, ablation=ablation, protocol="paper", overrides=SMALL)
+    if "embedding_size" in type(config.model).model_fields:
+        config = config.model_copy(update={"model": config.model.model_copy(update={"embedding_size": 4})})
+    return wiring.build(config, toy.dataset(num_behaviors))
+
+
+@pytest.mark.parametrize("num_behaviors", [1, 2, 3, 4])
+@pytest.mark.parametrize(("name", "ablation"), VARIANTS)
+def test_shapes_for_any_number_of_behaviors(name, ablation, num_behaviors):
+    experiment = small(name, num_behaviors, ablation)
+    model, info = experiment.model, experiment.dataset.info
+    params = jax.eval_shape(model.init, jax.random.key(0), experiment.graphs)
+    tables = jax.eval_shape(model.encode, params, experiment.graphs)
+    users = jax.ShapeDtypeStruct((5,), jnp.int32)
+    for behavior in range(num_behaviors):
+        scores = jax.eval_shape(
+            lambda p, t, u, k=behavior: model.score(p, t, u, jnp.int32(3), 7, k), params, tables, users
+        )
+        assert (scores.shape, scores.dtype) == ((5, 7), jnp.float32)
+    assert set(model.tasks) <= set(info.behaviors)
+    if not experiment.is_trained:
+        return
+    sampler, store = sampling.user_sampler(model.batch, experiment.dataset.train)
+    key = jax.random.key(0)
+    batch = jax.eval_shape(lambda: sampler.batch(store, sampler.plan(key, 0), key, 0))
+    (loss, parts), gradients = jax.eval_shape(
+        jax.value_and_grad(model.loss, has_aux=True), params, experiment.graphs, batch, key, jnp.int32(0)
+    )
+    assert (loss.shape, loss.dtype) == ((), jnp.float32)
+    assert all(part.shape == () for part in parts.values())
+    chex.assert_trees_all_equal_shapes_and_dtypes(gradients, params)
+
+
+@pytest.fixture(scope="module", params=TRAINED)
+def trained(request):
+    """An experiment with its compiled chunk and states after 0, 3 and 6 steps, on the host."""
+    experiment = small(request.param)
+    advance = experiment.advance()
+    assert (advance.steps_per_epoch, advance.chunk_steps) == (3, 3)
+    state = experiment.start()
+    states, losses = [jax.device_get(_plain(state))], []
+    for epoch in range(2):
+        state, logged = advance.chunk(state, advance.plan(state, epoch), 0, 3)
+        states.append(jax.device_get(_plain(state)))
+        losses.append(jax.device_get(logged))
+    return experiment, advance, states, losses
+
+
+def _plain(state: types.TrainState) -> types.TrainState:
+    """Keys as numbers, and copies: the next chunk takes the buffers."""
+    return jax.tree.map(jnp.copy, state.replace(key=jax.random.key_data(state.key)))
+
+
+def _device(state: types.TrainState) -> types.TrainState:
+    return jax.tree.map(jnp.array, state).replace(key=jax.random.wrap_key_data(jnp.array(state.key)))
+
+
+def test_a_step_moves_every_parameter_and_is_finite(trained):
+    experiment, _, states, losses = trained
+    chex.assert_tree_all_finite((states, losses))
+    assert states[2].step == 6
+    moved = jax.tree.map(lambda a, b: np.any(a != b), states[0].params, states[1].params)
+    for path, is_moved in jax.tree_util.tree_leaves_with_path(moved):
+        # BVAE's gates are there and do nothing, as in the released program.
+        assert is_moved or "gate" in jax.tree_util.keystr(path), path
+    for logged in losses:
+        parts = sum(values for name, values in logged.items() if name != "loss")
+        np.testing.assert_allclose(parts, logged["loss"], rtol=1e-5)
+
+
+def test_saved_and_restored_it_goes_on_bit_for_bit(trained, tmp_path):
+    experiment, advance, states, _ = trained
+    checkpoints = checkpoint.Checkpoints(tmp_path)
+    checkpoints.save(3, _device(states[1]), {"epoch": 0})
+    restored, _ = checkpoints.restore(jax.eval_shape(experiment.start))
+    chex.assert_trees_all_equal(jax.device_get(_plain(restored)), states[1])
+    state, _ = advance.chunk(restored, advance.plan(restored, 1), 0, 3)
+    chex.assert_trees_all_equal(jax.device_get(_plain(state)), states[2])
+    checkpoints.close()
+
+
+def test_four_devices_do_what_one_does(trained):
+    experiment, _, states, losses = trained
+    several = wiring.Experiment(
+        experiment.config.model_copy(update={"devices": 4}), experiment.dataset, experiment.model, experiment.graphs
+    )
+    advance = several.advance()
+    state = parallel.replicate(_device(states[0]), 4)
+    state, first = advance.chunk(state, advance.plan(state, 0), 0, 3)
+    # The first loss is of equal parameters; later ones and the parameters carry the rounding of Adam's division.
+    np.testing.assert_allclose(first["loss"][0], losses[0]["loss"][0], rtol=1e-5)
+    np.testing.assert_allclose(first["loss"], losses[0]["loss"], rtol=1e-4)
+    state, second = advance.chunk(state, advance.plan(state, 1), 0, 3)
+    np.testing.assert_allclose(second["loss"], losses[1]["loss"], rtol=1e-3)
+    for leaf in jax.tree.leaves(state.params):
+        np.testing.assert_array_equal(leaf[0], leaf[3])  # the copies stay equal
+
+
+def test_gradients_of_four_devices_add_up(trained):
+    experiment, _, states, _ = trained
+    model, params = experiment.model, _device(states[1]).params
+    key = jax.random.key(7)
+
+    def gradient(num_devices):
+        sampler, store = sampling.user_sampler(model.batch, experiment.dataset.train, num_devices)
+
+        @jax.jit
+        def one(device):
+            batch = sampler.batch(store, sampler.plan(key, 0), key, 2, device)  # the short last batch
+            return jax.value_and_grad(model.loss, has_aux=True)(params, experiment.graphs, batch, key, jnp.int32(9))
+
+        return jax.tree.map(lambda *x: sum(x), *[one(d) for d in range(num_devices)])
+
+    (loss, parts), grads = gradient(1)
+    (loss4, parts4), grads4 = gradient(4)
+    np.testing.assert_allclose(loss4, loss, rtol=1e-5)
+    chex.assert_trees_all_close(parts4, parts, rtol=1e-5)
+    for a, b in zip(jax.tree.leaves(grads), jax.tree.leaves(grads4), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-5 * max(np.abs(a).max(), 1e-30))
+
+
+def test_scores_are_float_and_any_tile_is_a_slice(trained):
+    experiment, _, states, _ = trained
+    model, params = experiment.model, states[2].params
+    tables = jax.jit(model.encode)(params, experiment.graphs)
+    users = jnp.array([3, 0, 22])
+    whole = model.score(params, tables, users, 0, 31, 2)
+    assert whole.shape == (3, 31)
+    np.testing.assert_allclose(
+        model.score(params, tables, users, jnp.int32(8), 11, 2), whole[:, 8:19], rtol=1e-5, atol=1e-6
+    )
+
+
+def test_one_trace_serves_all_epochs():
+    experiment = small("bvae")
+    counted = chex.assert_max_traces(experiment.model.loss, n=1)
+    once = wiring.Experiment(
+        experiment.config, experiment.dataset, experiment.model._replace(loss=counted), experiment.graphs
+    )
+    advance, state = once.advance(), once.start()
+    for epoch in range(3):
+        state, _ = advance.chunk(state, advance.plan(state, epoch), 0, 3)
+    assert state.step == 9
+
+
+def test_chunks_divide_an_epoch_where_they_can():
+    assert step.chunk_length(22, 32) == 22
+    assert step.chunk_length(61, 32) == 32  # a prime: the remainder is compiled too
+    assert step.chunk_length(60, 32) == 30
+    assert step.chunk_length(1, 32) == 1
+
+
+def test_graphs_are_built_from_training_pairs_only():
+    experiment = small("bvae")
+    union = graph.assemble(types.GraphSpec(experiment.dataset.info.behaviors), experiment.dataset.train)
+    assert experiment.graphs["union"].matrix.nse == union.nnz
