@@ -176,7 +176,9 @@ def _of_run(workdir, fields, known, header, only=()) -> config.Config:
 
 def _experiment():
     """Imports what does the work, late, and quiets the checkpoint library's remarks on its own options."""
-    from mbjax import experiment
+    from mbjax import compilation, experiment
+
+    compilation.keep()
 
     logging.getLogger("absl").setLevel(logging.ERROR)
     return experiment

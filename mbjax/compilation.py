@@ -1,0 +1,34 @@
+"""Compiled programs that outlive the process: the second start of a run does not wait for XLA again."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import jax
+import platformdirs
+
+MAX_BYTES = 2**30  # the least recently used programs make room
+
+
+def keep(folder: str | os.PathLike | None = None) -> pathlib.Path | None:
+    """Turns on JAX's persistent compilation cache, unless JAX_COMPILATION_CACHE_DIR already decides.
+
+    Called by the command line only: a library must not change the settings of a notebook.
+
+    Args:
+      folder: where; None is the user's cache folder.
+
+    Returns:
+      The folder, or None if the environment variable decides or the folder cannot be written.
+    """
+    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return None
+    path = pathlib.Path(folder or pathlib.Path(platformdirs.user_cache_dir("mbjax")) / "compiled")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    jax.config.update("jax_compilation_cache_dir", str(path))
+    jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)
+    return path

@@ -1,0 +1,37 @@
+"""The persistent compilation cache is turned on where asked, and never against the environment."""
+
+import jax
+import pytest
+
+from mbjax import compilation
+
+
+@pytest.fixture
+def settings():
+    names = ("jax_compilation_cache_dir", "jax_compilation_cache_max_size")
+    before = {name: getattr(jax.config, name) for name in names}
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+def test_keeps_programs_in_the_folder(settings, monkeypatch, tmp_path):
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    folder = compilation.keep(tmp_path / "programs")
+    assert folder == tmp_path / "programs"
+    assert folder.is_dir()
+    assert jax.config.jax_compilation_cache_dir == str(folder)
+
+
+def test_the_environment_decides(settings, monkeypatch, tmp_path):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path))
+    before = jax.config.jax_compilation_cache_dir
+    assert compilation.keep(tmp_path / "other") is None
+    assert jax.config.jax_compilation_cache_dir == before
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_no_error(settings, monkeypatch, tmp_path):
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    (tmp_path / "file").write_text("")
+    assert compilation.keep(tmp_path / "file" / "programs") is None
