@@ -1,6 +1,12 @@
 """mbjax: multi-behavior recommendation in JAX, from raw interaction logs to metrics and ranked lists.
 
-The names below are imported at their first use, so that ``import mbjax`` costs nothing.
+In a notebook::
+
+    settings = mbjax.load_config("bvae", "demo", overrides={"train.epochs": 20})
+    outcome = mbjax.train_run(settings, "runs/first")
+    lists = mbjax.recommend_run(outcome.workdir, top_k=10)
+
+The public names are imported at their first use, so that ``import mbjax`` costs nothing.
 """
 
 from __future__ import annotations
@@ -10,23 +16,48 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-# public name -> the module that defines it
+# public name -> where it is defined
 _PUBLIC = {
-    "DataError": "mbjax.errors",
-    "Dataset": "mbjax.data",
-    "DatasetInfo": "mbjax.types",
-    "MODELS": "mbjax.models",
-    "MbjaxError": "mbjax.errors",
-    "Model": "mbjax.types",
+    "ConfigError": "mbjax.errors:ConfigError",
+    "DataError": "mbjax.errors:DataError",
+    "DataOptions": "mbjax.data:Options",
+    "Dataset": "mbjax.data:Dataset",
+    "DatasetInfo": "mbjax.types:DatasetInfo",
+    "LogOptions": "mbjax.data:LogOptions",
+    "MODELS": "mbjax.models:MODELS",
+    "MbjaxError": "mbjax.errors:MbjaxError",
+    "Model": "mbjax.types:Model",
+    "evaluate_run": "mbjax.experiment:evaluate_run",
+    "load_dataset": "mbjax.data:load",
+    "recommend_run": "mbjax.experiment:recommend",
+    "restore_run": "mbjax.experiment:restore",
+    "train_run": "mbjax.experiment:train",
 }
 
-__all__ = ["__version__", *sorted(_PUBLIC)]
+__all__ = ["__version__", "load_config", *sorted(_PUBLIC)]
+
+
+def load_config(model: str, dataset: str, **options: Any) -> Any:
+    """Builds the configuration of a run as ``train.py`` does.
+
+    Args:
+      model: a name in ``MODELS``.
+      dataset: a name of the catalog, or the path of a prepared folder or of a log.
+      **options: ``protocol``, ``ablation``, ``seed``, ``devices`` and ``overrides``, a dict of dotted keys, as
+        ``mbjax.config.load`` takes them.
+
+    Raises:
+      ConfigError: a name, key or value that does not exist or does not fit.
+    """
+    config, models = importlib.import_module("mbjax.config"), importlib.import_module("mbjax.models")
+    return config.load(model, dataset, models.entry(model).config, **options)
 
 
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'mbjax' has no attribute '{name}'; public names: {', '.join(__all__)}")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+    module, _, attribute = _PUBLIC[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def __dir__() -> list[str]:
