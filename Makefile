@@ -2,6 +2,7 @@
 # make test    install, check style, run the test suite
 #
 # Needed: make and Python 3.11 or newer. Everything is installed into $(VENV), nothing elsewhere.
+# A second `make demo` shows the finished run again; remove runs/demo to train anew.
 # PYTHON=...   the interpreter to build the environment with (default: the first suitable one found)
 # LOCK=        install the newest versions that pyproject.toml allows, not the tested ones of the lock file
 # ARGS=...     more arguments for pytest, e.g. make test ARGS="-k bvae -x"
@@ -45,7 +46,7 @@ $(VENV)/installed-test: $(VENV)/installed
 	@touch $@
 
 demo: $(VENV)/installed
-	$(BIN)/python train.py --model=bvae --dataset=demo --workdir=$(DEMO)
+	$(BIN)/python train.py --model=bvae --dataset=demo --workdir=$(DEMO) $(if $(wildcard $(DEMO)/config.yaml),--resume)
 	$(BIN)/python eval.py --workdir=$(DEMO) --recommend --top-k=20 --out=$(DEMO)/recommendations
 
 test: $(VENV)/installed-test
