@@ -83,12 +83,12 @@ def train(
     run = Run(experiment, choose_folder(config, workdir, resume), resume)
     try:
         reason = run.fit()
+        outcome = None if reason == "signal" else run.conclude(reason)
     finally:
         run.close()
-    if reason == "signal":
+    if outcome is None:
         printout.interrupted(run.folder.path)
         return Outcome(run.folder.path, reason, {}, {}, run.log.rows())
-    outcome = run.conclude(reason)
     printout.final(experiment, outcome, record)
     return outcome
 
@@ -125,6 +125,11 @@ class Run:
                 "protocol 'honest' selects the epoch on validation pairs, and data.valid="
                 f"{experiment.dataset.valid_rule} holds none out. Choose another data.valid, or --protocol=paper."
             )
+        # Before anything is written: they refuse behaviors without held-out pairs.
+        splits = dict.fromkeys([self.split, "test"] if experiment.is_trained else ["test"])
+        self.evaluators = {split: experiment.evaluator(split) for split in splits}
+        if experiment.is_trained:
+            _check_monitor(config.train.monitor, self.evaluators[self.split].behaviors)
         text = configuration.dump(config)
         if resume:
             parse = type(config.model)
@@ -165,7 +170,6 @@ class Run:
         done = self.position.step // self.steps_per_epoch
         if config.train.patience and self.best.waited >= config.train.patience:
             return "patience"
-        evaluator = self.experiment.evaluator(self.split)
         state = parallel.replicate(self.state, num_devices)
         self.state = None  # donated from here on
         monitor = config.train.monitor
@@ -188,7 +192,7 @@ class Run:
                 if due:
                     start = time.perf_counter()
                     params = parallel.single(state, num_devices).params
-                    table = evaluator(self.experiment.model, params, self.experiment.graphs).table
+                    table = self._evaluate(params, epoch, position.step)
                     row |= {self.split: table, "eval_seconds": round(time.perf_counter() - start, 4)}
                     self._judge(
                         epoch,
@@ -214,11 +218,17 @@ class Run:
                     on_chunk=on_chunk,
                     should_stop=should_stop,
                 )
+                self.state = parallel.single(state, num_devices)
+                self._save(self.state, self.position)
             except errors.TrainingDivergedError as error:
                 raise errors.TrainingDivergedError(f"{error}; {self._last_finite()}") from None
-            self.state = parallel.single(state, num_devices)
-            self._save(self.state, self.position)
         return reason
+
+    def _evaluate(self, params: types.Params, epoch: int, step: int) -> Table:
+        try:
+            return self.evaluators[self.split](self.experiment.model, params, self.experiment.graphs).table
+        except errors.TrainingDivergedError:
+            raise errors.TrainingDivergedError(f"scores are not finite after step {step - 1} (epoch {epoch})") from None
 
     def _judge(self, epoch: int, step: int, value: float, params: types.Params) -> None:
         if value > self.best.value:
@@ -231,9 +241,9 @@ class Run:
     def _save(self, state: types.TrainState, position: loop.Position) -> None:
         """Writes ``best/`` and then ``last/``: a crash between the two leaves ``best/`` ahead, never behind."""
         if not _all_finite(state.params):
+            last = position.step - 1
             raise errors.TrainingDivergedError(
-                f"parameters are not finite after step {position.step} "
-                f"(epoch {(position.step - 1) // self.steps_per_epoch}); {self._last_finite()}"
+                f"parameters are not finite after step {last} (epoch {last // self.steps_per_epoch})"
             )
         record = {"best": dataclasses.asdict(self.best), "position": dataclasses.asdict(position)}
         record["best"]["value"] = repr(self.best.value)  # JSON has no -inf
@@ -245,18 +255,18 @@ class Run:
         self.saved_at, self.saved_step = time.monotonic(), position.step
 
     def _last_finite(self) -> str:
+        self.last_checkpoints.wait()
         steps = self.last_checkpoints.steps()
         if not steps:
             return "no checkpoint was written before it. Lower train.learning_rate and start again."
         where = self.folder.last / str(steps[-1])
-        return (
-            f"last finite checkpoint: {where} (epoch {steps[-1] // self.steps_per_epoch}). Lower train.learning_rate."
-        )
+        epochs = steps[-1] // self.steps_per_epoch
+        return f"last finite checkpoint: {where}, after {epochs} epochs. Lower train.learning_rate and start again."
 
     def conclude(self, reason: str) -> Outcome:
         """Reads the test split at the selected epoch and at the last, and finishes the log."""
         experiment = self.experiment
-        evaluator = experiment.evaluator("test")
+        evaluator = self.evaluators["test"]
         groups = self.config.evaluate.groups
 
         def test(params):
@@ -290,10 +300,18 @@ class Run:
         )
 
     def close(self) -> None:
-        """Waits for checkpoints on their way to the disk."""
+        """Waits for checkpoints on their way to the disk, and closes the files."""
+        self.log.close()
         for checkpoints in (self.last_checkpoints, self.best_checkpoints):
             if checkpoints is not None:
-                checkpoints.wait()
+                checkpoints.close()
+
+
+def _check_monitor(monitor: str, behaviors: tuple[str, ...]) -> None:
+    """Raises ConfigError if the monitored behavior is none of those that are evaluated."""
+    behavior = configuration.MONITOR.fullmatch(monitor)["behavior"]
+    if behavior != "mean" and behavior not in behaviors:
+        raise errors.unknown("behavior in train.monitor", behavior, ["mean", *behaviors])
 
 
 def _total_seconds(rows: list[dict[str, Any]]) -> float:

@@ -1,0 +1,94 @@
+"""Finished runs, restored: the same tables again, options of evaluation, ranked lists."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+import trial
+
+from mbjax import config as configuration
+from mbjax import errors, experiment
+from mbjax.experiment import wiring
+
+
+def test_restored_parameters_give_the_tables_of_the_run(four):
+    both = experiment.evaluate_run(four.workdir, splits=("valid", "test"))  # the default is best/
+    assert both["test"] == four.tables["valid"]
+    logged = four.rows[four.epochs["valid"]]["valid"]
+    assert {name: untold(row) for name, row in both["valid"].items()} == logged
+    assert experiment.evaluate_run(four.workdir, checkpoint="best") == {"test": four.tables["valid"]}
+    assert experiment.evaluate_run(four.workdir, checkpoint="last") == {"test": four.tables["last"]}
+
+
+def untold(row):
+    """Without the user groups, which are not evaluated during training."""
+    return {name: value for name, value in row.items() if name != "groups"}
+
+
+@pytest.mark.slow
+def test_eval_py_in_a_fresh_process_gives_the_same_values(cache, four, tmp_path):
+    file = tmp_path / "users.parquet"
+    options = ["--checkpoint=last", f"--per-user={file}"]
+    process = trial.start(cache, "eval.py", f"--workdir={four.workdir}", *options)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    users = pl.read_parquet(file)
+    for behavior, row in four.tables["last"].items():
+        of = users.filter(pl.col("behavior") == behavior)
+        assert len(of) == row["users"]
+        for metric in ("ndcg@1", "ndcg@5", "hr@5", "rec@5", "mrr@5", "f1@5"):
+            assert float(of[metric].to_numpy().mean()) == row[metric]
+        assert f"{row['ndcg@5']:.4f}" in output
+    assert "checkpoint last at step 12" in " ".join(output.split())
+
+
+def test_other_options_of_evaluation(four, folder, tmp_path):
+    config = configuration.override(
+        trial.config(folder),
+        {"evaluate.ks": "3", "evaluate.behaviors": "buy", "evaluate.groups": "", "train.monitor": "mean:ndcg"},
+    )
+    tables = experiment.evaluate_run(
+        four.workdir, config, splits=("valid", "test"), per_user=tmp_path / "users.parquet"
+    )
+    assert tables["test"].keys() == {"buy"}
+    assert {name for name in tables["test"]["buy"] if "@" in name} == {
+        f"{metric}@3" for metric in ("ndcg", "hr", "rec", "prec", "mrr", "f1")
+    }
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["users.test.parquet", "users.valid.parquet"]
+
+
+def test_lists_hold_the_best_unseen_items_in_order(four, folder, tmp_path):
+    files = experiment.recommend(four.workdir, top_k=40, out=tmp_path)
+    assert files == {name: tmp_path / f"{name}.parquet" for name in ("view", "buy")}
+    dataset = wiring.build(trial.config(folder)).dataset
+    for behavior, path in files.items():
+        lists = pl.read_parquet(path)
+        assert lists.columns == ["user", "rank", "item", "score"]
+        for user in range(23):
+            of = lists.filter(pl.col("user") == f"user-{user}")
+            seen = set((1000 + dataset.train[behavior][[user]].indices).tolist())
+            # Longer than the catalog: every unseen item stands in the list once.
+            assert sorted(of["item"].to_list()) == [item for item in range(1000, 1031) if item not in seen]
+            assert of["rank"].to_list() == list(range(1, len(of) + 1))
+            assert (np.diff(of["score"].to_numpy()) <= 0).all()
+
+
+def test_lists_of_some_users(four, tmp_path):
+    files = experiment.recommend(four.workdir, checkpoint="last", top_k=5, out=tmp_path, users=["user-7", "user-0"])
+    lists = pl.read_parquet(files["buy"])
+    assert lists["user"].to_list() == ["user-7"] * 5 + ["user-0"] * 5
+    assert lists["rank"].to_list() == [1, 2, 3, 4, 5] * 2
+    with pytest.raises(errors.DataError, match="user-70"):
+        experiment.recommend(four.workdir, top_k=5, out=tmp_path, users=["user-70"])
+
+
+def test_what_is_not_there(four, tmp_path):
+    with pytest.raises(errors.ConfigError, match=r"no run in .*config\.yaml"):
+        experiment.evaluate_run(tmp_path)
+
+
+def test_another_state_of_the_data_is_refused(four, folder, tmp_path):
+    other = trial.config(folder, data__target="view")
+    with pytest.raises(errors.CheckpointError, match="other data: behaviors"):
+        experiment.evaluate_run(four.workdir, other)

@@ -1,0 +1,238 @@
+"""Whole training runs: what they leave, how they choose epochs, when they stop, what they refuse."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import struct
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import polars as pl
+import pytest
+import trial
+from tensorboardX.proto import event_pb2
+
+from mbjax import cli, errors, experiment, selections
+from mbjax import config as configuration
+from mbjax.experiment import training, wiring
+from mbjax.models import bvae
+from mbjax.train import logging
+
+
+def poison(monkeypatch, change):
+    """Lets ``change(state, logged)`` alter what every chunk returns."""
+    original = wiring.Experiment.advance
+
+    def advance(self):
+        made = original(self)
+        return dataclasses.replace(made, chunk=lambda *arguments: change(*made.chunk(*arguments)))
+
+    monkeypatch.setattr(wiring.Experiment, "advance", advance)
+
+
+def test_the_folder_holds_all_that_the_run_was(four, folder):
+    path = four.workdir
+    config = trial.config(folder)
+    assert configuration.parse((path / "config.yaml").read_text(), bvae.BvaeConfig) == config
+    assert logging.read_rows(path / "metrics.jsonl") == four.rows
+    assert [row["epoch"] for row in four.rows] == [0, 1, 2, 3]
+    assert [row["step"] for row in four.rows] == [3, 6, 9, 12]
+    with (path / "metrics.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [float(line["loss"]) for line in table] == [row["loss"] for row in four.rows]
+    assert float(table[3]["valid/buy/ndcg@5"]) == four.rows[3]["valid"]["buy"]["ndcg@5"]
+    for name in ("learning_curve.png", "per_behavior.png"):
+        assert (path / "plots" / name).read_bytes().startswith(b"\x89PNG")
+    assert pl.read_parquet(path / "users.parquet").to_series(-1).to_list() == [f"user-{u}" for u in range(23)]
+    assert pl.read_parquet(path / "items.parquet").to_series(-1).to_list() == list(range(1000, 1031))
+    identity = json.loads((path / "dataset.json").read_text())
+    dataset = wiring.build(config).dataset
+    assert identity["fingerprint"] == dataset.fingerprint
+    assert identity["behaviors"] == ["view", "buy"]
+    assert identity["pairs"]["train"] == {name: matrix.nnz for name, matrix in dataset.train.items()}
+    assert [p.name for p in (path / "last").iterdir()] == ["12"]
+    assert [p.name for p in (path / "best").iterdir()] == [str(3 * (four.epochs["valid"] + 1))]
+    assert not [p for p in path.rglob("*") if p.name.endswith(".tmp")]
+
+
+def test_tensorboard_shows_the_rows(four):
+    (path,) = (four.workdir / "tensorboard").iterdir()
+    raw, events, at = path.read_bytes(), [], 0
+    while at < len(raw):  # a record: length, its checksum, the event, its checksum
+        (length,) = struct.unpack_from("<Q", raw, at)
+        events.append(event_pb2.Event.FromString(raw[at + 12 : at + 12 + length]))
+        at += 16 + length
+    losses = {event.step: v.simple_value for event in events for v in event.summary.value if v.tag == "loss"}
+    assert losses == {row["step"]: np.float32(row["loss"]) for row in four.rows}
+
+
+def test_an_honest_run_selects_on_valid_and_tests_at_the_end(four):
+    best = selections.best_row(four.rows, "valid", "mean:ndcg", 1)
+    assert four.epochs == {"last": 3, "valid": best["epoch"]}
+    assert all("test" not in row for row in four.rows)
+    written = json.loads((four.workdir / "results.json").read_text())
+    assert written["selection"].keys() == {"valid", "last"}
+    assert written["selection"]["valid"]["buy"]["epoch"] == best["epoch"]
+    assert written["selection"]["last"]["buy"]["ndcg@5"] == pytest.approx(
+        four.tables["last"]["buy"]["ndcg@5"], abs=1e-6
+    )
+    assert written["epochs"] == 4
+    assert four.tables["last"]["buy"]["groups"].keys() == {"<5", ">=5"}
+    assert (four.reason, four.exit_code) == ("finished", 0)
+
+
+def test_the_loss_of_an_epoch_is_the_sum_over_its_steps(four, folder):
+    made = wiring.build(trial.config(folder))
+    advance, state, losses = made.advance(), made.start(), []
+    assert advance.steps_per_epoch == trial.STEPS
+    order = advance.plan(state, 0)
+    for place in range(trial.STEPS):
+        state, logged = advance.chunk(state, order, place, 1)
+        losses.append(float(logged["loss"][0]))
+    assert four.rows[0]["loss"] == sum(losses)
+
+
+def test_paper_tests_as_it_goes_and_keeps_no_best(folder, tmp_path):
+    # data.valid is taken back to the honest rule: the same training pairs, so that nothing is compiled anew.
+    config = trial.config(
+        folder,
+        protocol="paper",
+        data__valid="file",
+        train__epochs=3,
+        train__eval_every=2,
+        evaluate__selections="test_per_behavior,best_test",
+    )
+    outcome = experiment.train(config, tmp_path / "run")
+    assert ["test" in row for row in outcome.rows] == [False, True, True]  # every second, and the last
+    assert all("valid" not in row for row in outcome.rows)
+    assert outcome.tables.keys() == {"last"}
+    assert list((tmp_path / "run" / "best").iterdir()) == []
+    written = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert written["selection"].keys() == {"last", "test_per_behavior", "best_test"}
+    without_groups = {
+        name: {key: value for key, value in row.items() if key != "groups"}
+        for name, row in outcome.tables["last"].items()
+    }
+    assert without_groups == outcome.rows[2]["test"]
+    with pytest.raises(errors.CheckpointError, match=r"no checkpoint in .*best\..*protocol=paper.*checkpoint=last"):
+        experiment.restore(tmp_path / "run", which="best")
+    _, _, where = experiment.restore(tmp_path / "run")
+    assert where == {"checkpoint": "last", "step": 9}
+
+
+def test_evaluates_after_the_last_epoch_only_and_compiles_once(folder, tmp_path, monkeypatch):
+    chex.clear_trace_counter()
+    made = wiring.build(trial.config(folder, train__epochs=3, train__eval_every=0))
+    model = made.model._replace(loss=chex.assert_max_traces(made.model.loss, n=1))
+    monkeypatch.setattr(wiring, "build", lambda config, dataset: dataclasses.replace(made, model=model))
+    outcome = experiment.train(made.config, tmp_path / "run")
+    assert ["valid" in row for row in outcome.rows] == [False, False, True]
+    assert outcome.epochs == {"last": 2, "valid": 2}
+
+
+def test_patience_counts_evaluations_without_a_better_value(folder, tmp_path, monkeypatch):
+    values = iter([0.3, 0.2, 0.4, 0.1, 0.4])
+    monkeypatch.setattr(selections, "monitored", lambda *arguments: next(values))
+    config = trial.config(folder, train__epochs=20, train__patience=2)
+    outcome = experiment.train(config, tmp_path / "run")
+    assert (outcome.reason, outcome.exit_code, len(outcome.rows)) == ("patience", 0, 5)
+    assert outcome.epochs == {"last": 4, "valid": 2}
+    again = experiment.train(config, tmp_path / "run", resume=True)  # the values are used up: nothing is evaluated
+    assert again.reason == "patience"
+    assert again.tables == outcome.tables
+    assert again.rows == outcome.rows
+
+
+def test_an_untrained_model_runs_from_end_to_end(folder, tmp_path, capsys):
+    outcome = experiment.train(trial.config(folder, model="popularity"), tmp_path / "run")
+    assert (outcome.rows, outcome.epochs, outcome.tables.keys()) == ([], {"last": 0}, {"last"})
+    train = wiring.build(trial.config(folder, model="popularity")).dataset.train["buy"].toarray()
+    most = int(np.argmax(train.sum(axis=0)))
+    experiment.recommend(tmp_path / "run", top_k=1, out=tmp_path / "lists")
+    first = pl.read_parquet(tmp_path / "lists" / "buy.parquet")
+    assert set(first["user"].to_list()) == {f"user-{u}" for u in range(23)}
+    unseen = [f"user-{u}" for u in range(23) if not train[u, most]]
+    assert set(first.filter(pl.col("user").is_in(unseen))["item"].to_list()) == {1000 + most}
+    assert experiment.evaluate_run(tmp_path / "run") == {"test": outcome.tables["last"]}
+    assert "checkpoint untrained at step 0" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"data__valid": "none"}, errors.IncompatibleError, r"data\.valid=none.*--protocol=paper"),
+        ({"train__monitor": "bye:ndcg"}, errors.ConfigError, "unknown behavior in train.monitor 'bye'.*mean 'buy'"),
+        ({"evaluate__behaviors": "buy,viw"}, errors.ConfigError, "'viw'.*'view'"),
+        ({"evaluate__behaviors": "buy", "train__monitor": "view:hr@5"}, errors.ConfigError, "'view'.*Known: buy, mean"),
+    ],
+)
+def test_what_cannot_go_well_is_refused_before_anything_is_written(folder, tmp_path, wrong, error, message):
+    message = message.replace("mean 'buy'", "Did you mean 'buy'")
+    with pytest.raises(error, match=message):
+        experiment.train(trial.config(folder, **wrong), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_nan_names_step_epoch_and_the_last_finite_checkpoint(folder, two, tmp_path, monkeypatch):
+    poison(
+        monkeypatch,
+        lambda state, logged: (state, logged | {"loss": logged["loss"] * jnp.where(state.step == 8, jnp.nan, 1)}),
+    )
+    with pytest.raises(errors.TrainingDivergedError, match=r"loss is nan at step 7 \(epoch 2\)") as caught:
+        experiment.train(trial.config(folder, **trial.SAVE), tmp_path / "run")
+    last = tmp_path / "run" / "last"
+    assert f"last finite checkpoint: {last / '6'}, after 2 epochs" in str(caught.value)
+    state, _ = trial.restored(folder, last)
+    trial.assert_same_state(state, trial.restored(folder, two / "last")[0])
+    assert [row["epoch"] for row in logging.read_rows(tmp_path / "run" / "metrics.jsonl")] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("options", "what", "checkpoint"),
+    [
+        (trial.SAVE, "scores are not finite", "last finite checkpoint: .*3, after 1 epochs"),
+        ({"train__eval_every": 0, **trial.SAVE}, "parameters are not finite", "last finite checkpoint: .*3, after 1"),
+        ({"train__save_minutes": 60.0}, "scores are not finite", "no checkpoint was written before it"),
+    ],
+)
+def test_parameters_that_are_nan_are_never_saved(folder, tmp_path, monkeypatch, options, what, checkpoint):
+    def change(state, logged):
+        factor = jnp.where(state.step == 6, jnp.nan, 1)
+        return state.replace(params=jax.tree.map(lambda leaf: leaf * factor, state.params)), logged
+
+    poison(monkeypatch, change)
+    with pytest.raises(errors.TrainingDivergedError, match=rf"{what} after step 5 \(epoch 1\); {checkpoint}") as caught:
+        experiment.train(trial.config(folder, **options), tmp_path / "run")
+    assert str(caught.value).count("checkpoint") == 1
+
+
+def test_a_huge_learning_rate_is_one_line_and_exit_code_5(folder, tmp_path, capsys):
+    options = trial.options(folder, tmp_path / "run", train__learning_rate=1e30)
+    assert cli.train_main(options) == 5
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: loss is ")
+    assert "at step 1 (epoch 0); no checkpoint was written before it. Lower train.learning_rate" in line
+
+
+def test_a_used_folder_is_not_overwritten(four, folder):
+    with pytest.raises(errors.ConfigError, match="holds a run already.*--resume"):
+        experiment.train(trial.config(folder), four.workdir)
+
+
+def test_folders_are_numbered_and_the_newest_is_resumed(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = trial.config(folder)
+
+    def chosen(resume):
+        return training.choose_folder(config, None, resume).path.as_posix()
+
+    assert chosen(False) == chosen(True) == "runs/bvae-toy-seed0"
+    for name in ("bvae-toy-seed0", "bvae-toy-seed0-2"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "config.yaml").touch()
+    assert chosen(False) == "runs/bvae-toy-seed0-3"
+    assert chosen(True) == "runs/bvae-toy-seed0-2"
