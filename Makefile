@@ -10,7 +10,7 @@
 SHELL := /bin/sh
 VENV ?= .venv
 BIN := $(VENV)/bin
-DEMO ?= runs/demo
+DEMO := runs/demo
 CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python python3.13 python3.12 python3.11)
 SUITABLE := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 # The tested versions for the environment's Python, as pip constraints; none for a Python without a lock file.
