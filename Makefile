@@ -2,7 +2,7 @@
 # make test    install, check style, run the test suite
 #
 # Needed: make and Python 3.11 or newer. Everything is installed into $(VENV), nothing elsewhere.
-# A second `make demo` shows the finished run again; remove runs/demo to train anew.
+# A second 'make demo' shows the finished run again; remove runs/demo to train anew.
 # PYTHON=...   the interpreter to build the environment with (default: the first suitable one found)
 # LOCK=        install the newest versions that pyproject.toml allows, not the tested ones of the lock file
 # ARGS=...     more arguments for pytest, e.g. make test ARGS="-k bvae -x"
@@ -14,7 +14,8 @@ DEMO := runs/demo
 CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python python3.13 python3.12 python3.11)
 SUITABLE := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 # The tested versions for the environment's Python, as pip constraints; none for a Python without a lock file.
-LOCK ?= $(wildcard requirements-$(shell $(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])').lock)
+MINOR = $(shell $(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+LOCK ?= $(wildcard requirements-$(MINOR).lock)
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet $(addprefix --constraint ,$(LOCK))
 
 .PHONY: help demo test format lock clean
@@ -30,7 +31,7 @@ $(VENV)/created:
 	    $$candidate -m venv --clear $(VENV) && touch $@; exit; \
 	  fi; \
 	done; \
-	for candidate in $(CANDIDATES); do $$candidate --version 2>&1 | sed "s/^/  $$candidate: /"; done; \
+	for candidate in $(CANDIDATES); do $$candidate --version 2>&1 | sed "s|^|  $$candidate: |"; done; \
 	echo "mbjax needs Python 3.11 or newer with venv and ensurepip. None of these is: $(CANDIDATES)."; \
 	echo "Install one (Debian, Ubuntu: apt install python3 python3-venv) or name it: make PYTHON=/path/to/python3.12"; \
 	exit 1
@@ -48,6 +49,10 @@ $(VENV)/installed-test: $(VENV)/installed
 demo: $(VENV)/installed
 	$(BIN)/python train.py --model=bvae --dataset=demo --workdir=$(DEMO) $(if $(wildcard $(DEMO)/config.yaml),--resume)
 	$(BIN)/python eval.py --workdir=$(DEMO) --recommend --top-k=20 --out=$(DEMO)/recommendations
+	@echo
+	@echo "Metrics of every epoch: $(DEMO)/metrics.csv, learning curves and bars: $(DEMO)/plots/*.png,"
+	@echo "the 20 best unseen items of each user: $(DEMO)/recommendations/*.parquet"
+	@echo "More: $(BIN)/python train.py --help"
 
 test: $(VENV)/installed-test
 	$(BIN)/ruff check
@@ -62,10 +67,9 @@ format: $(VENV)/installed-test
 lock: $(VENV)/created
 	$(BIN)/python -m venv --clear $(VENV)/lock
 	$(VENV)/lock/bin/python -m pip --disable-pip-version-check install --quiet '.[test]'
-	@minor=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
-	{ echo "# Versions that the test suite passed with on Python $$minor. Written by 'make lock'."; \
-	  $(VENV)/lock/bin/python -m pip freeze --exclude mbjax; } > requirements-$$minor.lock; \
-	echo "Wrote requirements-$$minor.lock; run 'make test' before committing it."
+	@{ echo "# Versions that the test suite passed with on Python $(MINOR). Written by 'make lock'."; \
+	   $(VENV)/lock/bin/python -m pip freeze --exclude mbjax; } > requirements-$(MINOR).lock
+	@echo "Wrote requirements-$(MINOR).lock; run 'make test' before committing it."
 	@rm -rf $(VENV)/lock
 
 clean:
