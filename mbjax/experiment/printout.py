@@ -56,7 +56,7 @@ def evaluation(experiment: wiring.Experiment, split: str, where: dict[str, Any],
     """Prints the table of a restored run."""
     config = experiment.config
     name = f"{config.model_name} ({where['checkpoint']})"
-    caption = f"{config.dataset}, {split} split, checkpoint {where['checkpoint']} at step {where['step']}"
+    caption = f"{experiment.dataset.info.name}, {split} split, checkpoint {where['checkpoint']} at step {where['step']}"
     show({name: table} | references(experiment, split, tuple(table)), caption, ks=config.evaluate.ks, details=True)
 
 
@@ -84,14 +84,14 @@ def final(experiment: wiring.Experiment, outcome: training.Outcome, record: bool
             rows[f"{config.model_name} ({name})"] = chosen["selection"][name]
     main = outcome.tables.get("valid", outcome.tables["last"])
     beside = references(experiment, "test", tuple(main))
-    caption = f"{config.dataset}, test split, all items ranked"
+    caption = f"{experiment.dataset.info.name}, test split, all items ranked"
     if experiment.is_trained:
         caption += "; in brackets: how the epoch was chosen, and the epoch"
     if config.evaluate.selections:
         caption += f". Chosen by looking at the test split: {', '.join(config.evaluate.selections)}"
     show(rows | beside, caption, ks=config.evaluate.ks[:1])
     plots.per_behavior(
-        main, folder.plots / "per_behavior.png", beside, title=f"{config.model_name} on {config.dataset}"
+        main, folder.plots / "per_behavior.png", beside, title=f"{config.model_name} on {experiment.dataset.info.name}"
     )
     folder.write_json(folder.path / "results.json", chosen)
     say(f"run folder: {outcome.workdir} (metrics.csv, plots/, results.json, checkpoints)")

@@ -165,13 +165,12 @@ def test_an_untrained_model_runs_from_end_to_end(folder, tmp_path, capsys):
     ("wrong", "error", "message"),
     [
         ({"data__valid": "none"}, errors.IncompatibleError, r"data\.valid=none.*--protocol=paper"),
-        ({"train__monitor": "bye:ndcg"}, errors.ConfigError, "unknown behavior in train.monitor 'bye'.*mean 'buy'"),
+        ({"train__monitor": "bye:ndcg"}, errors.ConfigError, "in train.monitor 'bye'. Did you mean 'buy'"),
         ({"evaluate__behaviors": "buy,viw"}, errors.ConfigError, "'viw'.*'view'"),
         ({"evaluate__behaviors": "buy", "train__monitor": "view:hr@5"}, errors.ConfigError, "'view'.*Known: buy, mean"),
     ],
 )
 def test_what_cannot_go_well_is_refused_before_anything_is_written(folder, tmp_path, wrong, error, message):
-    message = message.replace("mean 'buy'", "Did you mean 'buy'")
     with pytest.raises(error, match=message):
         experiment.train(trial.config(folder, **wrong), tmp_path / "run")
     assert not (tmp_path / "run").exists()
