@@ -102,7 +102,7 @@ def fit(
         position.sums, position.seconds = {}, 0.0
         if ended:
             return state, position, "patience"
-        if should_stop():
+        if position.step < epochs * steps and should_stop():
             return state, position, "signal"
     return state, position, "finished"
 
