@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import pathlib
 import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from mbjax import config as configuration
 from mbjax import data, errors, machine, parallel, selections, types
-from mbjax.experiment import printout, wiring
-from mbjax.train import checkpoint, logging, loop, progress, run_folder
+from mbjax.experiment import keeper, printout, wiring
+from mbjax.train import logging, loop, progress, run_folder
 
 Table = dict[str, dict[str, Any]]
 
@@ -47,16 +45,6 @@ class Outcome:
     def exit_code(self) -> int:
         """0, or 130 when a signal ended the run."""
         return 130 if self.reason == "signal" else 0
-
-
-@dataclasses.dataclass
-class Best:
-    """The best epoch so far by the monitored metric."""
-
-    value: float = -math.inf
-    epoch: int = -1
-    step: int = -1
-    waited: int = 0  # evaluations since
 
 
 def train(
@@ -138,29 +126,15 @@ class Run:
             )
         else:
             folder.create(text, experiment.dataset)
-        self.best, self.position = Best(), loop.Position()
-        self.state = experiment.start()
-        self.best_params, self.best_unsaved = None, False
-        self.last_checkpoints = self.best_checkpoints = None
-        if experiment.is_trained:
-            self.last_checkpoints = checkpoint.Checkpoints(folder.last)
-            self.best_checkpoints = checkpoint.Checkpoints(folder.best)
-            if resume and self.last_checkpoints.steps():
-                self._restore()
-        self.steps_per_epoch = 1
-        first_epoch = 0
+        self.state, self.position = experiment.start(), loop.Position()
+        self.keeper, self.steps_per_epoch = None, 1
         if experiment.is_trained:
             self.advance = experiment.advance()
             self.steps_per_epoch = self.advance.steps_per_epoch
-            first_epoch = self.position.step // self.steps_per_epoch
-        self.log = logging.RunLog(folder.path, from_epoch=first_epoch)
-        self.saved_at = time.monotonic()
-        self.saved_step = self.position.step
-
-    def _restore(self) -> None:
-        self.state, record = self.last_checkpoints.restore(self.state)
-        self.position = loop.Position(**record["position"])
-        self.best = Best(**{**record["best"], "value": float(record["best"]["value"])})
+            self.keeper = keeper.Keeper(folder, self.steps_per_epoch, keep_best=config.protocol == "honest")
+            if resume:
+                self.state, self.position = self.keeper.restore(self.state)
+        self.log = logging.RunLog(folder.path, from_epoch=self.position.step // self.steps_per_epoch)
 
     def fit(self) -> str:
         """Trains; returns why it ended."""
@@ -168,13 +142,13 @@ class Run:
             return "finished"
         config, num_devices = self.config, self.config.devices
         done = self.position.step // self.steps_per_epoch
-        if config.train.patience and self.best.waited >= config.train.patience:
+        if config.train.patience and self.keeper.best.waited >= config.train.patience:
             return "patience"
         state = parallel.replicate(self.state, num_devices)
         self.state = None  # donated from here on
         monitor = config.train.monitor
         monitor = f"{self.split} {monitor if '@' in monitor else f'{monitor}@{config.evaluate.ks[0]}'}"
-        best = self.best.value if math.isfinite(self.best.value) else None
+        best = self._best_value()
         with (
             loop.signals() as should_stop,
             progress.Progress(config.train.epochs, done=done, best=best, monitor=monitor) as bar,
@@ -194,19 +168,14 @@ class Run:
                     params = parallel.single(state, num_devices).params
                     table = self._evaluate(params, epoch, position.step)
                     row |= {self.split: table, "eval_seconds": round(time.perf_counter() - start, 4)}
-                    self._judge(
-                        epoch,
-                        position.step,
-                        selections.monitored(table, config.train.monitor, config.evaluate.ks[0]),
-                        params,
-                    )
+                    value = selections.monitored(table, config.train.monitor, config.evaluate.ks[0])
+                    self.keeper.judge(epoch, position.step, value, params)
                 self.log.epoch(row)
-                best = self.best.value if self.best.epoch >= 0 else None
-                bar.epoch(position.sums["loss"], best=best, evaluated=due)
-                if time.monotonic() - self.saved_at > 60 * config.train.save_minutes:
+                bar.epoch(position.sums["loss"], best=self._best_value(), evaluated=due)
+                if self.keeper.is_due(config.train.save_minutes):
                     # The epoch is over: a resumed run starts the next one with empty sums.
-                    self._save(parallel.single(state, num_devices), loop.Position(position.step))
-                return bool(config.train.patience and self.best.waited >= config.train.patience)
+                    self.keeper.save(parallel.single(state, num_devices), loop.Position(position.step))
+                return bool(config.train.patience and self.keeper.best.waited >= config.train.patience)
 
             try:
                 state, self.position, reason = loop.fit(
@@ -219,9 +188,9 @@ class Run:
                     should_stop=should_stop,
                 )
                 self.state = parallel.single(state, num_devices)
-                self._save(self.state, self.position)
+                self.keeper.save(self.state, self.position)
             except errors.TrainingDivergedError as error:
-                raise errors.TrainingDivergedError(f"{error}; {self._last_finite()}") from None
+                raise errors.TrainingDivergedError(f"{error}; {self.keeper.last_finite()}") from None
         return reason
 
     def _evaluate(self, params: types.Params, epoch: int, step: int) -> Table:
@@ -230,38 +199,8 @@ class Run:
         except errors.TrainingDivergedError:
             raise errors.TrainingDivergedError(f"scores are not finite after step {step - 1} (epoch {epoch})") from None
 
-    def _judge(self, epoch: int, step: int, value: float, params: types.Params) -> None:
-        if value > self.best.value:
-            self.best = Best(value, epoch, step)
-            if self.config.protocol == "honest":  # an epoch chosen on the test split never becomes a checkpoint
-                self.best_params, self.best_unsaved = jax.tree.map(jnp.copy, params), True
-        else:
-            self.best.waited += 1
-
-    def _save(self, state: types.TrainState, position: loop.Position) -> None:
-        """Writes ``best/`` and then ``last/``: a crash between the two leaves ``best/`` ahead, never behind."""
-        if not _all_finite(state.params):
-            last = position.step - 1
-            raise errors.TrainingDivergedError(
-                f"parameters are not finite after step {last} (epoch {last // self.steps_per_epoch})"
-            )
-        record = {"best": dataclasses.asdict(self.best), "position": dataclasses.asdict(position)}
-        record["best"]["value"] = repr(self.best.value)  # JSON has no -inf
-        if self.best_unsaved:
-            best = types.TrainState(jnp.int32(self.best.step), self.best_params, (), state.key)
-            self.best_checkpoints.save(self.best.step, best, {"epoch": self.best.epoch, "value": self.best.value})
-            self.best_unsaved = False
-        self.last_checkpoints.save(position.step, state, record)
-        self.saved_at, self.saved_step = time.monotonic(), position.step
-
-    def _last_finite(self) -> str:
-        self.last_checkpoints.wait()
-        steps = self.last_checkpoints.steps()
-        if not steps:
-            return "no checkpoint was written before it. Lower train.learning_rate and start again."
-        where = self.folder.last / str(steps[-1])
-        epochs = steps[-1] // self.steps_per_epoch
-        return f"last finite checkpoint: {where}, after {epochs} epochs. Lower train.learning_rate and start again."
+    def _best_value(self) -> float | None:
+        return self.keeper.best.value if self.keeper.best.epoch >= 0 else None
 
     def conclude(self, reason: str) -> Outcome:
         """Reads the test split at the selected epoch and at the last, and finishes the log."""
@@ -278,11 +217,10 @@ class Run:
         _, seconds = test(self.state.params)
         tables = {"last": last}
         epochs = {"last": max(self.position.step // self.steps_per_epoch - 1, 0)}
-        if experiment.is_trained and self.config.protocol == "honest" and self.best.epoch >= 0:
-            self.best_checkpoints.wait()
-            best, _ = self.best_checkpoints.restore(self.state.replace(opt_state=()), self.best.step)
-            tables["valid"], _ = test(best.params)
-            epochs["valid"] = self.best.epoch
+        best = self.keeper.best_params(self.state) if self.keeper else None
+        if best is not None:
+            tables["valid"], _ = test(best)
+            epochs["valid"] = self.keeper.best.epoch
         self.log.finish()
         rows = self.log.rows()
         times = {"test_pass": seconds, "total": _total_seconds(rows)}
@@ -302,9 +240,8 @@ class Run:
     def close(self) -> None:
         """Waits for checkpoints on their way to the disk, and closes the files."""
         self.log.close()
-        for checkpoints in (self.last_checkpoints, self.best_checkpoints):
-            if checkpoints is not None:
-                checkpoints.close()
+        if self.keeper:
+            self.keeper.close()
 
 
 def _check_monitor(monitor: str, behaviors: tuple[str, ...]) -> None:
@@ -317,12 +254,3 @@ def _check_monitor(monitor: str, behaviors: tuple[str, ...]) -> None:
 def _total_seconds(rows: list[dict[str, Any]]) -> float:
     """Training and evaluation of all epochs, those before a resumption included."""
     return sum(row["seconds"] + row.get("eval_seconds", 0.0) for row in rows)
-
-
-@jax.jit
-def _finite(params):
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)]))
-
-
-def _all_finite(params: types.Params) -> bool:
-    return bool(_finite(params))
