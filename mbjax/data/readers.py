@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import os
 import pathlib
+import re
 import zlib
 
 import numpy as np
@@ -116,12 +117,14 @@ def _strange(path: pathlib.Path, raw: bytes, at: int) -> errors.DataError:
     end = raw.find(b"\n", at)
     text = raw[start : end if end >= 0 else len(raw)]
     try:
-        shown = text.decode("utf-8").strip()
+        shown = text.decode("utf-8")
     except UnicodeDecodeError as error:
         return errors.DataError(
             f"{path}, line {line}: not UTF-8 (byte 0x{text[error.start]:02x}). Expected lines of whole numbers."
         )
-    word = next(w for w in shown.replace("\t", " ").split(" ") if not (w.isascii() and (w.isdigit() or not w)))
+    # Not str.split(): that also splits at control characters, which are no separators here.
+    word = next(w for w in re.split(r"[ \t\r]+", shown) if w and not (w.isascii() and w.isdigit()))
+    word = word if word.isprintable() else ascii(word)[1:-1]
     kind = "is negative; ids are" if word.startswith("-") and word[1:].isdigit() else "is not a whole number; expected"
     return errors.DataError(
         f"{path}, line {line}: '{_short(word)}' {kind} numbers from 0 on, separated by blanks or tabs."

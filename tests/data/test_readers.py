@@ -55,6 +55,8 @@ def test_adjacency_gives_a_pair_for_each_item(tmp_path):
         (b"0 1\n4 3000000000\n", "line 2: item 3000000000 is out of range"),
         (b"0 1\n4 99999999999999999999\n", "line 2: '99999999999999999999' is larger than any id"),
         (b"0,1\n", "line 1: '0,1' is not a whole number"),
+        (b"0 1\n\x0b\n", r"line 2: '\x0b' is not a whole number"),
+        (b"1\r2 x\n", "line 1: 'x' is not a whole number"),
     ],
 )
 def test_malformed_lines_are_named(tmp_path, read, text, message):
