@@ -56,15 +56,20 @@ class GraphSpec(NamedTuple):
     """A sparse matrix that a model asks for, as data.
 
     Attributes:
-      behaviors: whose training pairs are entered; several are united (an entry is 1 if any has it).
+      behaviors: whose training pairs are entered.
       shape: ``"user_item"`` [U, I] or ``"bipartite"`` [U + I, U + I], users first.
       normalisation: ``"none"``, ``"l2_row"`` (rows of length 1), ``"left"`` (D^-1 A),
         ``"right"`` (A D^-1) or ``"symmetric"`` (D^-1/2 A D^-1/2). Empty rows stay zero.
+      entries: how several behaviors become one matrix: ``"union"`` (1 if any has the pair), ``"count"`` (how many
+        have it) or ``"normalised_sum"`` (each normalised by itself, then added).
+      self_loops: adds the identity to a bipartite matrix before it is normalised.
     """
 
     behaviors: tuple[str, ...]
     shape: str = "user_item"
     normalisation: str = "none"
+    entries: str = "union"
+    self_loops: bool = False
 
 
 @struct.dataclass
@@ -87,18 +92,37 @@ class Graph:
 Graphs = Mapping[str, Graph]
 
 
-class BatchSpec(NamedTuple):
-    """The batches that a model asks for, as data.
+class PairSet(NamedTuple):
+    """The pairs that triples of a name are drawn from.
 
     Attributes:
-      kind: ``"users"``: rows are users with their whole histories (autoencoders).
-      size: B, over all devices.
-      histories: name -> behaviors whose training pairs are united under that name.
+      behavior: whose training pairs are the positives; every other item is a possible negative.
+      without: a behavior whose pairs are taken out of them; its pairs become possible negatives.
     """
 
-    kind: str
+    behavior: str
+    without: str | None = None
+
+
+class BatchSpec(NamedTuple):
+    """The batches that a model asks for, as data: users, with whole histories or with triples drawn from them.
+
+    Attributes:
+      size: B users, over all devices.
+      histories: name -> behaviors whose training pairs are united under that name.
+      triples: name -> PairSet, from which (user, positive, negative) triples are drawn.
+      per_user: M, the most triples that a user gives to each name; one with fewer positives gives as many as those.
+      users_per_epoch: users drawn for an epoch; 0: all.
+      steps_per_epoch: batches of an epoch, whose users come from as many orders of all users as it takes;
+        0: as many as one pass needs.
+    """
+
     size: int
-    histories: Mapping[str, tuple[str, ...]]
+    histories: Mapping[str, tuple[str, ...]] = {}
+    triples: Mapping[str, PairSet] = {}
+    per_user: int = 1
+    users_per_epoch: int = 0
+    steps_per_epoch: int = 0
 
 
 @struct.dataclass
@@ -117,8 +141,26 @@ class Ragged:
 
 
 @struct.dataclass
+class Triples:
+    """Positives and negatives of the users of a batch.
+
+    Attributes:
+      positive: int32 [B, M], drawn with replacement from the user's pairs.
+      negative: int32 [B, M], drawn from the items that are not among them; never one of them.
+      weight: float32 [B, M], 1 for a real triple, 0 for padding (items are 0 there).
+      total: float32 scalar, the sum of the weights of the *global* batch: the denominator of a mean over triples.
+        At least 1.
+    """
+
+    positive: Array
+    negative: Array
+    weight: Array
+    total: Array
+
+
+@struct.dataclass
 class UserBatch:
-    """Users with their training histories, drawn on the device.
+    """Users with what training needs of them, drawn on the device.
 
     Attributes:
       user: int32 [B]; padding rows hold 0.
@@ -126,6 +168,7 @@ class UserBatch:
       noise: uint32 [B, 2], a random word pair for each row. All randomness of a row is derived from it,
         so that a row draws the same dropout and noise on whichever device it lies.
       history: name -> Ragged, as asked for by ``BatchSpec.histories``.
+      triples: name -> Triples, as asked for by ``BatchSpec.triples``.
       total: float32 scalar, the sum of the weights of the *global* batch: the denominator of every mean over rows.
       share: float32 scalar, 1 / number of devices: the factor of terms that do not depend on the batch,
         so that summing over the devices counts them once.
@@ -137,6 +180,7 @@ class UserBatch:
     history: dict[str, Ragged]
     total: Array
     share: Array
+    triples: dict[str, Triples] = struct.field(default_factory=dict)
 
 
 class Model(NamedTuple):

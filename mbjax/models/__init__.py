@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pydantic
 
 from mbjax import errors, types
-from mbjax.models import bvae, multivae, popularity
+from mbjax.models import bvae, copf, multivae, popularity
 
 
 class ModelEntry(NamedTuple):
@@ -26,6 +26,7 @@ class ModelEntry(NamedTuple):
 
 
 MODELS: dict[str, ModelEntry] = {
+    "copf": ModelEntry(copf.CopfConfig, copf.build, "cascaded graph convolution with fitted experts (KDD 2025)"),
     "bvae": ModelEntry(bvae.BvaeConfig, bvae.build, "behavior-aware variational autoencoder (RecSys 2023)"),
     "multivae": ModelEntry(multivae.MultivaeConfig, multivae.build, "Mult-VAE of one behavior or the union (WWW 2018)"),
     "popularity": ModelEntry(

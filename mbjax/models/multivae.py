@@ -125,7 +125,7 @@ def build(config: MultivaeConfig, info: types.DatasetInfo, batch_size: int) -> t
     return types.Model(
         info=info,
         graphs={INPUT: types.GraphSpec(histories[INPUT], normalisation="l2_row")},
-        batch=types.BatchSpec("users", batch_size, histories),
+        batch=types.BatchSpec(batch_size, histories),
         init=init,
         loss=loss,
         encode=encode,

@@ -50,11 +50,19 @@ def from_train(
 
 def assemble(spec: types.GraphSpec, train: Mapping[str, scipy.sparse.csr_array]) -> scipy.sparse.csr_array:
     """The scipy matrix of a ``GraphSpec``, float32."""
-    matrix = sampling.union(train, spec.behaviors).astype(np.float32)
+    if spec.entries == "normalised_sum":
+        parts = [assemble(spec._replace(behaviors=(name,), entries="union"), train) for name in spec.behaviors]
+        return scipy.sparse.csr_array(sum(parts[1:], start=parts[0]))
+    make = {"union": sampling.union, "count": sampling.count}
+    if spec.entries not in make:
+        raise ValueError(f"unknown graph entries '{spec.entries}'")
+    matrix = make[spec.entries](train, spec.behaviors)
     if spec.shape == "bipartite":
         matrix = scipy.sparse.csr_array(scipy.sparse.block_array([[None, matrix], [matrix.T, None]], format="csr"))
-    elif spec.shape != "user_item":
-        raise ValueError(f"unknown graph shape '{spec.shape}'")
+        if spec.self_loops:
+            matrix = scipy.sparse.csr_array(matrix + scipy.sparse.eye_array(matrix.shape[0], dtype=np.float32))
+    elif spec.shape != "user_item" or spec.self_loops:
+        raise ValueError(f"unknown graph: shape '{spec.shape}', self_loops {spec.self_loops}")
     return normalise(matrix, spec.normalisation)
 
 

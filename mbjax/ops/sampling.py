@@ -12,23 +12,26 @@ import scipy.sparse
 from flax import struct
 
 from mbjax import types
+from mbjax.ops import triples as draws
 
 
 @struct.dataclass
 class Histories:
-    """The histories of all users on the device, one CSR for each name.
+    """What batches are drawn from, on the device: one CSR of all users for each name.
 
     Attributes:
       ptr: name -> int32 [U + 1].
-      item: name -> int32 [pairs].
+      item: name -> int32 [pairs], ascending inside a user.
+      triples: name -> (ptr, item) of the pairs that triples are drawn from.
     """
 
     ptr: dict[str, types.Array]
     item: dict[str, types.Array]
+    triples: dict[str, tuple[types.Array, types.Array]] = struct.field(default_factory=dict)
 
 
 class UserSampler(NamedTuple):
-    """Draws batches of users without replacement; an epoch visits every user once, the last batch may be short.
+    """Draws batches of users without replacement; an epoch visits a user at most once, the last batch may be short.
 
     Attributes:
       num_users: U.
@@ -37,6 +40,10 @@ class UserSampler(NamedTuple):
       num_devices: the batch is cut into this many equal slices.
       capacity: name -> entries that any batch fits into: the sum of the B longest histories.
       local_capacity: the same for one device's slice.
+      longest: name of a pair set -> pairs of the user with most of them.
+      per_user: M, most triples of a user under each name.
+      users_per_epoch: users drawn for an epoch.
+      steps: batches of an epoch if it is not one pass (``BatchSpec.steps_per_epoch``), else 0.
     """
 
     num_users: int
@@ -45,16 +52,26 @@ class UserSampler(NamedTuple):
     num_devices: int
     capacity: Mapping[str, int]
     local_capacity: Mapping[str, int]
+    longest: Mapping[str, int]
+    per_user: int
+    users_per_epoch: int
+    steps: int
 
     @property
     def steps_per_epoch(self) -> int:
         """Batches in an epoch, the short last one included."""
-        return -(-self.num_users // self.size)
+        return self.steps or -(-self.users_per_epoch // self.size)
 
     def plan(self, key: types.Array, epoch: types.Array) -> types.Array:
         """The order of users in an epoch, int32 [steps * B]; padding is -1."""
-        order = jax.random.permutation(jax.random.fold_in(key, epoch), self.num_users).astype(jnp.int32)
-        return jnp.pad(order, (0, self.steps_per_epoch * self.size - self.num_users), constant_values=-1)
+        key = jax.random.fold_in(key, epoch)
+        places = self.steps_per_epoch * self.size
+        if self.steps:
+            passes = jax.random.split(key, -(-places // self.num_users))
+            order = jax.vmap(lambda k: jax.random.permutation(k, self.num_users))(passes).reshape(-1)[:places]
+            return order.astype(jnp.int32)
+        order = jax.random.permutation(key, self.num_users)[: self.users_per_epoch].astype(jnp.int32)
+        return jnp.pad(order, (0, places - self.users_per_epoch), constant_values=-1)
 
     def batch(
         self, store: Histories, plan: types.Array, key: types.Array, place: types.Array, device: types.Array | int = 0
@@ -62,7 +79,7 @@ class UserSampler(NamedTuple):
         """One device's slice of the batch at ``place`` (0 .. steps - 1) of an epoch's plan.
 
         Args:
-          store: histories of all users.
+          store: what to draw from.
           plan: from ``plan``.
           key: of the step; the rows' noise is drawn from it for the whole batch, before slicing.
           place: int32 scalar.
@@ -72,10 +89,9 @@ class UserSampler(NamedTuple):
           UserBatch with B / num_devices rows.
         """
         local = self.size // self.num_devices
-        users = jax.lax.dynamic_slice_in_dim(plan, place * self.size, self.size)
+        everyone = jax.lax.dynamic_slice_in_dim(plan, place * self.size, self.size)
         noise = jax.random.bits(key, (self.size, 2), jnp.uint32)
-        total = jnp.sum(users >= 0).astype(jnp.float32)
-        users = jax.lax.dynamic_slice_in_dim(users, device * local, local)
+        users = jax.lax.dynamic_slice_in_dim(everyone, device * local, local)
         noise = jax.lax.dynamic_slice_in_dim(noise, device * local, local)
         return types.UserBatch(
             user=jnp.maximum(users, 0),
@@ -85,8 +101,21 @@ class UserSampler(NamedTuple):
                 name: gather_rows(store.ptr[name], store.item[name], users, size, self.num_items)
                 for name, size in self.local_capacity.items()
             },
-            total=total,
+            total=jnp.sum(everyone >= 0).astype(jnp.float32),
             share=jnp.float32(1.0 / self.num_devices),
+            triples={
+                name: draws.draw(
+                    *store.triples[name],
+                    users,
+                    everyone,
+                    noise,
+                    stream=stream,
+                    per_user=self.per_user,
+                    longest=longest,
+                    num_items=self.num_items,
+                )
+                for stream, (name, longest) in enumerate(self.longest.items())
+            },
         )
 
 
@@ -115,7 +144,7 @@ def gather_rows(ptr: types.Array, item: types.Array, users: types.Array, capacit
 def user_sampler(
     spec: types.BatchSpec, train: Mapping[str, scipy.sparse.csr_array], num_devices: int = 1
 ) -> tuple[UserSampler, Histories]:
-    """Builds the sampler of a ``BatchSpec`` of kind "users" and puts the histories on the device.
+    """Builds the sampler of a ``BatchSpec`` and puts the histories on the device.
 
     Args:
       spec: what the model asks for.
@@ -131,22 +160,58 @@ def user_sampler(
     for name, behaviors in spec.histories.items():
         matrix = union(train, behaviors)
         lengths = np.sort(np.diff(matrix.indptr))[::-1]
-        ptr[name] = jnp.asarray(matrix.indptr, jnp.int32)
-        # An empty behavior still needs one entry to gather from.
-        item[name] = jnp.asarray(matrix.indices if matrix.nnz else np.zeros(1), jnp.int32)
+        ptr[name], item[name] = _on_device(matrix)
         capacity[name] = max(1, int(lengths[: spec.size].sum()))
         local[name] = max(1, int(lengths[: spec.size // num_devices].sum()))
-    num_users, num_items = matrix.shape
-    sampler = UserSampler(num_users, num_items, spec.size, num_devices, capacity, local)
-    return sampler, Histories(ptr, item)
+    pairs, longest = {}, {}
+    for name, pair_set in spec.triples.items():
+        matrix = pairs_of(pair_set, train)
+        pairs[name] = _on_device(matrix)
+        longest[name] = int(np.diff(matrix.indptr).max(initial=0))
+    num_users, num_items = next(iter(train.values())).shape
+    sampler = UserSampler(
+        num_users=num_users,
+        num_items=num_items,
+        size=spec.size,
+        num_devices=num_devices,
+        capacity=capacity,
+        local_capacity=local,
+        longest=longest,
+        per_user=spec.per_user,
+        users_per_epoch=min(spec.users_per_epoch or num_users, num_users),
+        steps=spec.steps_per_epoch,
+    )
+    return sampler, Histories(ptr, item, pairs)
 
 
 def union(train: Mapping[str, scipy.sparse.csr_array], behaviors: tuple[str, ...]) -> scipy.sparse.csr_array:
     """The pairs that any of the behaviors has: CSR [U, I] of ones, indices sorted."""
-    total = train[behaviors[0]].astype(np.int32)
-    for behavior in behaviors[1:]:
-        total = total + train[behavior].astype(np.int32)
-    total = scipy.sparse.csr_array(total)
+    total = count(train, behaviors)
     total.data = np.ones(total.nnz, np.float32)
+    return total
+
+
+def count(train: Mapping[str, scipy.sparse.csr_array], behaviors: tuple[str, ...]) -> scipy.sparse.csr_array:
+    """How many of the behaviors have each pair: CSR [U, I], float32, indices sorted."""
+    total = (train[behaviors[0]] != 0).astype(np.int32)
+    for behavior in behaviors[1:]:
+        total = total + (train[behavior] != 0).astype(np.int32)
+    total = scipy.sparse.csr_array(total).astype(np.float32)
     total.sort_indices()
     return total
+
+
+def pairs_of(pair_set: types.PairSet, train: Mapping[str, scipy.sparse.csr_array]) -> scipy.sparse.csr_array:
+    """The pairs of a ``PairSet``: CSR [U, I] of ones, indices sorted."""
+    matrix = union(train, (pair_set.behavior,))
+    if pair_set.without is not None:
+        matrix = scipy.sparse.csr_array(matrix - matrix.multiply(union(train, (pair_set.without,))))
+        matrix.eliminate_zeros()
+        matrix.sort_indices()
+    return matrix
+
+
+def _on_device(matrix: scipy.sparse.csr_array) -> tuple[types.Array, types.Array]:
+    # An empty behavior still needs one entry to gather from.
+    items = matrix.indices if matrix.nnz else np.zeros(1)
+    return jnp.asarray(matrix.indptr, jnp.int32), jnp.asarray(items, jnp.int32)

@@ -9,7 +9,7 @@ import toy
 from mbjax import types
 from mbjax.ops import sampling
 
-SPEC = types.BatchSpec("users", 8, {"all": ("view", "cart", "buy"), "cart": ("cart",), "buy": ("buy",)})
+SPEC = types.BatchSpec(8, {"all": ("view", "cart", "buy"), "cart": ("cart",), "buy": ("buy",)})
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,91 @@
+"""What a backbone is: graphs in, one table of user and item rows for each behavior out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import pydantic
+from flax import linen as nn
+
+from mbjax import errors, types
+
+XAVIER = nn.initializers.glorot_uniform()
+
+
+class Encoding(NamedTuple):
+    """Representations of all nodes, users first: float [U + I, D] each.
+
+    Attributes:
+      behaviors: Z, one table for each behavior in funnel order.
+      parallel: P, tables of a second stream that is trained beside it and not used to rank; () if there is none.
+    """
+
+    behaviors: tuple[types.Array, ...]
+    parallel: tuple[types.Array, ...] = ()
+
+
+class Section(pydantic.BaseModel):
+    """Base of the configurations of backbones and heads."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Backbone(nn.Module):
+    """Base of the backbones; ``graphs`` says which matrices ``__call__`` receives.
+
+    Attributes:
+      config: the section of the configuration.
+      info: sizes and behaviors.
+    """
+
+    config: Any
+    info: types.DatasetInfo
+
+    # Of the embedding tables, which the model owns.
+    base_init = staticmethod(XAVIER)
+
+    @staticmethod
+    def graphs(config: Any, info: types.DatasetInfo) -> Mapping[str, types.GraphSpec]:
+        """The matrices that it needs."""
+        raise NotImplementedError
+
+    def __call__(self, graphs: types.Graphs, base: types.Array) -> Encoding:
+        """Encodes all nodes; ``base`` is E0, float [U + I, D]."""
+        raise NotImplementedError
+
+    def penalty(self) -> types.Array | float:
+        """The sum of squares of its regularised weights, the embedding tables not counted."""
+        return 0.0
+
+
+def per_behavior(values: Sequence[int], info: types.DatasetInfo, field: str) -> tuple[int, ...]:
+    """One value for each behavior; a single one is for all.
+
+    Raises:
+      ConfigError: another number of values.
+    """
+    if len(values) == 1:
+        return tuple(values) * info.num_behaviors
+    if len(values) != info.num_behaviors:
+        raise errors.ConfigError(
+            f"{field}={','.join(map(str, values))} has {len(values)} values for {info.num_behaviors} behaviors "
+            f"({', '.join(info.behaviors)}); give one for each, or a single one."
+        )
+    return tuple(values)
+
+
+def own_graphs(info: types.DatasetInfo, normalisation: str, **more: Any) -> dict[str, types.GraphSpec]:
+    """The bipartite matrix of each behavior by itself, under the behavior's name."""
+    return {name: types.GraphSpec((name,), "bipartite", normalisation, **more) for name in info.behaviors}
+
+
+def users_items(table: types.Array, info: types.DatasetInfo) -> tuple[types.Array, types.Array]:
+    """Cuts a table [U + I, D] into its users [U, D] and items [I, D]."""
+    return table[: info.num_users], table[info.num_users :]
+
+
+def mean(tables: Sequence[types.Array]) -> types.Array:
+    """The mean of tables of one shape."""
+    return sum(tables[1:], start=tables[0]) / jnp.float32(len(tables))

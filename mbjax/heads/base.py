@@ -1,0 +1,131 @@
+"""What a head is: from one representation per behavior to a score for each task.
+
+A head works in two steps. ``sides`` makes, for a task, what depends on the user alone and on the item alone; ``score``
+combines a user's part with an item's. The second is written once, for sampled pairs and for whole blocks of the
+ranking, in terms of ``ops.pairs``. So a head whose score is made of inner products ranks all items by matrix products.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from mbjax import types
+from mbjax.backbones import base
+from mbjax.ops import pairs
+
+XAVIER = nn.initializers.glorot_uniform()
+Pairing = pairs.Pairs | pairs.Block
+
+
+class Sides(NamedTuple):
+    """What a task's score needs: trees of arrays with one row for each user and each item."""
+
+    user: Any
+    item: Any
+
+
+class Head(nn.Module):
+    """Base of the heads.
+
+    Attributes:
+      config: the section of the configuration.
+      info: sizes and behaviors.
+      size: D, width of the representations.
+    """
+
+    config: Any
+    info: types.DatasetInfo
+    size: int
+
+    @staticmethod
+    def graphs(config: Any, info: types.DatasetInfo) -> dict[str, types.GraphSpec]:
+        """The matrices that ``sides`` needs."""
+        del config, info
+        return {}
+
+    def sides(
+        self, encoding: base.Encoding, graphs: types.Graphs, task: int, users: types.Array | None = None
+    ) -> Sides:
+        """The user's and the item's part of a task's score.
+
+        Args:
+          encoding: of the backbone.
+          graphs: as asked for.
+          task: index into ``info.behaviors``.
+          users: int32 [B]; None: all.
+        """
+        raise NotImplementedError
+
+    def score(self, task: int, sides: Sides, pairing: Pairing) -> types.Array:
+        """Scores [B, M] or [B, T], before the model's scale."""
+        raise NotImplementedError
+
+    def gates(self, task: int, sides: Sides, pairing: Pairing) -> types.Array | None:
+        """Weights of the experts, [B, M or T, experts], summing to 1; None for a head without gates."""
+        del task, sides, pairing
+        return None
+
+    def penalty(self) -> types.Array | float:
+        """The sum of squares of its regularised weights."""
+        return 0.0
+
+    def rows(self, table: types.Array, users: types.Array | None) -> tuple[types.Array, types.Array]:
+        """The user rows asked for and all item rows of a table [U + I, D]."""
+        user, item = base.users_items(table, self.info)
+        return (user if users is None else user[users]), item
+
+
+def own_first(task: int, num_behaviors: int) -> tuple[int, ...]:
+    """The order of experts in which slot 0 is the task's own and the others follow in funnel order."""
+    return (task, *(j for j in range(num_behaviors) if j != task))
+
+
+class PairGate(nn.Module):
+    r"""A softmax gate on [user || item] whose numerators split into a user and an item factor.
+
+    .. math:: g_j(u, v) = \frac{e^{u W^u_j + b_j} e^{v W^v_j}}{\sum_i e^{u W^u_i + b_i} e^{v W^v_i}}
+
+    So a gated sum of inner products, :math:`\sum_j g_j \langle a_j, c_j \rangle`, is one inner product of rows scaled by
+    their factors over another: no exponential is ever taken of a pair. Each factor is at most 1; the denominator could
+    vanish only where user and item favour different experts by more than e^43 each.
+
+    Attributes:
+      size: D, of the rows.
+      experts: number of gates.
+    """
+
+    size: int
+    experts: int
+
+    def setup(self):
+        self.kernel = self.param("kernel", XAVIER, (2 * self.size, self.experts))
+        self.bias = self.param("bias", nn.initializers.zeros, (self.experts,))
+
+    def __call__(self, user: types.Array, item: types.Array) -> tuple[types.Array, types.Array]:
+        """Factors [B, experts] and [I, experts] of rows [B, D] and [I, D]."""
+        return _factors(user @ self.kernel[: self.size] + self.bias), _factors(item @ self.kernel[self.size :])
+
+    def penalty(self) -> types.Array:
+        """The sum of squares of the kernel."""
+        return jnp.sum(jnp.square(self.kernel))
+
+
+def _factors(logits):
+    return jnp.exp(logits - jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True)))
+
+
+def gate_weights(user: types.Array, item: types.Array, pairing: Pairing) -> types.Array:
+    """The softmax weights of pairs from their factors: [B, M or T, experts]."""
+    experts = user.shape[-1]
+    each = [pairing.product(user[:, j : j + 1], item[:, j : j + 1]) for j in range(experts)]
+    stacked = jnp.stack(each, axis=-1)
+    return stacked / jnp.sum(stacked, axis=-1, keepdims=True)
+
+
+def gated(user: types.Array, factors: types.Array) -> types.Array:
+    """Rows [N, J, D] of J experts times their factors [N, J], side by side: [N, J * D]."""
+    return (user * factors[..., None]).reshape(user.shape[0], -1)

@@ -1,0 +1,204 @@
+r"""Backbone + head + objectives: the graph models of multi-behavior recommendation, in one frame.
+
+A backbone makes one representation of users and items for each behavior, a head one score for each task, and the loss
+is a weighted sum over the tasks with further terms:
+
+.. math::
+    L = f \sum_k \lambda_k \operatorname{mean} softplus(s\,y_k^- - s\,y_k^+)
+        + \gamma L_{contrastive} + L_{parallel} + L_{unique} + \rho\, |\theta|^2
+
+y: scores of the positive and negative of a sampled triple, s: ``score_scale``, f: ``loss_factor``, lambda:
+``behavior_weights``, rho: ``l2_weight``. A model of a paper is a configuration of this frame with its own defaults.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import pydantic
+from flax import linen as nn
+
+from mbjax import backbones, errors, heads, types
+from mbjax.backbones import base
+from mbjax.models import objectives
+from mbjax.ops import pairs
+
+
+class ComposedConfig(base.Section):
+    """Switches of the frame; those of the backbone and the head are sections of their own."""
+
+    backbone: backbones.BackboneConfig
+    head: heads.HeadConfig
+    embedding_size: int = pydantic.Field(64, ge=1, description="width d of all representations")
+    behavior_weights: tuple[float, ...] | None = pydantic.Field(
+        None, description="loss weight of each behavior in funnel order, 0: not trained; none: 1 / K each"
+    )
+    score_scale: float = pydantic.Field(300.0, gt=0, description="factor of every score before the loss")
+    loss_factor: float = pydantic.Field(3.0, gt=0, description="factor of every ranking term of the loss")
+    l2_weight: float = pydantic.Field(0.01, ge=0, description="weight of the sum of squares of what l2_on names")
+    l2_on: Literal["tables", "batch"] = pydantic.Field(
+        "tables",
+        description="the whole embedding tables and regularised weights, or half the rows of the batch / batch size",
+    )
+    pairs_per_user: int = pydantic.Field(
+        40, ge=1, description="most triples that a user of a batch gives to each behavior"
+    )
+    users_per_epoch: int = pydantic.Field(0, ge=0, description="random users that an epoch visits; 0: all")
+    steps_per_epoch: int = pydantic.Field(0, ge=0, description="batches of an epoch; 0: as many as one pass needs")
+    contrastive: objectives.ContrastiveConfig = objectives.ContrastiveConfig()
+    parallel_weight: float = pydantic.Field(
+        1.0, ge=0, description="weight of the ranking loss of a backbone's second stream, where it has one"
+    )
+    unique: objectives.UniqueConfig = objectives.UniqueConfig()
+
+
+class Composed(nn.Module):
+    """Embedding tables, a backbone and a head, and the loss over them."""
+
+    config: ComposedConfig
+    info: types.DatasetInfo
+
+    def setup(self):
+        config, info = self.config, self.info
+        self.backbone = backbones.BACKBONES[config.backbone.name](config.backbone, info)
+        self.head = heads.HEADS[config.head.name](config.head, info, config.embedding_size)
+        self.user = self.param("user", self.backbone.base_init, (info.num_users, config.embedding_size))
+        self.item = self.param("item", self.backbone.base_init, (info.num_items, config.embedding_size))
+
+    def encode(self, graphs: types.Graphs) -> base.Encoding:
+        """Representations of all nodes."""
+        return self.backbone(graphs, jnp.concatenate([self.user, self.item]))
+
+    def loss(self, graphs: types.Graphs, batch: types.UserBatch) -> tuple[types.Array, dict[str, types.Array]]:
+        """The batch's contribution to the loss, and its parts."""
+        config, info = self.config, self.info
+        weights = behavior_weights(config, info)
+        encoding = self.encode(graphs)
+        parts = {}
+        for task, name in enumerate(info.behaviors):
+            if not weights[task]:
+                continue
+            drawn, factor = batch.triples[name], config.loss_factor * weights[task]
+            pairing = pairs.Pairs(jnp.concatenate([drawn.positive, drawn.negative], axis=1))
+            sides = self.head.sides(encoding, graphs, task, batch.user)
+            scores = config.score_scale * self.head.score(task, sides, pairing)
+            parts[f"bpr_{name}"] = factor * objectives.bpr(scores, drawn)
+            if encoding.parallel and config.parallel_weight:
+                user, item = base.users_items(encoding.parallel[task], info)
+                scores = config.score_scale * pairing.product(user[batch.user], item)
+                parts[f"parallel_{name}"] = factor * config.parallel_weight * objectives.bpr(scores, drawn)
+        if config.contrastive.weight and info.num_behaviors > 1:
+            aligned = objectives.contrastive(config.contrastive, encoding, info, batch)
+            parts["contrastive"] = config.contrastive.weight * aligned
+        for spec in objectives.unique_sets(config.unique, info, weights):
+            term = objectives.unique(spec, encoding, info, batch, config.score_scale)
+            parts[f"unique_{spec.name}"] = config.loss_factor * spec.weight * term
+        if config.l2_weight:
+            parts["l2"] = config.l2_weight * self._squares(batch)
+        return sum(parts.values()), parts
+
+    def _squares(self, batch):
+        weights = self.backbone.penalty() + self.head.penalty()
+        if self.config.l2_on == "tables":
+            return batch.share * (jnp.sum(jnp.square(self.user)) + jnp.sum(jnp.square(self.item)) + weights)
+        rows = 0.0
+        for drawn in batch.triples.values():
+            squares = jnp.sum(jnp.square(self.item), axis=1)
+            rows += jnp.sum(drawn.weight * (squares[drawn.positive] + squares[drawn.negative]))
+            rows += jnp.sum(drawn.weight * jnp.sum(jnp.square(self.user[batch.user]), axis=1)[:, None])
+        return 0.5 * (rows + batch.share * weights) / batch.total
+
+    def tables(self, graphs: types.Graphs) -> tuple[heads.Sides, ...]:
+        """What scores need, of all users and items: one Sides for each task."""
+        encoding = self.encode(graphs)
+        return tuple(self.head.sides(encoding, graphs, task) for task in range(self.info.num_behaviors))
+
+    def block(self, sides: heads.Sides, task: int) -> types.Array:
+        """Scores [B, T] of a block."""
+        return self.head.score(task, sides, pairs.Block())
+
+    def block_gates(self, sides: heads.Sides, task: int) -> types.Array | None:
+        """Gate weights [B, T, experts] of a block."""
+        return self.head.gates(task, sides, pairs.Block())
+
+
+def behavior_weights(config: ComposedConfig, info: types.DatasetInfo) -> tuple[float, ...]:
+    """lambda of each behavior.
+
+    Raises:
+      ConfigError: not one for each behavior, or none above 0.
+    """
+    weights = config.behavior_weights
+    if weights is None:
+        return (1.0 / info.num_behaviors,) * info.num_behaviors
+    if len(weights) != info.num_behaviors or min(weights) < 0 or not any(weights):
+        raise errors.ConfigError(
+            f"model.behavior_weights={','.join(map(str, weights))} for the {info.num_behaviors} behaviors "
+            f"{', '.join(info.behaviors)}: give one weight of at least 0 for each, one of them above 0."
+        )
+    return weights
+
+
+def build(config: ComposedConfig, info: types.DatasetInfo, batch_size: int) -> types.Model:
+    """Makes a composed model for a data set.
+
+    Args:
+      config: its switches.
+      info: sizes and behaviors.
+      batch_size: users in a batch, over all devices.
+
+    Raises:
+      ConfigError: lists or weights that do not fit the number of behaviors.
+    """
+    weights = behavior_weights(config, info)
+    module = Composed(config, info)
+    backbone, head = backbones.BACKBONES[config.backbone.name], heads.HEADS[config.head.name]
+    specs = {**backbone.graphs(config.backbone, info), **head.graphs(config.head, info)}
+    for section, field in ((config.backbone, "backbone.layers"), (config.head, "head.layers")):
+        if getattr(section, "layers", None):
+            base.per_behavior(section.layers, info, field)
+    trained = tuple(name for name, weight in zip(info.behaviors, weights, strict=True) if weight)
+    triples = {name: types.PairSet(name) for name in trained}
+    if config.contrastive.weight and info.num_behaviors > 1:
+        triples |= {info.target: types.PairSet(info.target)}
+    triples |= {spec.name: spec.pairs for spec in objectives.unique_sets(config.unique, info, weights)}
+
+    def init(key, graphs):
+        return module.init(key, graphs, objectives.probe_batch(triples), method=Composed.loss)
+
+    def loss(params, graphs, batch, key, step):
+        del key, step  # all randomness comes with the batch
+        return module.apply(params, graphs, batch, method=Composed.loss)
+
+    def encode(params, graphs):
+        return module.apply(params, graphs, method=Composed.tables)
+
+    def score(params, tables, users, start, size, behavior):
+        return module.apply(params, select(tables[behavior], users, start, size), behavior, method=Composed.block)
+
+    return types.Model(
+        info=info,
+        graphs=specs,
+        batch=types.BatchSpec(
+            size=batch_size,
+            triples=triples,
+            per_user=config.pairs_per_user,
+            users_per_epoch=config.users_per_epoch,
+            steps_per_epoch=config.steps_per_epoch,
+        ),
+        init=init,
+        loss=loss,
+        encode=encode,
+        score=score,
+        tasks=trained,
+    )
+
+
+def select(sides: heads.Sides, users: types.Array, start: types.Array | int, size: int) -> heads.Sides:
+    """The rows of some users and of a range of items."""
+    return heads.Sides(
+        jax.tree.map(lambda x: x[users], sides.user),
+        jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), sides.item),
+    )

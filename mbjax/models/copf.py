@@ -1,0 +1,33 @@
+r"""COPF: combinatorial optimization perspective based framework (Lyu et al., KDD 2025).
+
+The backbone COGCN and the head DFME (``mbjax/backbones/cogcn.py``, ``mbjax/heads/dfme.py``, with what differs between
+paper and program there), a contrastive alignment of the target's representation with the others', and the frame
+of ``mbjax/models/compose.py``.
+
+Differences:
+  contrastive mean: the paper averages over all users; the released program sums over the batch's target pairs and
+    divides by the number of all users, also for items: ``contrastive.reduction``.
+  ranking loss: a sum in the paper; in the program a mean over the sampled triples, times 3, of scores times 300.
+  learning rate, epochs: not in the paper; the program's: 0.001 times 0.96 per epoch, 200 epochs of all users.
+  reported epoch: best test HR among the epochs 0, 93, 96, ..., 198, 200: ``--protocol=paper``.
+"""
+
+from __future__ import annotations
+
+from mbjax import backbones, heads, types
+from mbjax.backbones import cogcn
+from mbjax.heads import dfme
+from mbjax.models import compose, objectives
+
+
+class CopfConfig(compose.ComposedConfig):
+    """Switches of COPF; the defaults are those that give the published numbers."""
+
+    backbone: backbones.BackboneConfig = cogcn.CogcnConfig()
+    head: heads.HeadConfig = dfme.DfmeConfig()
+    contrastive: objectives.ContrastiveConfig = objectives.ContrastiveConfig(weight=1.0)
+
+
+def build(config: CopfConfig, info: types.DatasetInfo, batch_size: int) -> types.Model:
+    """Makes COPF for a data set; see ``compose.build``."""
+    return compose.build(config, info, batch_size)

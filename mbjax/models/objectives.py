@@ -1,0 +1,130 @@
+"""The terms of the loss of composed models: contributions of a batch that add up over devices."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import pydantic
+
+from mbjax import types
+from mbjax.backbones import base
+from mbjax.ops import contrastive as alignment
+from mbjax.ops import pairs, projection
+
+
+class ContrastiveConfig(base.Section):
+    r"""Alignment of the target with every auxiliary behavior (COPF, section 4.3 of the specification).
+
+    .. math:: L = \sum_{a<K} \frac1U \sum_{(u,v)} \Big[ -\ln \frac{e^{\cos(Z^K_u, Z^a_u)/\tau}}
+              {\sum_{u'} e^{\cos(Z^K_u, Z^a_{u'})/\tau}} - \text{the same of } v \text{ over all items} \Big]
+    """
+
+    weight: float = pydantic.Field(0.0, ge=0, description="gamma, weight of the contrastive term; 0: none")
+    temperature: float = pydantic.Field(0.1, gt=0, description="tau, divisor of the similarities")
+    reduction: Literal["pairs_over_users", "mean"] = pydantic.Field(
+        "pairs_over_users", description="sum over the batch's target pairs / number of all users (program), or a mean"
+    )
+    similarity: Literal["cosine", "inner_product"] = pydantic.Field("cosine", description="similarity of two rows")
+    side: Literal["both", "user", "item"] = pydantic.Field("both", description="what is aligned: users, items or both")
+
+
+class UniqueConfig(base.Section):
+    """The unique-behavior loss of PKEF: what is left of a representation after projection predicts what is unique."""
+
+    weight: float = pydantic.Field(0.0, ge=0, description="weight of the unique-behavior loss; 0: none")
+    direction: Literal["code", "paper"] = pydantic.Field(
+        "code",
+        description="the part of j orthogonal to k predicts the pairs of k without j (program), or of j without k",
+    )
+    scale: float = pydantic.Field(0.01, description="factor of the unique part, on each side")
+    exclude: tuple[str, ...] = pydantic.Field((), description="behaviors that take no part in it")
+
+
+class UniqueSet(NamedTuple):
+    """One term of the unique-behavior loss: the part of ``part`` orthogonal to ``onto`` predicts ``pairs``."""
+
+    name: str
+    pairs: types.PairSet
+    part: int
+    onto: int
+    weight: float
+
+
+def bpr(scores: types.Array, drawn: types.Triples) -> types.Array:
+    """Mean of softplus(negative - positive) over the batch's triples; scores [B, 2 M], positives first."""
+    positive, negative = jnp.split(scores, 2, axis=1)
+    return jnp.sum(drawn.weight * jax.nn.softplus(negative - positive)) / drawn.total
+
+
+def contrastive(
+    config: ContrastiveConfig, encoding: base.Encoding, info: types.DatasetInfo, batch: types.UserBatch
+) -> types.Array:
+    """The alignment loss; anchors are the target's rows of the batch's positive target pairs."""
+    drawn = batch.triples[info.target]
+    divisor = jnp.float32(info.num_users) if config.reduction == "pairs_over_users" else drawn.total
+    everyone = jnp.broadcast_to(batch.user[:, None], drawn.positive.shape)
+    counts = (
+        alignment.multiplicity(everyone, drawn.weight, info.num_users),
+        alignment.multiplicity(drawn.positive, drawn.weight, info.num_items),
+    )
+    loss = 0.0
+    target = base.users_items(encoding.behaviors[-1], info)
+    for table in encoding.behaviors[:-1]:
+        sides = zip(("user", "item"), target, base.users_items(table, info), counts, strict=True)
+        for side, anchor, candidates, count in sides:
+            if config.side in ("both", side):
+                loss += alignment.info_nce(anchor, candidates, count, config.temperature, config.similarity)
+    return loss / divisor
+
+
+def unique_sets(
+    config: UniqueConfig, info: types.DatasetInfo, weights: tuple[float, ...]
+) -> tuple[UniqueSet, ...]:
+    """The terms that are alive: for each ordered pair of behaviors (k, j) whose first has a weight."""
+    if not config.weight:
+        return ()
+    found = []
+    for k, first in enumerate(info.behaviors):
+        for j, second in enumerate(info.behaviors):
+            if k == j or not weights[k] or {first, second} & set(config.exclude):
+                continue
+            if config.direction == "code":
+                pair_set = types.PairSet(first, without=second)
+            else:
+                pair_set = types.PairSet(second, without=first)
+            name = f"{pair_set.behavior}_without_{pair_set.without}"
+            found.append(UniqueSet(name, pair_set, part=j, onto=k, weight=config.weight * weights[k]))
+    return tuple(found)
+
+
+def unique(
+    spec: UniqueSet, encoding: base.Encoding, info: types.DatasetInfo, batch: types.UserBatch, scale: float
+) -> types.Array:
+    """The mean over the triples of one set; the projection is on users and items separately."""
+    rows, onto = encoding.behaviors[spec.part], encoding.behaviors[spec.onto]
+    user, item = base.users_items(rows, info)
+    user_onto, item_onto = base.users_items(onto, info)
+    user, user_onto = user[batch.user], user_onto[batch.user]
+    drawn = batch.triples[spec.name]
+    pairing = pairs.Pairs(jnp.concatenate([drawn.positive, drawn.negative], axis=1))
+    scores = pairing.product(
+        user - projection.project(user, user_onto), item - projection.project(item, item_onto)
+    )
+    return bpr(scale * scores, drawn)
+
+
+def probe_batch(triples) -> types.UserBatch:
+    """The smallest batch of triples: one user. Parameters are created by running the loss on it."""
+    one, index = jnp.ones((), jnp.float32), jnp.zeros((1, 1), jnp.int32)
+    drawn = types.Triples(index, index, jnp.ones((1, 1), jnp.float32), one)
+    return types.UserBatch(
+        user=jnp.zeros(1, jnp.int32),
+        weight=jnp.ones(1, jnp.float32),
+        noise=jnp.zeros((1, 2), jnp.uint32),
+        history={},
+        total=one,
+        share=one,
+        triples=dict.fromkeys(triples, drawn),
+    )

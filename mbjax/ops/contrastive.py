@@ -1,0 +1,50 @@
+"""Contrastive alignment of two tables, row by row, against all rows.
+
+Anchors come with multiplicities: a user whose row was drawn forty times costs as much as one drawn once, and rows that
+were not drawn cost nothing. The similarity matrix is never held: see ``partition``.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from mbjax import types
+from mbjax.ops import partition
+
+EPSILON = 1e-12
+
+
+def normalise(rows: types.Array) -> types.Array:
+    """Rows scaled to length 1; a zero row stays zero and its gradient finite. Float [N, D]."""
+    return rows * jax.lax.rsqrt(jnp.maximum(jnp.sum(jnp.square(rows), axis=-1, keepdims=True), EPSILON**2))
+
+
+def multiplicity(index: types.Array, weight: types.Array, size: int) -> types.Array:
+    """How often each row occurs, float [size]: the sum of the weights at its index."""
+    return jnp.zeros(size, weight.dtype).at[index.reshape(-1)].add(weight.reshape(-1))
+
+
+def info_nce(
+    anchor: types.Array, candidates: types.Array, weight: types.Array, temperature: float, similarity: str = "cosine"
+) -> types.Array:
+    r"""Weighted InfoNCE in which every row of the candidates is in the denominator, the anchor's own included.
+
+    .. math:: \sum_n w_n \Big[ \ln \sum_m e^{s(x_n, y_m)/\tau} - s(x_n, y_n)/\tau \Big]
+
+    Args:
+      anchor: x, float [N, D].
+      candidates: y, float [N, D].
+      weight: w, float [N]; rows of weight 0 cost nothing.
+      temperature: tau.
+      similarity: ``"cosine"`` or ``"inner_product"``.
+
+    Returns:
+      Scalar, in nats.
+    """
+    if similarity == "cosine":
+        anchor, candidates = normalise(anchor), normalise(candidates)
+    anchor = anchor / temperature
+    bias = jnp.zeros(candidates.shape[0], candidates.dtype)
+    own = jnp.sum(anchor * candidates, axis=-1)
+    return partition.weighted_log_partition(anchor, candidates, bias, weight) - jnp.dot(weight, own)

@@ -1,0 +1,108 @@
+"""Inner products of user rows with item rows: for sampled pairs while training, for blocks when ranking.
+
+A head writes its score once, with ``product`` and ``apply`` of a ``Pairs`` or of a ``Block``.
+
+The gradient of sampled inner products is itself sparse times dense: with one coefficient for each pair,
+it is the matrix of coefficients times the other side's rows. On CPU that product runs in the native CSR kernel and
+no array of (pairs x D) is formed; the item side needs the pairs sorted by item once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import sparse
+
+from mbjax import types
+
+BLOCK_TILE = 256  # items taken at once where a block has to hold an array for each pair
+
+
+class Pairs(NamedTuple):
+    """Each of B users with M items of its own.
+
+    Attributes:
+      items: int32 [B, M].
+    """
+
+    items: types.Array
+
+    def product(self, user: types.Array, item: types.Array) -> types.Array:
+        """Inner products, float [B, M], of rows [B, W] and a table [I, W]."""
+        return row_products(user, item, self.items)
+
+    def apply(self, function: Callable[[Any, Any], types.Array], user: Any, item: Any) -> types.Array:
+        """``function(user rows [B, 1, W], item rows [B, M, W]) -> [B, M]`` on trees of arrays."""
+        return function(
+            jax.tree.map(lambda x: x[:, None], user), jax.tree.map(lambda x: x[self.items], item)
+        )
+
+
+class Block(NamedTuple):
+    """Each of B users with every item of a table of T rows."""
+
+    def product(self, user: types.Array, item: types.Array) -> types.Array:
+        """Inner products, float [B, T], of rows [B, W] and [T, W]."""
+        return user @ item.T
+
+    def apply(self, function: Callable[[Any, Any], types.Array], user: Any, item: Any) -> types.Array:
+        """``function(user rows [B, 1, W], item rows [1, t, W]) -> [B, t]`` on trees of arrays, tile by tile."""
+        size = jax.tree.leaves(item)[0].shape[0]
+        tile = min(BLOCK_TILE, size)
+        extra = -size % tile
+        tiles = jax.tree.map(
+            lambda x: jnp.pad(x, ((0, extra), (0, 0))).reshape((-1, 1, tile, x.shape[1])), item
+        )
+        rows = jax.tree.map(lambda x: x[:, None], user)
+        scores = jax.lax.map(lambda part: function(rows, part), tiles)  # [tiles, B, tile]
+        return jnp.moveaxis(scores, 0, 1).reshape(scores.shape[1], -1)[:, :size]
+
+
+@jax.custom_vjp
+def row_products(rows: types.Array, table: types.Array, items: types.Array) -> types.Array:
+    r"""Inner products of each row with some rows of a table, :math:`out_{bm} = x_b \cdot T_{i(b, m)}`.
+
+    Args:
+      rows: x, float [B, W].
+      table: T, float [I, W].
+      items: i, int32 [B, M].
+
+    Returns:
+      float [B, M].
+    """
+    return jnp.einsum("bw,bmw->bm", rows, table[items])
+
+
+def _forward(rows, table, items):
+    return row_products(rows, table, items), (rows, table, items)
+
+
+def _backward(residuals, cotangent):
+    rows, table, items = residuals
+    num_rows, per_row = items.shape
+
+    def on_cpu():
+        flat = items.reshape(-1)
+        order = jnp.argsort(flat)
+        ptr = jnp.searchsorted(flat[order], jnp.arange(table.shape[0] + 1)).astype(jnp.int32)
+        coefficients = cotangent.reshape(-1)
+        by_row = sparse.BCSR(
+            (coefficients, flat, jnp.arange(num_rows + 1, dtype=jnp.int32) * per_row),
+            shape=(num_rows, table.shape[0]),
+        )
+        by_item = sparse.BCSR(
+            (coefficients[order], (order // per_row).astype(jnp.int32), ptr), shape=(table.shape[0], num_rows)
+        )
+        return by_row @ table, by_item @ rows
+
+    def elsewhere():
+        d_rows = jnp.einsum("bm,bmw->bw", cotangent, table[items])
+        return d_rows, jnp.zeros_like(table).at[items].add(cotangent[..., None] * rows[:, None])
+
+    return (*jax.lax.platform_dependent(cpu=on_cpu, default=elsewhere), None)
+
+
+row_products.defvjp(_forward, _backward)
