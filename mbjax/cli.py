@@ -87,7 +87,7 @@ def _train(argv: list[str]) -> int:
     options = read(argv, cli_help.TRAIN)
     given = options.given
     if "help" in given:
-        cli_help.train(given, _model_class)
+        cli_help.train(given, options.fields, _model_class)
         return 0
     if "data-dir" in given:
         options.fields["data.dirs"] = given["data-dir"]

@@ -12,7 +12,7 @@ import rich.padding
 import rich.table
 import rich.text
 
-from mbjax import config
+from mbjax import config, errors
 
 
 class Option(NamedTuple):
@@ -85,16 +85,22 @@ EVAL_EXAMPLES = (
 )
 
 
-def train(given: Mapping[str, str], model_class: Callable[[str], type[pydantic.BaseModel]]) -> None:
+def train(
+    given: Mapping[str, str], fields: Mapping[str, str | None], model_class: Callable[[str], type[pydantic.BaseModel]]
+) -> None:
     """Prints the help of ``train.py``: of a model if one is given, else the overview.
 
     Args:
       given: options on the command line; model, dataset, protocol and ablation are looked at.
+      fields: fields on the command line, as written -> text; those that choose a section are looked at.
       model_class: finds the class of a model's section.
+
+    Raises:
+      ConfigError: one of these is a name that does not exist.
     """
     out = _console()
     if given.get("model"):
-        _model(out, given, model_class(given["model"]))
+        _model(out, given, fields, model_class(given["model"]))
         return
     _lines(out, "Trains a model for multi-behavior recommendation and evaluates it.", "")
     _lines(out, "Usage: python train.py --model=NAME --dataset=NAME [options] [--section.field=value ...]")
@@ -114,21 +120,23 @@ def evaluate() -> None:
     _lines(out, "", "Other fields of the section evaluate can be given too, such as --evaluate.item_tile=4096.")
 
 
-def _model(out, given, model_class) -> None:
+def _model(out, given, fields, model_class) -> None:
     """Every field of a model's configuration, with the values it would have under the given options."""
     name, dataset = given["model"], given.get("dataset")
     protocol, ablation = given.get("protocol", "honest"), given.get("ablation")
-    values = config.defaults(name, dataset, model_class, protocol=protocol, ablation=ablation)
+    switches = _switches(fields, model_class)
+    values = config.defaults(name, dataset, model_class, protocol=protocol, ablation=ablation, overrides=switches)
     file = config.model_file(name)
     _lines(out, f"{name}: {file.get('summary', '')}", "")
     _lines(out, f"Usage: python train.py --model={name} --dataset=NAME [options] [--section.field=value ...]")
     _table(out, "Options", _options(TRAIN))
     made = [f"data set {dataset}" if dataset else "no data set", f"protocol {protocol}"]
     made += [f"ablation {ablation}"] if ablation else []
+    made += [f"{path}={value}" for path, value in switches.items()]
     _lines(
         out, "", f"Fields, with the defaults for {', '.join(made)}. The section may be left out where that is clear."
     )
-    specs = config.known_fields(model_class)
+    specs = config.known_fields(model_class, values)
     for section in ("model", "train", "evaluate", "data"):
         rows = [
             (
@@ -141,6 +149,8 @@ def _model(out, given, model_class) -> None:
             if path.startswith(f"{section}.")
         ]
         _table(out, f"Section {section}", rows, header=("field", "default", "values", "meaning [unit]"))
+        if section == "model":
+            _alternatives(out, name, config.choices(model_class, values), values)
     ablations = [(key, _changes(change)) for key, change in (file.get("ablations") or {}).items()]
     if ablations:
         _table(out, "Ablations (--ablation=NAME)", ablations)
@@ -148,6 +158,36 @@ def _model(out, given, model_class) -> None:
     if others:
         _table(out, "Protocols (--protocol=NAME)", [("honest", "the defaults"), *others])
     _examples(out, [(line.replace("--model=bvae", f"--model={name}"), why) for line, why in TRAIN_EXAMPLES[4:6]])
+
+
+def _switches(fields: Mapping[str, str | None], model_class: type[pydantic.BaseModel]) -> dict[str, str]:
+    """Those of the fields as written that choose a section: path -> name."""
+    keys = [choice.key for choice in config.choices(model_class)]
+    found = {}
+    for key, text in fields.items():
+        try:
+            path = config.resolve(key, keys)
+        except errors.ConfigError:
+            continue  # another field, or none at all: help is what was asked for
+        if text:
+            found[path] = text
+    return found
+
+
+def _alternatives(out, model: str, choices: Iterable[config.Choice], values: Mapping[str, object]) -> None:
+    """What the sections of a model may be instead, and with which fields."""
+    rows, example = [], None
+    for choice in choices:
+        for name, section in choice.sections.items():
+            if name != values[choice.key]:
+                paths = config.known_fields(section)
+                inside = [path.removeprefix("model.") for path in paths if path.startswith("model.")]
+                names = [path for path in inside if f"{choice.path}.{path}" != choice.key]
+                rows.append((f"--{choice.key}={name}", f"with {', '.join(names)}" if names else "without fields"))
+                example = example or f"--{choice.key.removeprefix('model.')}={name}"
+    if rows:
+        _table(out, "Alternatives, and the fields that take the place of those above", rows)
+        _lines(out, f"  Their meanings and defaults: python train.py --model={model} {example} --help")
 
 
 def _default(value: object, spec: config.FieldSpec) -> str:

@@ -76,6 +76,7 @@ def probe_batch(histories) -> types.UserBatch:
     return types.UserBatch(
         user=jnp.zeros(1, jnp.int32),
         weight=jnp.ones(1, jnp.float32),
+        everyone=jnp.zeros(1, jnp.int32),
         noise=jnp.zeros((1, 2), jnp.uint32),
         history={name: history for name in histories},
         total=one,

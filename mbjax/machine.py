@@ -72,6 +72,13 @@ def peak_memory_mib() -> int | None:
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
 
 
+def peak_device_memory_mib() -> int | None:
+    """Largest memory that arrays took on one of the accelerators so far [MiB]; None on CPU."""
+    known = [device.memory_stats() or {} for device in jax.local_devices()]
+    peaks = [stats["peak_bytes_in_use"] for stats in known if "peak_bytes_in_use" in stats]
+    return round(max(peaks) / 2**20) if peaks else None
+
+
 def _git(folder: pathlib.Path, *words: str) -> str | None:
     try:
         done = subprocess.run(

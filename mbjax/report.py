@@ -46,17 +46,19 @@ HARMLESS = ("train.eval_every", "train.patience", "evaluate.batch_size", "evalua
 
 def read(folder: str | pathlib.Path) -> list[Record]:
     """All results files in a folder, by name. Raises DataError for a file that is none."""
-    records = []
-    for path in sorted(pathlib.Path(folder).glob("*.json")):
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            missing = [key for key in ("model", "dataset", "seed", "protocol", "selection") if key not in record]
-        except (OSError, ValueError, TypeError) as error:
-            raise errors.DataError(f"{path} is no results file: {error}.") from error
-        if missing:
-            raise errors.DataError(f"{path} is no results file: '{missing[0]}' is missing.")
-        records.append(record)
-    return records
+    return [read_file(path) for path in sorted(pathlib.Path(folder).glob("*.json"))]
+
+
+def read_file(path: str | pathlib.Path) -> Record:
+    """One results file. Raises DataError for a file that is none."""
+    try:
+        record = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        missing = [key for key in ("model", "dataset", "seed", "protocol", "selection") if key not in record]
+    except (OSError, ValueError, TypeError) as error:
+        raise errors.DataError(f"{path} is no results file: {error}.") from error
+    if missing:
+        raise errors.DataError(f"{path} is no results file: '{missing[0]}' is missing.")
+    return record
 
 
 @functools.cache
@@ -130,7 +132,7 @@ def _model_table(model: str, dataset: str, own: Sequence[Record], records: Seque
         block = []
         if behavior in paper:
             row = paper[behavior]
-            cells = [_value(row["metrics"].get(m), row.get("sd", {}).get(m)) for m in metrics]
+            cells = [cell(row["metrics"].get(m), row.get("sd", {}).get(m)) for m in metrics]
             block.append([f"published, {row['paper']}", "as published", "", *cells, ""])
         for group in [*groups, *_groups(popularity)[:1]]:
             for selection in _selections(group):
@@ -141,11 +143,11 @@ def _model_table(model: str, dataset: str, own: Sequence[Record], records: Seque
                 label = (
                     group[0]["model"] if group[0]["model"] != model else f"`--protocol={group[0]['protocol']['name']}`"
                 )
-                means = [_mean(values, metric) for metric in metrics]
+                means = [average(values, metric) for metric in metrics]
                 reference = paper.get(behavior, {}).get("metrics", {}).get(main)
-                ratio = _ratio(_mean(values, main)[0], reference)
+                ratio = _ratio(average(values, main)[0], reference)
                 block.append(
-                    [label, _epoch_of(group, selection), str(len(values)), *(_value(*m) for m in means), ratio]
+                    [label, _epoch_of(group, selection), str(len(values)), *(cell(*m) for m in means), ratio]
                 )
         lines += [["" if number else behavior, *cells] for number, cells in enumerate(block)]
     notes = [_how(group) for group in groups]
@@ -171,7 +173,7 @@ def _overview(dataset: str, records: Sequence[Record]) -> str:
             values = [value for r in group if (value := _of(r, selection, behavior))]
             reference = paper.get(behavior, {}).get("metrics", {}).get(metric)
             beside = "" if reference is None else f" ({reference:.4f})"
-            cells.append(_value(*_mean(values, metric)) + (beside if values else ""))
+            cells.append(cell(*average(values, metric)) + (beside if values else ""))
         lines.append(cells)
     return tables.join(lines)
 
@@ -210,14 +212,16 @@ def _metrics(paper: Mapping[str, Any], records: Sequence[Record]) -> list[str]:
     return [f"{kind}@{k}" for k in smallest for kind in ("prec", "rec", "ndcg", "hr")]
 
 
-def _mean(values: Sequence[Mapping[str, Any]], metric: str) -> tuple[float | None, float | None]:
+def average(values: Sequence[Mapping[str, Any]], metric: str) -> tuple[float | None, float | None]:
+    """Mean and population standard deviation of a metric over runs; None for what there is not."""
     numbers = [value[metric] for value in values if value.get(metric) is not None]
     if not numbers:
         return None, None
     return statistics.fmean(numbers), statistics.pstdev(numbers) if len(numbers) > 1 else None
 
 
-def _value(mean: float | None, deviation: float | None = None) -> str:
+def cell(mean: float | None, deviation: float | None = None) -> str:
+    """A number of a table, ``"0.0743 ± 0.0002"``, or a dash."""
     if mean is None:
         return "-"
     return f"{mean:.4f}" + ("" if deviation is None else f" ± {deviation:.4f}")

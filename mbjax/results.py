@@ -22,7 +22,7 @@ from mbjax import config as configuration
 from mbjax import errors, machine, report, selections
 from mbjax.train import run_folder
 
-PRIVATE = ("data.dirs", "data.download", "train.save_minutes", "train.chunk_steps")
+PRIVATE = ("data.dirs", "data.download", "train.save_minutes", "train.chunk_steps", "evaluate.anchors")
 """Overrides that say where and how a run went and decide no number."""
 DIGITS = 6
 """Decimals of a metric in a results file."""

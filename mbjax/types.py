@@ -98,23 +98,58 @@ class PairSet(NamedTuple):
     Attributes:
       behavior: whose training pairs are the positives; every other item is a possible negative.
       without: a behavior whose pairs are taken out of them; its pairs become possible negatives.
+      known: further behaviors whose pairs are no negatives.
     """
 
     behavior: str
     without: str | None = None
+    known: tuple[str, ...] = ()
+
+
+class Levels(NamedTuple):
+    """Behaviors as levels of preference: a negative may be an item that the user met by weaker behaviors only.
+
+    Attributes:
+      behaviors: from weak to strong.
+      weights: one for each. Below the level of an observed pair, level k is chosen with a share of
+        weights[k] * (the user's pairs of it); its negatives are those of no stronger level.
+      unobserved: probability of an item that the user met by none of them, from 0 to 1. It is also taken where no
+        weaker level has anything.
+    """
+
+    behaviors: tuple[str, ...]
+    weights: tuple[float, ...]
+    unobserved: float
+
+
+class PointSpec(NamedTuple):
+    """Observed pairs one by one, each with negatives of its user.
+
+    Attributes:
+      behaviors: whose training pairs are drawn. Without levels each pair of their union is drawn once an epoch, with a
+        label for each behavior; with levels each pair of each behavior is, by itself.
+      negatives: M of each pair: items outside the union, or as the levels say.
+      levels: None: none.
+    """
+
+    behaviors: tuple[str, ...]
+    negatives: int
+    levels: Levels | None = None
 
 
 class BatchSpec(NamedTuple):
-    """The batches that a model asks for, as data: users, with whole histories or with triples drawn from them.
+    """The batches that a model asks for, as data: users with whole histories or triples drawn from them, or pairs.
 
     Attributes:
-      size: B users, over all devices.
+      size: B users (or pairs), over all devices.
       histories: name -> behaviors whose training pairs are united under that name.
       triples: name -> PairSet, from which (user, positive, negative) triples are drawn.
       per_user: M, the most triples that a user gives to each name; one with fewer positives gives as many as those.
       users_per_epoch: users drawn for an epoch; 0: all.
       steps_per_epoch: batches of an epoch, whose users come from as many orders of all users as it takes;
         0: as many as one pass needs.
+      pass_over: a behavior; in place of ``steps_per_epoch``, an epoch has floor(its training pairs / B) + 1 batches.
+      points: makes the rows of a batch observed pairs in place of users; an epoch is a pass over the pairs.
     """
 
     size: int
@@ -123,6 +158,8 @@ class BatchSpec(NamedTuple):
     per_user: int = 1
     users_per_epoch: int = 0
     steps_per_epoch: int = 0
+    pass_over: str | None = None
+    points: PointSpec | None = None
 
 
 @struct.dataclass
@@ -159,16 +196,36 @@ class Triples:
 
 
 @struct.dataclass
+class Points:
+    """The observed pairs of a batch, each with negatives of its user, who is in ``UserBatch.user``.
+
+    Attributes:
+      item: int32 [B, 1 + M], the observed item, then the negatives.
+      label: float32 [B, behaviors of the ``PointSpec``], 1 for those whose pair it is (with levels: for the one that it
+        was drawn from).
+      weight: float32 [B, 1 + M], 0 for padding and for the negatives of a user who met all items.
+      total: float32 scalar, the sum of the weights of the *global* batch: the denominator of a mean. At least 1.
+    """
+
+    item: Array
+    label: Array
+    weight: Array
+    total: Array
+
+
+@struct.dataclass
 class UserBatch:
     """Users with what training needs of them, drawn on the device.
 
     Attributes:
-      user: int32 [B]; padding rows hold 0.
+      user: int32 [B]; padding rows hold 0. A row is a user, or an observed pair of one.
       weight: float32 [B], 1 for a real row, 0 for padding; padding rows have empty histories.
+      everyone: int32, the users of the *global* batch in its order; -1 is padding.
       noise: uint32 [B, 2], a random word pair for each row. All randomness of a row is derived from it,
         so that a row draws the same dropout and noise on whichever device it lies.
       history: name -> Ragged, as asked for by ``BatchSpec.histories``.
       triples: name -> Triples, as asked for by ``BatchSpec.triples``.
+      points: Points, if asked for by ``BatchSpec.points``.
       total: float32 scalar, the sum of the weights of the *global* batch: the denominator of every mean over rows.
       share: float32 scalar, 1 / number of devices: the factor of terms that do not depend on the batch,
         so that summing over the devices counts them once.
@@ -176,11 +233,13 @@ class UserBatch:
 
     user: Array
     weight: Array
+    everyone: Array
     noise: Array
     history: dict[str, Ragged]
     total: Array
     share: Array
     triples: dict[str, Triples] = struct.field(default_factory=dict)
+    points: Points | None = None
 
 
 class Model(NamedTuple):

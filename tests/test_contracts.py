@@ -27,7 +27,9 @@ TRAINED = [name for name in models.MODELS if name != "popularity"]
 def small(name: str, num_behaviors: int = 3, ablation: str | None = None) -> wiring.Experiment:
     """A model of the zoo on the toy data, small enough to compile in a moment."""
     entry = models.MODELS[name]
-    config = configuration.load(name, "demo", entry.config, ablation=ablation, protocol="paper", overrides=SMALL)
+    # One pass over the users is an epoch, also where a model counts pairs.
+    given = SMALL | ({"model.steps_per_epoch": 0} if "steps_per_epoch" in entry.config.model_fields else {})
+    config = configuration.load(name, "demo", entry.config, ablation=ablation, protocol="paper", overrides=given)
     if "embedding_size" in type(config.model).model_fields:
         config = config.model_copy(update={"model": config.model.model_copy(update={"embedding_size": 4})})
     return wiring.build(config, toy.dataset(num_behaviors))

@@ -49,6 +49,7 @@ def test_the_model_of_the_guide_keeps_the_contract(key, tmp_path, monkeypatch):
     batch = types.UserBatch(
         user=jax.numpy.arange(2),
         weight=jax.numpy.ones(2),
+        everyone=jax.numpy.arange(2),
         noise=jax.numpy.zeros((2, 2), jax.numpy.uint32),
         history={
             "union": toy.ragged([[0, 1], [2]], num_items=3),

@@ -6,13 +6,32 @@ from typing import Annotated
 
 import pydantic
 
-from mbjax.backbones import cogcn
+from mbjax.backbones import bigel, cigf, cogcn, crgcn, lightgcn, lightgcn_m, mbcgcn, mf, pkf
 from mbjax.backbones.base import Backbone, Encoding
 
 BACKBONES: dict[str, type[Backbone]] = {
     "cogcn": cogcn.Cogcn,
+    "pkf": pkf.Pkf,
+    "lightgcn_m": lightgcn_m.LightgcnM,
+    "mbcgcn": mbcgcn.Mbcgcn,
+    "crgcn": crgcn.Crgcn,
+    "cigf": cigf.Cigf,
+    "lightgcn": lightgcn.Lightgcn,
+    "mf": mf.Mf,
+    "bigel": bigel.Bigel,
 }
 
-BackboneConfig = Annotated[cogcn.CogcnConfig, pydantic.Field()]
+BackboneConfig = Annotated[
+    cogcn.CogcnConfig
+    | pkf.PkfConfig
+    | lightgcn_m.LightgcnMConfig
+    | mbcgcn.MbcgcnConfig
+    | crgcn.CrgcnConfig
+    | cigf.CigfConfig
+    | lightgcn.LightgcnConfig
+    | mf.MfConfig
+    | bigel.BigelConfig,
+    pydantic.Field(discriminator="name"),
+]
 
 __all__ = ["BACKBONES", "Backbone", "BackboneConfig", "Encoding"]

@@ -20,10 +20,12 @@ class Encoding(NamedTuple):
     Attributes:
       behaviors: Z, one table for each behavior in funnel order.
       parallel: P, tables of a second stream that is trained beside it and not used to rank; () if there is none.
+      alignment: two tables that a model may align, anchors and candidates; () if there are none.
     """
 
     behaviors: tuple[types.Array, ...]
     parallel: tuple[types.Array, ...] = ()
+    alignment: tuple[types.Array, ...] = ()
 
 
 class Section(pydantic.BaseModel):
@@ -70,8 +72,8 @@ def per_behavior(values: Sequence[int], info: types.DatasetInfo, field: str) -> 
         return tuple(values) * info.num_behaviors
     if len(values) != info.num_behaviors:
         raise errors.ConfigError(
-            f"{field}={','.join(map(str, values))} has {len(values)} values for {info.num_behaviors} behaviors "
-            f"({', '.join(info.behaviors)}); give one for each, or a single one."
+            f"model.{field}={','.join(map(str, values))} has {len(values)} values for {info.num_behaviors} behaviors "
+            f"({', '.join(info.behaviors)}): give one for each, or a single one for all, with --{field}=..."
         )
     return tuple(values)
 
@@ -79,6 +81,17 @@ def per_behavior(values: Sequence[int], info: types.DatasetInfo, field: str) -> 
 def own_graphs(info: types.DatasetInfo, normalisation: str, **more: Any) -> dict[str, types.GraphSpec]:
     """The bipartite matrix of each behavior by itself, under the behavior's name."""
     return {name: types.GraphSpec((name,), "bipartite", normalisation, **more) for name in info.behaviors}
+
+
+def matrix_name(behaviors: Sequence[str], normalisation: str, entries: str = "union") -> str:
+    """A name that tells a matrix from the left-normalised ones, which heads ask for by the bare names of behaviors."""
+    marks = [mark for mark, usual in ((entries, "union"), (normalisation, "left")) if mark != usual]
+    return ", ".join(["+".join(behaviors), *marks])
+
+
+def initial(std: float) -> nn.initializers.Initializer:
+    """Normal initial values of a standard deviation; 0: XAVIER."""
+    return nn.initializers.normal(std) if std else XAVIER
 
 
 def users_items(table: types.Array, info: types.DatasetInfo) -> tuple[types.Array, types.Array]:

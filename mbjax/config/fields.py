@@ -1,4 +1,4 @@
-"""Dotted field names: which exist, which one a short name means, and what a text means for a field.
+"""Dotted field names and values as texts: which field a short name means, and what a text means for a field.
 
 A field of a nested section has a path such as ``data.log.min_count``. On the command line and in the YAML
 files the section may be left out where only one field fits: ``embedding_size`` is ``model.embedding_size``.
@@ -7,41 +7,14 @@ files the section may be left out where only one field fits: ``embedding_size`` 
 from __future__ import annotations
 
 import difflib
-import types
 import typing
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-import pydantic
 import yaml
 
 from mbjax import errors
-
-
-class FieldSpec(NamedTuple):
-    """A leaf of a section: its declared type, meaning (with unit) and default."""
-
-    annotation: Any
-    description: str
-    default: Any
-
-
-def walk(section: type[pydantic.BaseModel], prefix: str) -> dict[str, FieldSpec]:
-    """Lists the leaves below a section, dotted path -> FieldSpec, in the order of declaration.
-
-    A field that may hold one of several sections (heads, backbones) gives the leaves of all of them.
-    """
-    found: dict[str, FieldSpec] = {}
-    for name, info in section.model_fields.items():
-        path = f"{prefix}.{name}"
-        nested = [option for option in _options(info.annotation) if _is_section(option)]
-        for option in nested:
-            for key, spec in walk(option, path).items():
-                found.setdefault(key, spec)
-        if not nested:
-            default = None if info.is_required() else info.get_default(call_default_factory=True)
-            found[path] = FieldSpec(info.annotation, info.description or "", default)
-    return found
+from mbjax.config import sections
 
 
 def resolve(key: str, known: Iterable[str], dashes: str = "") -> str:
@@ -53,7 +26,7 @@ def resolve(key: str, known: Iterable[str], dashes: str = "") -> str:
       dashes: what stands before a key where the user wrote it, for the message.
 
     Raises:
-      ConfigError: no path fits (the nearest is named), or several do.
+      ConfigError: no path fits (the nearest is named), or several do, or it is a whole section.
     """
     key = key.replace("-", "_")
     known = list(known)
@@ -65,8 +38,14 @@ def resolve(key: str, known: Iterable[str], dashes: str = "") -> str:
     if fitting:
         choices = " or ".join(dashes + path for path in fitting)
         raise errors.ConfigError(f"option '{dashes}{key}' is ambiguous: write {choices}.")
+    section = _section(key, known)
+    if section:
+        first = next(path for path in known if path.startswith(f"{section}."))
+        raise errors.ConfigError(f"option '{dashes}{key}' is a section: give its fields, such as {dashes}{first}.")
+    same = [path for path in known if path.rsplit(".", 1)[-1] == key]
     near = nearest(key, known)
-    hint = f" Did you mean '{dashes}{near}'?" if near else ""
+    meant = same if len(same) > 1 else [near] if near else []
+    hint = f" Did you mean {' or '.join(repr(dashes + path) for path in meant)}?" if meant else ""
     raise errors.ConfigError(f"unknown option '{dashes}{key}'.{hint}")
 
 
@@ -85,7 +64,7 @@ def nearest(key: str, known: Iterable[str]) -> str | None:
 
 
 def flatten(tree: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
-    """Turns nested or dotted keys into path -> value.
+    """Turns nested or dotted keys into path -> value; sections may be left out as in ``resolve``.
 
     Raises:
       ConfigError: a key that is no path.
@@ -93,19 +72,26 @@ def flatten(tree: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
     known = list(known)
     flat: dict[str, Any] = {}
 
-    def descend(prefix: str, value: Any) -> None:
-        inner = any(path.startswith(prefix + ".") for path in known)
-        if inner and isinstance(value, Mapping):
-            for key, below in value.items():
-                descend(f"{prefix}.{key}", below)
-        elif inner and value is None:
-            return  # a section with nothing under it
-        else:
-            flat[resolve(prefix, known)] = value
+    def descend(key: str, value: Any) -> None:
+        section = _section(key, known)
+        if section and isinstance(value, Mapping):
+            for name, inner in value.items():
+                descend(f"{section}.{name}", inner)
+        elif not section or value is not None:  # else a section with nothing under it
+            flat[resolve(key, known)] = value
 
     for key, value in tree.items():
         descend(str(key), value)
     return flat
+
+
+def _section(key: str, known: Iterable[str]) -> str | None:
+    """The section that a key means, None if it means none."""
+    key = key.replace("-", "_") + "."
+    if any(path.startswith(key) for path in known):
+        return key[:-1]
+    roots = {path.split(".", 1)[0] for path in known if path.split(".", 1)[-1].startswith(key)}
+    return f"{roots.pop()}.{key[:-1]}" if len(roots) == 1 else None
 
 
 def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,29 +106,13 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def leaves(sections: Mapping[str, pydantic.BaseModel]) -> dict[str, Any]:
-    """Lists the values below sections by name, dotted path -> value."""
-    found: dict[str, Any] = {}
-
-    def descend(prefix: str, value: Any) -> None:
-        if isinstance(value, pydantic.BaseModel):
-            for name in type(value).model_fields:
-                descend(f"{prefix}.{name}", getattr(value, name))
-        else:
-            found[prefix] = value
-
-    for name, section in sections.items():
-        descend(name, section)
-    return found
-
-
 def read_text(text: str, annotation: Any) -> Any:
     """Turns a text of the command line into what the field's type needs; what does not fit is left for validation.
 
     ``none`` is None unless it is one of the field's choices; tuples are separated by commas, with or without
     brackets; whole numbers may be written 1e3 or 200_000.
     """
-    options = _options(annotation)
+    options = sections.members(annotation)
     bare = text.strip()
     if any(bare in typing.get_args(option) for option in options if typing.get_origin(option) is typing.Literal):
         return bare
@@ -175,7 +145,7 @@ def read_text(text: str, annotation: Any) -> Any:
 def type_name(annotation: Any) -> str:
     """Returns the type or the choices of a field as a user writes them: ``adam|sgd``, ``INT,...``, ``FLOAT|none``."""
     names = []
-    for option in _options(annotation):
+    for option in sections.members(annotation):
         if option is type(None):
             names.append("none")
         elif typing.get_origin(option) is typing.Literal:
@@ -198,16 +168,3 @@ def show(value: Any) -> str:
     if isinstance(value, tuple | list):
         return ",".join(map(show, value)) or "()"
     return repr(value) if isinstance(value, float) else str(value)
-
-
-def _options(annotation: Any) -> list[Any]:
-    """The alternatives of a type: members of a union, or the type itself; ``Annotated`` is unwrapped."""
-    if typing.get_origin(annotation) is typing.Annotated:
-        return _options(typing.get_args(annotation)[0])
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return [option for member in typing.get_args(annotation) for option in _options(member)]
-    return [annotation]
-
-
-def _is_section(option: Any) -> bool:
-    return isinstance(option, type) and issubclass(option, pydantic.BaseModel)

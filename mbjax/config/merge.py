@@ -1,29 +1,39 @@
 """Building a configuration in layers: the YAML files, named variants, overrides.
 
 Later layers win: model file, data-set file, the model file's ``datasets.<name>``, ``protocols.<protocol>`` and
-``ablations.<name>``, overrides.
+``ablations.<name>``, overrides. A layer that sets ``model.head.name`` to another value drops all that earlier layers
+set below ``model.head``: the new head starts from its own defaults and what this layer and later ones set.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
 import pydantic
 
 from mbjax import errors
-from mbjax.config import fields, files, schema
+from mbjax.config import fields, files, problems, schema, sections
 
 _SECTIONS = ("model", *schema.SECTIONS)
 
 
-def known_fields(model_class: type[pydantic.BaseModel]) -> dict[str, fields.FieldSpec]:
-    """All fields of a configuration with this model, dotted path -> FieldSpec."""
-    found = fields.walk(model_class, "model")
-    for name, section in schema.SECTIONS.items():
-        found |= fields.walk(section, name)
-    return found
+def known_fields(
+    model_class: type[pydantic.BaseModel], values: Mapping[str, Any] | None = None
+) -> dict[str, sections.FieldSpec]:
+    """All fields of a configuration with this model, dotted path -> FieldSpec.
+
+    Args:
+      model_class: pydantic class of the section ``model``.
+      values: dotted path -> value. Where a section is one of several, these give its name, and only the fields of that
+        one exist; where they do not, the fields of all exist.
+    """
+    return sections.walk(_roots(model_class), values)
+
+
+def choices(model_class: type[pydantic.BaseModel], values: Mapping[str, Any] | None = None) -> list[sections.Choice]:
+    """The sections that are one of several, such as ``model.head``; arguments as for ``known_fields``."""
+    return list(sections.choices(_roots(model_class), values or {}))
 
 
 def load(
@@ -66,11 +76,13 @@ def defaults(
     *,
     protocol: str = "honest",
     ablation: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Returns the value of every field without overrides, dotted path -> value; for no data set if that is None."""
+    """Returns the value of every field as ``load`` sets it, dotted path -> value; for no data set if that is None."""
     check_names(model_name, dataset, protocol=protocol, ablation=ablation)
     header = {"model_name": model_name, "dataset": dataset or "", "protocol": protocol, "ablation": ablation}
-    return _build(header, _layers(model_name, dataset, protocol, ablation), model_class).values()
+    layers = [*_layers(model_name, dataset, protocol, ablation), ("", overrides or {})]
+    return _build(header, layers, model_class).values()
 
 
 def override(config: schema.Config, overrides: Mapping[str, Any], **header: Any) -> schema.Config:
@@ -99,7 +111,7 @@ def check_names(model_name: str, dataset: str | None, **header: Any) -> None:
     if ablation is not None and ablation not in ablations:
         raise errors.unknown(f"ablation of {model_name}", ablation, ablations)
     nothing = {"model_name": model_name, "dataset": dataset or "", "model": schema.Section()}
-    _validated(schema.Config, nothing | header, "", {})
+    problems.validated(schema.Config, nothing | header, "", {})
 
 
 def build(
@@ -125,64 +137,46 @@ def _layers(model_name, dataset, protocol, ablation) -> list[tuple[str, Mapping[
     return layers
 
 
+def _roots(model_class) -> dict[str, type[pydantic.BaseModel]]:
+    return {"model": model_class, **schema.SECTIONS}
+
+
 def _build(header, layers, model_class, flat=None, record=()) -> schema.Config:
     """Merges layers ``(origin, keys and values)`` over ``flat`` and validates; origin "" is the command line."""
-    known = known_fields(model_class)
-    flat, origins = dict(flat or {}), {}
-    made = list(record)  # paths set by hand
+    roots, known = _roots(model_class), known_fields(model_class)
+    flat = dict(flat) if flat else sections.defaults(roots)
+    origins: dict[str, str] = {}
+    made, whole = list(record), []  # paths set by hand; sections that were chosen by hand more than once
     for origin, layer in layers:
         try:
             values = fields.flatten(layer, known)
         except errors.ConfigError as error:
             raise errors.ConfigError(f"{origin}: {error}" if origin else str(error)) from None
+        if not values:
+            continue
+        for choice in sections.switch(roots, flat, values, problems.where(origin)):
+            for path in sections.below(choice.path, origins):
+                del origins[path]
+            if not origin:
+                whole += [choice.path] if choice.key in made else []
+                gone = sections.below(choice.path, made)
+                made = [path for path in made if path not in gone]
+        specs = known_fields(model_class, flat)
         for path, value in values.items():
-            flat[path] = fields.read_text(value, known[path].annotation) if isinstance(value, str) else value
+            if path not in specs:
+                raise problems.foreign(path, value, origin, choices(model_class, flat), flat)
+            flat[path] = fields.read_text(value, specs[path].annotation) if isinstance(value, str) else value
             origins[path] = origin
             if not origin:
                 made.append(path)
+    for choice in choices(model_class, flat):
+        if choice.key not in flat:
+            raise errors.ConfigError(f"{choice.key} is missing: must be {choice.names()}.")
     tree = fields.nest(flat)
-    built: dict[str, Any] = {}
-    for name, section in {"model": model_class, **schema.SECTIONS}.items():
-        built[name] = _validated(section, tree.get(name, {}), name, origins)
-    values = fields.leaves(built)
+    built = {name: problems.validated(section, tree.get(name, {}), name, origins) for name, section in roots.items()}
+    values = sections.leaves(built)
+    # The files may choose what was chosen by hand before the last time, so that this choice alone would not drop what
+    # they set below it: only all values together say what this section is.
+    made += [path for section in whole for path in sections.below(section, values)]
     overrides = {path: values[path] for path in dict.fromkeys(made) if path in values}
-    return _validated(schema.Config, dict(header) | built | {"overrides": overrides}, "", origins)
-
-
-def _validated(section, values, prefix, origins):
-    try:
-        return section.model_validate(values)
-    except pydantic.ValidationError as error:
-        raise errors.ConfigError(_one_line(error.errors()[0], prefix, origins)) from None
-
-
-def _one_line(problem: Mapping[str, Any], prefix: str, origins: Mapping[str, str]) -> str:
-    """Says in one line which key has which value and what is allowed instead."""
-    names = [part for part in problem["loc"] if isinstance(part, str)]
-    path = ".".join(([prefix] if prefix else []) + names)
-    while path and path not in origins and path.rsplit(".", 1)[0] in origins:
-        path = path.rsplit(".", 1)[0]  # pydantic appends the branch of a union
-    origin = f" ({origins[path]})" if origins.get(path) else ""
-    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    message = {
-        "int_parsing": "must be a whole number",
-        "int_from_float": "must be a whole number",
-        "int_type": "must be a whole number",
-        "float_parsing": "must be a number",
-        "float_type": "must be a number",
-        "bool_parsing": "must be true or false",
-        "bool_type": "must be true or false",
-        "string_type": "must be a text",
-        "tuple_type": "must be values separated by commas",
-        "too_short": "needs at least one value",
-    }.get(problem["type"], message)
-    if not names:
-        return f"{prefix}: {message}." if prefix else f"{message}."
-    if problem["type"] == "missing":
-        return f"{path} is missing{origin}."
-    hint = ""
-    if problem["type"] == "literal_error":
-        choices = [part.strip(" '") for part in problem["ctx"]["expected"].replace(" or ", ",").split(",")]
-        near = difflib.get_close_matches(str(problem["input"]), choices, n=1, cutoff=0.4)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
-    return f"{path}={fields.show(problem['input'])}{origin}: {message}.{hint}"
+    return problems.validated(schema.Config, dict(header) | built | {"overrides": overrides}, "", origins)

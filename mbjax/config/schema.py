@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pydantic
 from pydantic import Field
 
-from mbjax.config import fields
+from mbjax.config import sections
 
 MONITOR = re.compile(r"(?P<behavior>[^:@\s]+):(?P<metric>ndcg|hr|rec|prec|mrr|f1)(@(?P<k>[1-9]\d*))?")
 
@@ -90,6 +90,11 @@ class DataConfig(Section):
     mask_valid: bool | None = Field(
         None, description="whether validation pairs are left out of the ranking at test time; none: the data set's rule"
     )
+    hold_out: str | None = Field(
+        None,
+        description="name of a list of pairs that leave training and are not used, as another paper did; taobao has "
+        "mbcgcn_holdout, one view and one cart of each user; none: all pairs are used",
+    )
     seed: int = Field(0, ge=0, lt=2**32, description="of the random validation split and of generated data")
     log: LogConfig = Field(LogConfig(), description="how to read a user's own log")
 
@@ -97,8 +102,8 @@ class DataConfig(Section):
 class TrainConfig(Section):
     """The optimization."""
 
-    epochs: int = Field(100, ge=0, description="passes over the training users [epochs]")
-    batch_size: int = Field(500, ge=1, description="rows of a batch over all devices [users]")
+    epochs: int = Field(100, ge=0, description="passes over the training users (or pairs) [epochs]")
+    batch_size: int = Field(500, ge=1, description="rows of a batch over all devices [users; observed pairs]")
     learning_rate: float = Field(1e-3, gt=0, description="step size of the optimizer")
     optimizer: Literal["adam", "adagrad", "sgd"] = Field("adam", description="update rule")
     decay_rate: float = Field(
@@ -144,6 +149,10 @@ class EvaluateConfig(Section):
     )
     selections: tuple[Literal["best_test", "best_test_late", "test_per_behavior"], ...] = Field(
         (), description="epochs chosen by looking at the test split, reported beside 'last'; only with protocol=paper"
+    )
+    anchors: tuple[Literal["popularity", "own_items"], ...] = Field(
+        ("popularity", "own_items"),
+        description="models without training that the final tables show beside the model; empty: none",
     )
 
     @pydantic.field_validator("ks")
@@ -194,7 +203,7 @@ class Config(Section):
 
     def values(self) -> dict[str, Any]:
         """The fields of the sections, dotted path -> value."""
-        return fields.leaves({name: getattr(self, name) for name in ("model", *SECTIONS)})
+        return sections.leaves({name: getattr(self, name) for name in ("model", *SECTIONS)})
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Config:

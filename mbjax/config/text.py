@@ -57,12 +57,17 @@ def difference(a: schema.Config, b: schema.Config) -> list[str]:
 
 
 def command(config: schema.Config) -> str:
-    """Returns the command line that makes this configuration, without the folders of one machine."""
+    """Returns the command line that makes this configuration, without the folders of one machine.
+
+    Names that choose a section stand before its fields.
+    """
     words = [f"--model={config.model_name}", f"--dataset={os.path.basename(os.path.normpath(config.dataset))}"]
     for name, value in config.header().items():
         if name not in ("model_name", "dataset") and value != schema.Config.model_fields[name].default:
             words.append(f"--{name}={value}")
-    words += [f"--{path}={fields.show(value)}" for path, value in config.overrides.items() if path != "data.dirs"]
+    keys = {choice.key for choice in merge.choices(type(config.model), config.values())}
+    made = sorted(config.overrides.items(), key=lambda item: item[0] not in keys)
+    words += [f"--{path}={fields.show(value)}" for path, value in made if path != "data.dirs"]
     return " ".join(["python train.py", *map(shlex.quote, words)])
 
 

@@ -31,6 +31,8 @@ class Content:
       users, items: raw ids.
       notes: what was counted while reading, one line each.
       lost_valid_file: the data set is known with validation pairs inside training, and this copy lacks them.
+      hold_out: behavior -> int64 [n], sorted and distinct: training pairs of the list that was asked for
+        (``Options.hold_out``). They are still in ``keys``.
     """
 
     name: str
@@ -42,13 +44,14 @@ class Content:
     items: vocabulary.Vocabulary
     notes: tuple[str, ...] = ()
     lost_valid_file: bool = False
+    hold_out: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def fingerprint(self) -> str:
         """SHA-256 of the sorted pairs of each split and behavior, with the sizes.
 
         ``valid_inside_train`` is not in it: those pairs are training pairs that are in already, and the public
         files of Taobao have no such list. So a download and a prepared folder of the same data agree. Neither are
-        empty splits, the order of the behaviors and raw ids.
+        ``hold_out``, empty splits, the order of the behaviors and raw ids.
         """
         digest = hashlib.sha256(f"mbjax data set, {self.num_users} users, {self.num_items} items\n".encode())
         for split in PUBLISHED_SPLITS:
@@ -85,30 +88,36 @@ def build(
     items: vocabulary.Vocabulary | None = None,
     notes=(),
     lost_valid_file: bool = False,
+    hold_out: Mapping[str, np.ndarray] | None = None,
 ) -> Content:
     """Makes a ``Content`` of pairs; duplicates are dropped, counted and named in the notes.
 
     Args:
       pairs: split -> behavior -> integers [n, 2], (user, item), in any order. Readers have checked the ranges.
       users, items: raw ids; None means that indices are the raw ids.
+      hold_out: behavior -> integers [n, 2], a list of training pairs.
 
     Raises:
       ValueError: for a split that does not exist or an index out of range.
     """
     notes = list(notes)
-    keys: dict[str, dict[str, np.ndarray]] = {}
-    for split, by_behavior in pairs.items():
-        if split not in SPLITS:
-            raise ValueError(f"split '{split}' is none of {', '.join(SPLITS)}")
-        keys[split] = {}
+
+    def keys_of(split: str, by_behavior: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        found = {}
         for behavior, rows in by_behavior.items():
             rows = np.asarray(rows, dtype=np.int64).reshape(-1, 2)
             if rows.size and (rows.min() < 0 or (rows.max(axis=0) >= (num_users, num_items)).any()):
                 raise ValueError(f"{name}: {split}.{behavior} has indices beyond {num_users} users, {num_items} items")
-            unique = distinct(rows[:, 0] * num_items + rows[:, 1])
-            if unique.size < len(rows):
-                notes.append(f"{split}.{behavior}: {len(rows) - unique.size} duplicate pairs dropped")
-            keys[split][behavior] = unique
+            found[behavior] = distinct(rows[:, 0] * num_items + rows[:, 1])
+            if found[behavior].size < len(rows):
+                notes.append(f"{split}.{behavior}: {len(rows) - found[behavior].size} duplicate pairs dropped")
+        return found
+
+    keys = {}
+    for split, by_behavior in pairs.items():
+        if split not in SPLITS:
+            raise ValueError(f"split '{split}' is none of {', '.join(SPLITS)}")
+        keys[split] = keys_of(split, by_behavior)
     return Content(
         name=name,
         num_users=num_users,
@@ -119,4 +128,5 @@ def build(
         items=items if items is not None else vocabulary.Vocabulary.range(num_items),
         notes=tuple(notes),
         lost_valid_file=lost_valid_file,
+        hold_out=keys_of("hold_out", hold_out or {}),
     )

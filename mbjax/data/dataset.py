@@ -64,10 +64,10 @@ def assemble(
 
 
 def prepare(source: content.Content, choice=None) -> Dataset:
-    """Applies the choice of behaviors, target and validation rule to the content of a data set.
+    """Applies the choice of behaviors, target, hold-out list and validation rule to the content of a data set.
 
     Raises:
-      ConfigError: an unknown behavior or target, or a rule that this data set cannot follow.
+      ConfigError: an unknown behavior or target, or a list or rule that this data set does not have.
       DataError: no behavior has training pairs.
     """
     choice = options.Options() if choice is None else choice
@@ -79,6 +79,9 @@ def prepare(source: content.Content, choice=None) -> Dataset:
         return {b: source.keys.get(split, {}).get(b, np.empty(0, np.int64)) for b in behaviors}
 
     train = of("train")
+    if choice.hold_out is not None:
+        train, left_out = splits.leave_out(choice.hold_out, train, source.hold_out)
+        notes += left_out
     valid, test, dropped = splits.separate(train, of("valid"), of("test"))
     inside = of("valid_inside_train")
     # A release with validation files is split by time: what is validated on is not known earlier than what is tested.

@@ -28,7 +28,7 @@ def load(name_or_path: str | os.PathLike, choice=None) -> dataset.Dataset:
 
 
 def read(name_or_path: str | os.PathLike, choice=None) -> content.Content:
-    """All that a data set contains, before the choice of behaviors and validation rule; otherwise as ``load``."""
+    """All that a data set contains, before the choice of behaviors, list and validation rule; otherwise as ``load``."""
     choice = options.Options() if choice is None else choice
     name = os.fspath(name_or_path)
     if name == "demo":
@@ -39,11 +39,12 @@ def read(name_or_path: str | os.PathLike, choice=None) -> content.Content:
         places = search_path(choice.dirs)
         for place in places:
             if (place / name).is_dir():
-                return _folder(place / name, name)
+                return _folder(place / name, name, choice.hold_out)
         if name in catalog.KNOWN:
-            return published.read(name, catalog.fetch(name, allow_download=choice.download))
+            folder = catalog.fetch(name, allow_download=choice.download)
+            return published.read(name, folder, hold_out=choice.hold_out)
     if path.is_dir():
-        return _folder(path, None)
+        return _folder(path, None, choice.hold_out)
     if path.is_file():
         return log.read(path, choice.log)
     if is_name and not path.exists():
@@ -58,13 +59,13 @@ def search_path(dirs=()) -> list[pathlib.Path]:
     return [pathlib.Path(place).expanduser() for place in named if place]
 
 
-def _folder(folder: pathlib.Path, name: str | None) -> content.Content:
+def _folder(folder: pathlib.Path, name: str | None, hold_out: str | None) -> content.Content:
     """A folder is prepared, or holds the published files of the data set whose name it bears."""
     if (folder / prepared.META).is_file():
-        return prepared.read(folder, name)
+        return prepared.read(folder, name, hold_out)
     public = name or folder.resolve().name
     if published.is_here(public, folder):
-        return published.read(public, folder)
+        return published.read(public, folder, hold_out=hold_out)
     raise errors.DataError(
         f"{folder}: is no data set: it has neither {prepared.META} nor all the published files of one of "
         f"{', '.join(published.FORMATS)}."

@@ -55,6 +55,8 @@ class Options:
       target: the target; None means the data set's own. It is moved to the end of the funnel.
       valid: ``"file"``, ``"file_inside_train"``, ``"random_one"`` or ``"none"``; None means the data set's own rule.
       mask_valid: whether held-out validation pairs are masked at test time; None means the data set's own.
+      hold_out: name of a list of pairs that leave training and are not used: files ``NAME.BEHAVIOR.tsv.gz`` of a
+        prepared folder, or a list of a published data set; None means that all pairs are used.
       seed: of the drawing of ``random_one``.
       log: how a log is read.
     """
@@ -65,5 +67,6 @@ class Options:
     target: str | None = None
     valid: str | None = None
     mask_valid: bool | None = None
+    hold_out: str | None = None
     seed: int = 0
     log: LogOptions = dataclasses.field(default_factory=LogOptions)

@@ -2,7 +2,8 @@
 
 ``meta.json`` must have ``n_users``, ``n_items``, ``behaviors`` (funnel order) and ``target``; ``counts`` (split ->
 behavior -> ``pairs``), where given, is compared with the files. Ids are 0-based indices; raw ids may lie beside in
-``users.parquet`` and ``items.parquet``. Files of other names (times, another paper's hold-out) are left alone.
+``users.parquet`` and ``items.parquet``. Files of other names are left alone (times), or are lists of training pairs,
+``NAME.BEHAVIOR.tsv.gz``, of which one can be asked for (another paper's hold-out).
 """
 
 from __future__ import annotations
@@ -19,16 +20,18 @@ from mbjax import errors
 from mbjax.data import content, readers, vocabulary
 
 META = "meta.json"
-_FILE = re.compile(rf"({'|'.join(content.SPLITS)})\.(.+)\.tsv(\.gz)?")
+_FILE = re.compile(r"([^.]+)\.(.+)\.tsv(\.gz)?")
 
 
-def read(folder: str | os.PathLike, name: str | None = None) -> content.Content:
+def read(folder: str | os.PathLike, name: str | None = None, hold_out: str | None = None) -> content.Content:
     """Reads a prepared folder.
 
     Args:
       name: of the data set; None means the one in ``meta.json``, or the folder's.
+      hold_out: name of the list of training pairs to read with it.
 
     Raises:
+      ConfigError: there is no such list.
       DataError: naming the file, and the line where there is one.
     """
     folder = pathlib.Path(folder)
@@ -37,7 +40,10 @@ def read(folder: str | os.PathLike, name: str | None = None) -> content.Content:
     behaviors = [b for b in meta["behaviors"] if b != meta["target"]] + [meta["target"]]
     counts = {(s, b): c["pairs"] for s, of in meta.get("counts", {}).items() for b, c in of.items()}
     pairs: dict[str, dict[str, np.ndarray]] = {}
-    for split, behavior, path in _files(folder):
+    files = _files(folder, (*content.SPLITS, hold_out))
+    if hold_out is not None:
+        _check_list(folder, hold_out, files)
+    for split, behavior, path in files:
         rows = readers.read_pairs(path, num_users=num_users, num_items=num_items)
         expected = counts.pop((split, behavior), None)
         if expected is not None and expected != len(rows):
@@ -49,6 +55,7 @@ def read(folder: str | os.PathLike, name: str | None = None) -> content.Content:
     if absent:
         split, behavior = absent[0]
         raise errors.DataError(f"{folder}: {split}.{behavior}.tsv.gz is missing; {META} counts its pairs.")
+    listed = pairs.pop(hold_out, None)
     if "train" not in pairs:
         raise errors.DataError(f"{folder}: holds no train.BEHAVIOR.tsv.gz.")
     return content.build(
@@ -59,6 +66,7 @@ def read(folder: str | os.PathLike, name: str | None = None) -> content.Content:
         pairs,
         users=_raw_ids(folder / "users.parquet", num_users),
         items=_raw_ids(folder / "items.parquet", num_items),
+        hold_out=listed,
     )
 
 
@@ -96,11 +104,11 @@ def _replace(path: pathlib.Path, data: bytes) -> None:
     os.replace(beside, path)
 
 
-def _files(folder: pathlib.Path) -> list[tuple[str, str, pathlib.Path]]:
+def _files(folder: pathlib.Path, names) -> list[tuple[str, str, pathlib.Path]]:
     found: dict[tuple[str, str], pathlib.Path] = {}
     for path in sorted(folder.iterdir()):
         match = _FILE.fullmatch(path.name)
-        if match is None:
+        if match is None or match[1] not in names:
             continue
         if (match[1], match[2]) in found:
             raise errors.DataError(
@@ -108,6 +116,12 @@ def _files(folder: pathlib.Path) -> list[tuple[str, str, pathlib.Path]]:
             )
         found[match[1], match[2]] = path
     return [(split, behavior, path) for (split, behavior), path in found.items()]
+
+
+def _check_list(folder: pathlib.Path, name: str, files) -> None:
+    if name in content.SPLITS or name not in {split for split, _, _ in files}:
+        matches = filter(None, (_FILE.fullmatch(path.name) for path in folder.iterdir()))
+        raise errors.unknown("list of data.hold_out", name, {match[1] for match in matches} - {*content.SPLITS})
 
 
 def _meta(path: pathlib.Path) -> dict:

@@ -5,8 +5,8 @@ The folders are those of ``catalog.fetch``: the published names without the fold
 * jd, ub (BVAE): pairs, 1-based; the files ``target_*`` are purchases.
 * beibei (GHCF): adjacency lists; ``train`` and ``test`` are purchases, ``pv`` are views.
 * taobao (MB-CGCN): adjacency lists. The authors held out one view and one cart of each user, which PKEF and COPF train
-  on, so ``train.view`` and ``train.cart`` are completed by that folder's ``test.txt``. The validation pairs inside
-  training, which later papers list, are not in these files.
+  on, so ``train.view`` and ``train.cart`` are completed by that folder's ``test.txt``, which is also the list
+  ``mbcgcn_holdout``. The validation pairs inside training, which later papers list, are not in these files.
 * tmall (MBGCN): pairs. As later papers use them, the roles of the splits are swapped and merged: training purchases are
   ``train`` and ``test`` together, ``test`` is validated on (inside training), and ``validation`` is tested on.
 """
@@ -34,6 +34,7 @@ class Format:
       is_adjacency: lines ``user item item ...`` instead of ``user item``.
       base: the smallest id.
       lost_valid_file: validation pairs inside training are known, but not in these files.
+      lists: name -> behavior -> file with some of its training pairs, for ``Options.hold_out``.
     """
 
     num_users: int
@@ -43,6 +44,7 @@ class Format:
     is_adjacency: bool = False
     base: int = 0
     lost_valid_file: bool = False
+    lists: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
 
 
 def _bvae(num_users: int, num_items: int) -> Format:
@@ -82,6 +84,7 @@ FORMATS: dict[str, Format] = {
         },
         is_adjacency=True,
         lost_valid_file=True,
+        lists={"mbcgcn_holdout": {"view": "view/test.txt", "cart": "cart/test.txt"}},
     ),
     "tmall": Format(
         41_738,
@@ -105,22 +108,27 @@ def is_here(name: str, folder: str | os.PathLike) -> bool:
     return bool(files) and all((pathlib.Path(folder) / file).is_file() for file in files)
 
 
-def read(name: str, folder: str | os.PathLike, layout: Format | None = None) -> content.Content:
+def read(
+    name: str, folder: str | os.PathLike, layout: Format | None = None, hold_out: str | None = None
+) -> content.Content:
     """Reads the published files of a data set.
 
     Args:
       name: a key of ``FORMATS``.
       folder: holds the files.
       layout: instead of ``FORMATS[name]``, for files in the same form with other sizes.
+      hold_out: name of the list of training pairs to read with it.
 
     Raises:
-      ConfigError: there is no data set of that name.
+      ConfigError: there is no data set of that name, or no such list.
       DataError: naming file and line.
     """
     if layout is None:
         if name not in FORMATS:
             raise errors.unknown("published data set", name, FORMATS)
         layout = FORMATS[name]
+    if hold_out is not None and hold_out not in layout.lists:
+        raise errors.unknown("list of data.hold_out", hold_out, layout.lists)
     reader = readers.read_adjacency if layout.is_adjacency else readers.read_pairs
     sizes = {"num_users": layout.num_users, "num_items": layout.num_items}
     parts = {
@@ -130,5 +138,12 @@ def read(name: str, folder: str | os.PathLike, layout: Format | None = None) -> 
     pairs: dict[str, dict[str, np.ndarray]] = {}
     for (split, behavior), files in layout.files.items():
         pairs.setdefault(split, {})[behavior] = np.concatenate([parts[file] for file in files])
-    lost = layout.lost_valid_file
-    return content.build(name, **sizes, behaviors=layout.behaviors, pairs=pairs, lost_valid_file=lost)
+    listed = {behavior: parts[file] for behavior, file in layout.lists.get(hold_out, {}).items()}
+    return content.build(
+        name,
+        **sizes,
+        behaviors=layout.behaviors,
+        pairs=pairs,
+        lost_valid_file=layout.lost_valid_file,
+        hold_out=listed,
+    )

@@ -57,6 +57,34 @@ def random_one(keys: np.ndarray, num_items: int, seed: int) -> np.ndarray:
     return keys[drawn[count >= 2]]
 
 
+def leave_out(name: str, train: KeysOf, listed: KeysOf) -> tuple[KeysOf, list[str]]:
+    """Takes the pairs of a list out of training; they are not used at all.
+
+    Args:
+      name: of the list.
+      train: keys of the behaviors in use.
+      listed: behavior -> sorted distinct keys; behaviors that are not in use are passed over.
+
+    Returns:
+      The training keys that are left, and notes.
+
+    Raises:
+      ConfigError: there is no such list.
+    """
+    if not listed:
+        raise errors.ConfigError(
+            f"data.hold_out={name} names a list of training pairs of a prepared folder or of taobao, and this data set "
+            "has none. Leave it out."
+        )
+    rest, notes = dict(train), []
+    for behavior, keys in listed.items():
+        if behavior in train:
+            rest[behavior] = np.setdiff1d(train[behavior], keys, assume_unique=True)
+            left = train[behavior].size - rest[behavior].size
+            notes.append(f"train.{behavior}: {left} of {keys.size} pairs of {name} were left out")
+    return rest, notes
+
+
 def hold_out(
     rule: str, train: KeysOf, valid: KeysOf, inside: KeysOf, *, target: str, num_items: int, seed: int
 ) -> tuple[KeysOf, KeysOf, list[str]]:

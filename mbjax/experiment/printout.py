@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import jax
 import rich.console
 
-from mbjax import models, results, tables
+from mbjax import models, results, tables, types
 from mbjax.data import optimum, synthetic
 from mbjax.experiment import wiring
 from mbjax.train import plots, run_folder
@@ -35,21 +37,39 @@ def interrupted(workdir: pathlib.Path) -> None:
 
 
 def references(experiment: wiring.Experiment, split: str, behaviors: tuple[str, ...]) -> dict[str, Table]:
-    """Tables of what needs no training: popularity, and the known optimum of the planted data."""
-    dataset = experiment.dataset
-    rows = {}
-    if experiment.config.model_name != "popularity":
-        rows["popularity"] = models.MODELS["popularity"].build(models.popularity.PopularityConfig(), dataset.info, 0)
+    """Tables of what needs no training: the anchors asked for, and the known optimum of the planted data.
+
+    One that fails is left out with a line that says so: the run itself is over and sound.
+    """
+    dataset, config = experiment.dataset, experiment.config
+    makers: dict[str, Callable[[], types.Model]] = {}
+    for name in config.evaluate.anchors:
+        # Of a single behavior there are no other behaviors' items: own_items would be popularity once more.
+        if name != config.model_name and not (name == "own_items" and dataset.info.num_behaviors == 1):
+            makers[name] = functools.partial(_anchor, name, dataset.info)
     if dataset.info.name == "demo":
-        _, planted = synthetic.log(seed=experiment.config.data.seed)
-        rows["optimum (known)"] = optimum.optimum_model(planted, dataset.info)
-    groups = experiment.config.evaluate.groups
-    evaluator = experiment.evaluator(split, behaviors=behaviors)
+        makers["optimum (known)"] = functools.partial(_optimum, config.data.seed, dataset.info)
+    evaluator = functools.cache(lambda: experiment.evaluator(split, behaviors=behaviors))
     found = {}
-    for name, model in rows.items():
-        graphs = wiring.graphs_of(model, dataset)
-        found[name] = evaluator(model, model.init(jax.random.key(0), graphs), graphs, groups=groups).table
+    for name, make in makers.items():
+        try:
+            model = make()
+            graphs = wiring.graphs_of(model, dataset)
+            params = model.init(jax.random.key(0), graphs)
+            found[name] = evaluator()(model, params, graphs, groups=config.evaluate.groups).table
+        except Exception as error:  # whatever it is, it must not cost the run its table
+            say(f"{name} is left out of the table: {type(error).__name__}: {error}")
     return found
+
+
+def _anchor(name: str, info: types.DatasetInfo) -> types.Model:
+    entry = models.entry(name)
+    return entry.build(entry.config(), info, 0)
+
+
+def _optimum(seed: int, info: types.DatasetInfo) -> types.Model:
+    _, planted = synthetic.log(seed=seed)
+    return optimum.optimum_model(planted, info)
 
 
 def evaluation(experiment: wiring.Experiment, split: str, where: dict[str, Any], table: Table) -> None:
@@ -82,6 +102,11 @@ def final(experiment: wiring.Experiment, outcome: training.Outcome, record: bool
     for name in config.evaluate.selections:
         if name in chosen["selection"]:
             rows[f"{config.model_name} ({name})"] = chosen["selection"][name]
+    # Before anything else is computed or drawn: nothing that comes after can cost the run its numbers.
+    folder.write_json(folder.path / "results.json", chosen)
+    path = None
+    if record:
+        path = results.write(chosen) if record is True else _write_to(pathlib.Path(record), chosen)
     main = outcome.tables.get("valid", outcome.tables["last"])
     beside = references(experiment, "test", tuple(main))
     caption = f"{experiment.dataset.info.name}, test split, all items ranked"
@@ -93,10 +118,8 @@ def final(experiment: wiring.Experiment, outcome: training.Outcome, record: bool
     plots.per_behavior(
         main, folder.plots / "per_behavior.png", beside, title=f"{config.model_name} on {experiment.dataset.info.name}"
     )
-    folder.write_json(folder.path / "results.json", chosen)
     say(f"run folder: {outcome.workdir} (metrics.csv, plots/, results.json, checkpoints)")
-    if record:
-        path = results.write(chosen) if record is True else _write_to(pathlib.Path(record), chosen)
+    if path:
         say(f"results file: {path}")
 
 

@@ -105,11 +105,12 @@ def build(config: configuration.Config, dataset: data.Dataset | None = None) -> 
     if dataset is None:
         dataset = data.load(config.dataset, config.data)
     # A batch larger than the data set would be padding; equal slices for all devices.
-    users = min(config.train.batch_size, dataset.info.num_users)
-    size = -(-users // config.devices) * config.devices
-    if users == config.train.batch_size and size != users:
+    pairs = sum(matrix.nnz for matrix in dataset.train.values())
+    rows = min(config.train.batch_size, dataset.info.num_users if entry.rows == "users" else pairs)
+    size = -(-rows // config.devices) * config.devices
+    if rows == config.train.batch_size and size != rows:
         raise errors.IncompatibleError(
-            f"train.batch_size={users} cannot be divided among --devices={config.devices}; "
+            f"train.batch_size={rows} cannot be divided among --devices={config.devices}; "
             f"use {size} or another multiple of {config.devices}."
         )
     model = entry.build(config.model, dataset.info, size)

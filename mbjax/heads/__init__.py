@@ -6,13 +6,32 @@ from typing import Annotated
 
 import pydantic
 
-from mbjax.heads import dfme
+from mbjax.heads import aggregation, bilinear, dfme, inner_product, mesi, mmoe, ple, pme, shared_bottom
 from mbjax.heads.base import Head, Sides
 
 HEADS: dict[str, type[Head]] = {
     "dfme": dfme.Dfme,
+    "pme": pme.Pme,
+    "mesi": mesi.Mesi,
+    "mmoe": mmoe.Mmoe,
+    "ple": ple.Ple,
+    "bilinear": bilinear.Bilinear,
+    "shared_bottom": shared_bottom.SharedBottom,
+    "aggregation": aggregation.Aggregation,
+    "inner_product": inner_product.InnerProduct,
 }
 
-HeadConfig = Annotated[dfme.DfmeConfig, pydantic.Field()]
+HeadConfig = Annotated[
+    dfme.DfmeConfig
+    | pme.PmeConfig
+    | mesi.MesiConfig
+    | mmoe.MmoeConfig
+    | ple.PleConfig
+    | bilinear.BilinearConfig
+    | shared_bottom.SharedBottomConfig
+    | aggregation.AggregationConfig
+    | inner_product.InnerProductConfig,
+    pydantic.Field(discriminator="name"),
+]
 
 __all__ = ["HEADS", "Head", "HeadConfig", "Sides"]

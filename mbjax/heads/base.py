@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from mbjax import types
 from mbjax.backbones import base
-from mbjax.ops import pairs
+from mbjax.ops import gating, pairs
 
 XAVIER = nn.initializers.glorot_uniform()
+# Of matrices [N, R, C] side by side, each as if it were alone.
+STACKED_XAVIER = nn.initializers.glorot_uniform(batch_axis=(0,))
 Pairing = pairs.Pairs | pairs.Block
 
 
@@ -69,6 +70,10 @@ class Head(nn.Module):
         del task, sides, pairing
         return None
 
+    def slots(self, task: int) -> tuple[str, ...]:
+        """The names of the experts of a task in the order of ``gates``; own first, unless a head says otherwise."""
+        return tuple(self.info.behaviors[j] for j in own_first(task, self.info.num_behaviors))
+
     def penalty(self) -> types.Array | float:
         """The sum of squares of its regularised weights."""
         return 0.0
@@ -85,17 +90,11 @@ def own_first(task: int, num_behaviors: int) -> tuple[int, ...]:
 
 
 class PairGate(nn.Module):
-    r"""A softmax gate on [user || item] whose numerators split into a user and an item factor.
-
-    .. math:: g_j(u, v) = \frac{e^{u W^u_j + b_j} e^{v W^v_j}}{\sum_i e^{u W^u_i + b_i} e^{v W^v_i}}
-
-    So a gated sum of inner products, :math:`\sum_j g_j \langle a_j, c_j \rangle`, is one inner product of rows scaled by
-    their factors over another: no exponential is ever taken of a pair. Each factor is at most 1; the denominator could
-    vanish only where user and item favour different experts by more than e^43 each.
+    """A softmax gate on [user || item]: see ``ops.gating``.
 
     Attributes:
       size: D, of the rows.
-      experts: number of gates.
+      experts: J, number of gates.
     """
 
     size: int
@@ -106,26 +105,9 @@ class PairGate(nn.Module):
         self.bias = self.param("bias", nn.initializers.zeros, (self.experts,))
 
     def __call__(self, user: types.Array, item: types.Array) -> tuple[types.Array, types.Array]:
-        """Factors [B, experts] and [I, experts] of rows [B, D] and [I, D]."""
-        return _factors(user @ self.kernel[: self.size] + self.bias), _factors(item @ self.kernel[self.size :])
+        """The parts [B, J] and [I, J] of the logits, of rows [B, D] and [I, D]."""
+        return gating.logits(self.kernel, self.bias, user, item)
 
     def penalty(self) -> types.Array:
         """The sum of squares of the kernel."""
         return jnp.sum(jnp.square(self.kernel))
-
-
-def _factors(logits):
-    return jnp.exp(logits - jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True)))
-
-
-def gate_weights(user: types.Array, item: types.Array, pairing: Pairing) -> types.Array:
-    """The softmax weights of pairs from their factors: [B, M or T, experts]."""
-    experts = user.shape[-1]
-    each = [pairing.product(user[:, j : j + 1], item[:, j : j + 1]) for j in range(experts)]
-    stacked = jnp.stack(each, axis=-1)
-    return stacked / jnp.sum(stacked, axis=-1, keepdims=True)
-
-
-def gated(user: types.Array, factors: types.Array) -> types.Array:
-    """Rows [N, J, D] of J experts times their factors [N, J], side by side: [N, J * D]."""
-    return (user * factors[..., None]).reshape(user.shape[0], -1)

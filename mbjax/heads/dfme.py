@@ -36,7 +36,7 @@ import pydantic
 from mbjax import types
 from mbjax.backbones import base as backbones
 from mbjax.heads import base
-from mbjax.ops import graph
+from mbjax.ops import gating, graph
 
 
 class DfmeConfig(backbones.Section):
@@ -82,33 +82,23 @@ class Dfme(base.Head):
             ]
 
     def sides(self, encoding, graphs, task, users=None):
-        """The gate's factors, and the experts of the task side by side: live ones and stopped ones."""
+        """The parts of the gate's logits, and the rows of all experts, own first."""
         tables = encoding.behaviors
-        own_user, own_item = self.rows(tables[task], users)
-        gate_user, gate_item = self.gate(own_user, own_item)
         others = base.own_first(task, len(tables))[1:]
         stopped = [j for j in others if self._is_stopped(task, j)]
-        parts = {"gate": (gate_user, gate_item)}
-        for name, group in (("live", [j for j in others if j not in stopped]), ("stopped", stopped)):
-            experts = self.experts(tables, graphs, task, group)
-            if name == "stopped":
-                experts = jax.lax.stop_gradient(experts)
-            slots = [1 + others.index(j) for j in group]
-            pairs = [self.rows(expert, users) for expert in experts]
-            if name == "live":
-                slots, pairs = [0, *slots], [(own_user, own_item), *pairs]
-            if slots:
-                user, item = (jnp.stack(side, axis=1) for side in zip(*pairs, strict=True))
-                slots = jnp.array(slots)
-                parts[name] = (base.gated(user, gate_user[:, slots]), base.gated(item, gate_item[:, slots]))
-        if not self.config.stop_gradient_gate and "stopped" in parts:
-            live, still = parts.pop("live"), parts.pop("stopped")
-            parts["live"] = tuple(jnp.concatenate(side, axis=1) for side in zip(live, still, strict=True))
-        return base.Sides(*({name: part[side] for name, part in parts.items()} for side in (0, 1)))
+        live = [j for j in others if j not in stopped]
+        experts = dict(zip(live, self.experts(tables, graphs, task, live), strict=True))
+        # Apart, so that what gets no gradient is not propagated backwards either.
+        still = self.experts([jax.lax.stop_gradient(table) for table in tables], graphs, task, stopped)
+        experts |= dict(zip(stopped, map(jax.lax.stop_gradient, still), strict=True))
+        own = self.rows(tables[task], users)
+        pairs = [own, *(self.rows(experts[j], users) for j in others)]
+        rows = (jnp.stack(side, axis=1) for side in zip(*pairs, strict=True))
+        return base.Sides(*({"gate": g, "experts": r} for g, r in zip(self.gate(*own), rows, strict=True)))
 
     def experts(self, tables, graphs, task: int, group: list[int]) -> list[types.Array]:
         """F of the behaviors of ``group`` for a task, [U + I, D] each; those on one graph propagate side by side."""
-        config, info = self.config, self.info
+        config = self.config
         if not group:
             return []
         if not config.fit:
@@ -138,17 +128,22 @@ class Dfme(base.Head):
         return {"target": other == target, "none": False, "all": True}[self.config.stop_gradient]
 
     def score(self, task, sides, pairing):
-        """One inner product over another."""
+        """A gated sum of inner products."""
         user, item = sides
-        denominator = pairing.product(user["gate"], item["gate"])
-        score = pairing.product(user["live"], item["live"]) / denominator
-        if "stopped" in user:
-            score += jax.lax.stop_gradient(pairing.product(user["stopped"], item["stopped"]) / denominator)
+        others = base.own_first(task, len(self.info.behaviors))[1:]
+        stopped = [slot for slot, j in enumerate(others, start=1) if self._is_stopped(task, j)]
+        if not (self.config.stop_gradient_gate and stopped):
+            return gating.mix_products(user["gate"], item["gate"], user["experts"], item["experts"], pairing)
+        gates = gating.weights(user["gate"], item["gate"], pairing)
+        score = 0.0
+        for slot in range(gates.shape[-1]):
+            term = gates[..., slot] * pairing.product(user["experts"][:, slot], item["experts"][:, slot])
+            score += jax.lax.stop_gradient(term) if slot in stopped else term
         return score
 
     def gates(self, task, sides, pairing):
         """Own expert first."""
-        return base.gate_weights(sides.user["gate"], sides.item["gate"], pairing)
+        return gating.weights(sides.user["gate"], sides.item["gate"], pairing)
 
     def penalty(self):
         """Gate kernel and relation transitions."""

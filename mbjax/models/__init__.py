@@ -8,7 +8,27 @@ from typing import NamedTuple
 import pydantic
 
 from mbjax import errors, types
-from mbjax.models import bvae, copf, multivae, popularity
+from mbjax.models import (
+    bigel,
+    bpr_mf,
+    bvae,
+    cascading_rank,
+    cigf,
+    cmf,
+    copf,
+    crgcn,
+    itemknn,
+    lightgcn,
+    lightgcn_m,
+    mbcgcn,
+    mc,
+    multivae,
+    ncf,
+    nmtr,
+    own_items,
+    pkef,
+    popularity,
+)
 
 
 class ModelEntry(NamedTuple):
@@ -18,19 +38,43 @@ class ModelEntry(NamedTuple):
       config: the class of the configuration's section ``model``.
       build: ``(config, info, batch_size) -> types.Model``.
       summary: one line for ``--help`` and tables.
+      rows: what ``train.batch_size`` counts, ``"users"`` or observed ``"pairs"``.
     """
 
     config: type[pydantic.BaseModel]
     build: Callable[[pydantic.BaseModel, types.DatasetInfo, int], types.Model]
     summary: str
+    rows: str = "users"
 
 
 MODELS: dict[str, ModelEntry] = {
     "copf": ModelEntry(copf.CopfConfig, copf.build, "cascaded graph convolution with fitted experts (KDD 2025)"),
     "bvae": ModelEntry(bvae.BvaeConfig, bvae.build, "behavior-aware variational autoencoder (RecSys 2023)"),
     "multivae": ModelEntry(multivae.MultivaeConfig, multivae.build, "Mult-VAE of one behavior or the union (WWW 2018)"),
+    "bigel": ModelEntry(bigel.BigelConfig, bigel.build, "BiGEL (reconstructed), cascaded graphs and feedback (2026)"),
+    "pkef": ModelEntry(pkef.PkefConfig, pkef.build, "parallel and cascaded graphs, projected experts (CIKM 2023)"),
+    "bpr_mf": ModelEntry(bpr_mf.BprMfConfig, bpr_mf.build, "matrix factorisation of one behavior (UAI 2009)"),
+    "lightgcn": ModelEntry(lightgcn.LightgcnConfig, lightgcn.build, "graph convolution of one behavior (SIGIR 2020)"),
+    "lightgcn_m": ModelEntry(lightgcn_m.LightgcnMConfig, lightgcn_m.build, "LightGCN on the graph of all behaviors"),
+    "mbcgcn": ModelEntry(mbcgcn.MbcgcnConfig, mbcgcn.build, "cascade of graph convolutions and maps (WWW 2023)"),
+    "crgcn": ModelEntry(crgcn.CrgcnConfig, crgcn.build, "cascade of residual graph convolutions (TOIS 2023)"),
+    "nmtr": ModelEntry(nmtr.NmtrConfig, nmtr.build, "neural multi-task cascade of behaviors (ICDE 2019)", "pairs"),
+    "cmf": ModelEntry(cmf.CmfConfig, cmf.build, "matrices of all behaviors with shared factors (KDD 2008)", "pairs"),
+    "gmf": ModelEntry(ncf.GmfConfig, ncf.build_gmf, "generalised matrix factorisation (WWW 2017)", "pairs"),
+    "mlp": ModelEntry(ncf.MlpConfig, ncf.build_mlp, "multi-layer perceptron of one behavior (WWW 2017)", "pairs"),
+    "neumf": ModelEntry(ncf.NeumfConfig, ncf.build_neumf, "neural matrix factorisation (WWW 2017)", "pairs"),
+    "mc_bpr": ModelEntry(mc.McBprConfig, mc.build_bpr, "BPR with behaviors as levels (RecSys 2016)", "pairs"),
+    "mc_gmf": ModelEntry(mc.McGmfConfig, mc.build_gmf, "GMF with negatives of weaker behaviors", "pairs"),
+    "mc_mlp": ModelEntry(mc.McMlpConfig, mc.build_mlp, "MLP with negatives of weaker behaviors", "pairs"),
+    "mc_neumf": ModelEntry(mc.McNeumfConfig, mc.build_neumf, "NeuMF with negatives of weaker behaviors", "pairs"),
+    "cigf": ModelEntry(cigf.CigfConfig, cigf.build, "compressed interaction graphs with a multi-expert head (WWW 2023)"),
     "popularity": ModelEntry(
         popularity.PopularityConfig, popularity.build, "training count of the behavior; untrained"
+    ),
+    "own_items": ModelEntry(own_items.OwnItemsConfig, own_items.build, "items met by other behaviors; untrained"),
+    "itemknn": ModelEntry(itemknn.ItemknnConfig, itemknn.build, "item-based nearest neighbors (TOIS 2004); untrained"),
+    "cascading_rank": ModelEntry(
+        cascading_rank.CascadingRankConfig, cascading_rank.build, "cascade of random walks (2025); untrained"
     ),
 }
 

@@ -25,6 +25,12 @@ from mbjax.backbones import base
 from mbjax.models import objectives
 from mbjax.ops import pairs
 
+L2On = Literal["tables", "batch", "norms"]
+L2_ON = (
+    "the whole embedding tables and regularised weights; half the rows of the batch and those weights / batch size; "
+    "the lengths of the tables, not squared, / (items + 1)"
+)
+
 
 class ComposedConfig(base.Section):
     """Switches of the frame; those of the backbone and the head are sections of their own."""
@@ -38,16 +44,25 @@ class ComposedConfig(base.Section):
     score_scale: float = pydantic.Field(300.0, gt=0, description="factor of every score before the loss")
     loss_factor: float = pydantic.Field(3.0, gt=0, description="factor of every ranking term of the loss")
     l2_weight: float = pydantic.Field(0.01, ge=0, description="weight of the sum of squares of what l2_on names")
-    l2_on: Literal["tables", "batch"] = pydantic.Field(
-        "tables",
-        description="the whole embedding tables and regularised weights, or half the rows of the batch / batch size",
+    l2_on: L2On = pydantic.Field("tables", description=L2_ON)
+    mean_over: Literal["triples", "users"] = pydantic.Field(
+        "triples", description="what a ranking loss is a mean over: the triples, or all users of the batch"
+    )
+    negatives: Literal["behavior", "all_behaviors"] = pydantic.Field(
+        "behavior", description="whose training items are no negatives of a behavior: its own, or those of all"
     )
     pairs_per_user: int = pydantic.Field(
         40, ge=1, description="most triples that a user of a batch gives to each behavior"
     )
     users_per_epoch: int = pydantic.Field(0, ge=0, description="random users that an epoch visits; 0: all")
-    steps_per_epoch: int = pydantic.Field(0, ge=0, description="batches of an epoch; 0: as many as one pass needs")
+    steps_per_epoch: int = pydantic.Field(
+        0,
+        ge=-1,
+        description="batches of an epoch; 0: as many as one pass over the users needs; -1: floor(training pairs of the "
+        "target / batch size) + 1",
+    )
     contrastive: objectives.ContrastiveConfig = objectives.ContrastiveConfig()
+    alignment: objectives.AlignmentConfig = objectives.AlignmentConfig()
     parallel_weight: float = pydantic.Field(
         1.0, ge=0, description="weight of the ranking loss of a backbone's second stream, where it has one"
     )
@@ -81,6 +96,8 @@ class Composed(nn.Module):
             if not weights[task]:
                 continue
             drawn, factor = batch.triples[name], config.loss_factor * weights[task]
+            if config.mean_over == "users":
+                factor = factor * drawn.total / batch.total
             pairing = pairs.Pairs(jnp.concatenate([drawn.positive, drawn.negative], axis=1))
             sides = self.head.sides(encoding, graphs, task, batch.user)
             scores = config.score_scale * self.head.score(task, sides, pairing)
@@ -92,6 +109,9 @@ class Composed(nn.Module):
         if config.contrastive.weight and info.num_behaviors > 1:
             aligned = objectives.contrastive(config.contrastive, encoding, info, batch)
             parts["contrastive"] = config.contrastive.weight * aligned
+        if config.alignment.weight and encoding.alignment:
+            aligned = objectives.align(config.alignment, encoding, info, batch)
+            parts["alignment"] = config.alignment.weight * aligned
         for spec in objectives.unique_sets(config.unique, info, weights):
             term = objectives.unique(spec, encoding, info, batch, config.score_scale)
             parts[f"unique_{spec.name}"] = config.loss_factor * spec.weight * term
@@ -100,6 +120,9 @@ class Composed(nn.Module):
         return sum(parts.values()), parts
 
     def _squares(self, batch):
+        if self.config.l2_on == "norms":
+            lengths = jnp.linalg.norm(self.user) + jnp.linalg.norm(self.item)
+            return batch.share * lengths / (self.info.num_items + 1)
         weights = self.backbone.penalty() + self.head.penalty()
         if self.config.l2_on == "tables":
             return batch.share * (jnp.sum(jnp.square(self.user)) + jnp.sum(jnp.square(self.item)) + weights)
@@ -136,7 +159,8 @@ def behavior_weights(config: ComposedConfig, info: types.DatasetInfo) -> tuple[f
     if len(weights) != info.num_behaviors or min(weights) < 0 or not any(weights):
         raise errors.ConfigError(
             f"model.behavior_weights={','.join(map(str, weights))} for the {info.num_behaviors} behaviors "
-            f"{', '.join(info.behaviors)}: give one weight of at least 0 for each, one of them above 0."
+            f"{', '.join(info.behaviors)}: give one of at least 0 for each, one of them above 0, with "
+            "--behavior_weights=..., or the default with --behavior_weights=none."
         )
     return weights
 
@@ -160,9 +184,10 @@ def build(config: ComposedConfig, info: types.DatasetInfo, batch_size: int) -> t
         if getattr(section, "layers", None):
             base.per_behavior(section.layers, info, field)
     trained = tuple(name for name, weight in zip(info.behaviors, weights, strict=True) if weight)
-    triples = {name: types.PairSet(name) for name in trained}
-    if config.contrastive.weight and info.num_behaviors > 1:
-        triples |= {info.target: types.PairSet(info.target)}
+    known = info.behaviors if config.negatives == "all_behaviors" else ()
+    triples = {name: types.PairSet(name, known=known) for name in trained}
+    if (config.contrastive.weight and info.num_behaviors > 1) or config.alignment.side == "both":
+        triples |= {info.target: types.PairSet(info.target, known=known)}
     triples |= {spec.name: spec.pairs for spec in objectives.unique_sets(config.unique, info, weights)}
 
     def init(key, graphs):
@@ -186,7 +211,8 @@ def build(config: ComposedConfig, info: types.DatasetInfo, batch_size: int) -> t
             triples=triples,
             per_user=config.pairs_per_user,
             users_per_epoch=config.users_per_epoch,
-            steps_per_epoch=config.steps_per_epoch,
+            steps_per_epoch=max(config.steps_per_epoch, 0),
+            pass_over=info.target if config.steps_per_epoch < 0 else None,
         ),
         init=init,
         loss=loss,

@@ -30,6 +30,17 @@ class ContrastiveConfig(base.Section):
     side: Literal["both", "user", "item"] = pydantic.Field("both", description="what is aligned: users, items or both")
 
 
+class AlignmentConfig(base.Section):
+    """Alignment of the two tables that a backbone names: InfoNCE within the batch's users (BiGEL, reconstructed)."""
+
+    weight: float = pydantic.Field(0.0, ge=0, description="weight of the alignment; 0: none")
+    temperature: float = pydantic.Field(0.2, gt=0, description="divisor of the cosines")
+    side: Literal["user", "both"] = pydantic.Field(
+        "user", description="the users of the batch; both: also its positive target items, against all items"
+    )
+    symmetric: bool = pydantic.Field(False, description="the mean of both directions")
+
+
 class UniqueConfig(base.Section):
     """The unique-behavior loss of PKEF: what is left of a representation after projection predicts what is unique."""
 
@@ -50,6 +61,7 @@ class UniqueSet(NamedTuple):
     part: int
     onto: int
     weight: float
+    scale: float
 
 
 def bpr(scores: types.Array, drawn: types.Triples) -> types.Array:
@@ -79,9 +91,28 @@ def contrastive(
     return loss / divisor
 
 
-def unique_sets(
-    config: UniqueConfig, info: types.DatasetInfo, weights: tuple[float, ...]
-) -> tuple[UniqueSet, ...]:
+def align(
+    config: AlignmentConfig, encoding: base.Encoding, info: types.DatasetInfo, batch: types.UserBatch
+) -> types.Array:
+    """The mean over the users of the global batch, against each other; and over the batch's target positives."""
+    directions = [encoding.alignment, encoding.alignment[::-1]] if config.symmetric else [encoding.alignment]
+    loss = 0.0
+    for anchor, candidates in directions:
+        (user, item), (other_user, other_item) = (base.users_items(x, info) for x in (anchor, candidates))
+        rows = alignment.normalise(user[batch.user]) / config.temperature
+        own = jnp.sum(rows * alignment.normalise(other_user[batch.user]), axis=1)
+        # The candidates are the users of all devices, so that the loss does not depend on their number.
+        logits = rows @ alignment.normalise(other_user[jnp.maximum(batch.everyone, 0)]).T
+        total = jax.nn.logsumexp(jnp.where(batch.everyone >= 0, logits, -jnp.inf), axis=1)
+        loss += jnp.dot(batch.weight, total - own) / batch.total
+        if config.side == "both":
+            drawn = batch.triples[info.target]
+            count = alignment.multiplicity(drawn.positive, drawn.weight, info.num_items)
+            loss += alignment.info_nce(item, other_item, count, config.temperature) / drawn.total
+    return loss / len(directions)
+
+
+def unique_sets(config: UniqueConfig, info: types.DatasetInfo, weights: tuple[float, ...]) -> tuple[UniqueSet, ...]:
     """The terms that are alive: for each ordered pair of behaviors (k, j) whose first has a weight."""
     if not config.weight:
         return ()
@@ -95,7 +126,7 @@ def unique_sets(
             else:
                 pair_set = types.PairSet(second, without=first)
             name = f"{pair_set.behavior}_without_{pair_set.without}"
-            found.append(UniqueSet(name, pair_set, part=j, onto=k, weight=config.weight * weights[k]))
+            found.append(UniqueSet(name, pair_set, j, k, config.weight * weights[k], config.scale))
     return tuple(found)
 
 
@@ -109,10 +140,8 @@ def unique(
     user, user_onto = user[batch.user], user_onto[batch.user]
     drawn = batch.triples[spec.name]
     pairing = pairs.Pairs(jnp.concatenate([drawn.positive, drawn.negative], axis=1))
-    scores = pairing.product(
-        user - projection.project(user, user_onto), item - projection.project(item, item_onto)
-    )
-    return bpr(scale * scores, drawn)
+    scores = pairing.product(user - projection.project(user, user_onto), item - projection.project(item, item_onto))
+    return bpr(scale * spec.scale**2 * scores, drawn)
 
 
 def probe_batch(triples) -> types.UserBatch:
@@ -122,6 +151,7 @@ def probe_batch(triples) -> types.UserBatch:
     return types.UserBatch(
         user=jnp.zeros(1, jnp.int32),
         weight=jnp.ones(1, jnp.float32),
+        everyone=jnp.zeros(1, jnp.int32),
         noise=jnp.zeros((1, 2), jnp.uint32),
         history={},
         total=one,

@@ -95,6 +95,11 @@ def normalise(matrix: scipy.sparse.csr_array, kind: str) -> scipy.sparse.csr_arr
     return scipy.sparse.csr_array(scaled).astype(np.float32)
 
 
+def transposed(graph: types.Graph) -> types.Graph:
+    """The transpose, which shares all arrays."""
+    return types.Graph(graph.transpose, graph.col_ptr, graph.matrix, graph.row_ptr)
+
+
 def _product(matrix: sparse.BCOO, ptr: types.Array, dense: types.Array) -> types.Array:
     def bcsr():
         return sparse.BCSR((matrix.data, matrix.indices[:, 1], ptr), shape=matrix.shape) @ dense

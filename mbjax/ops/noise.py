@@ -33,6 +33,12 @@ def normal(noise: types.Array, stream: int, shape: tuple[int, ...]) -> types.Arr
     return jax.vmap(lambda key: jax.random.normal(key, shape))(row_keys(noise, stream))
 
 
+def dropout(noise: types.Array, stream: int, shape: tuple[int, ...], dropout_rate: float) -> types.Array:
+    """Inverted dropout masks of dense values, float32 [B, *shape], each 0 or 1 / (1 - dropout_rate)."""
+    keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - dropout_rate, shape))(row_keys(noise, stream))
+    return keep.astype(jnp.float32) / (1.0 - dropout_rate)
+
+
 def entry_dropout(
     noise: types.Array, history: types.Ragged, stream: int, num_masks: int, dropout_rate: float
 ) -> types.Array:

@@ -1,6 +1,6 @@
 """Inner products of user rows with item rows: for sampled pairs while training, for blocks when ranking.
 
-A head writes its score once, with ``product`` and ``apply`` of a ``Pairs`` or of a ``Block``.
+A head writes its score once, with ``product``, ``leaky`` and ``apply`` of a ``Pairs`` or of a ``Block``.
 
 The gradient of sampled inner products is itself sparse times dense: with one coefficient for each pair,
 it is the matrix of coefficients times the other side's rows. On CPU that product runs in the native CSR kernel and
@@ -19,6 +19,7 @@ from jax.experimental import sparse
 from mbjax import types
 
 BLOCK_TILE = 256  # items taken at once where a block has to hold an array for each pair
+LEAKY_TERMS = 16  # of the sums of a block that one pass adds: with more, registers run out; with less, memory is slower
 
 
 class Pairs(NamedTuple):
@@ -34,11 +35,26 @@ class Pairs(NamedTuple):
         """Inner products, float [B, M], of rows [B, W] and a table [I, W]."""
         return row_products(user, item, self.items)
 
+    def add(self, user: types.Array, item: types.Array) -> types.Array:
+        """Sums, float [B, M], of numbers [B] and [I]."""
+        return user[:, None] + item[self.items]
+
     def apply(self, function: Callable[[Any, Any], types.Array], user: Any, item: Any) -> types.Array:
         """``function(user rows [B, 1, W], item rows [B, M, W]) -> [B, M]`` on trees of arrays."""
         return function(
-            jax.tree.map(lambda x: x[:, None], user), jax.tree.map(lambda x: x[self.items], item)
+            jax.tree.map(lambda x: x[:, None], user), jax.tree.map(lambda x: take_rows(x, self.items), item)
         )
+
+    def leaky(self, user: types.Array, item: types.Array, weight: types.Array, slope: float) -> types.Array:
+        r"""A hidden layer and what reads it, :math:`\sum_j a_j \operatorname{lrelu}(u_j + v_j)`, float [B, M].
+
+        Args:
+          user: u, float [B, W].
+          item: v, float [I, W].
+          weight: a, float [W].
+          slope: of the leaky ReLU below 0.
+        """
+        return self.apply(lambda u, v: jax.nn.leaky_relu(u + v, slope) @ weight, user, item)
 
 
 class Block(NamedTuple):
@@ -48,17 +64,42 @@ class Block(NamedTuple):
         """Inner products, float [B, T], of rows [B, W] and [T, W]."""
         return user @ item.T
 
+    def add(self, user: types.Array, item: types.Array) -> types.Array:
+        """Sums, float [B, T], of numbers [B] and [T]."""
+        return user[:, None] + item
+
     def apply(self, function: Callable[[Any, Any], types.Array], user: Any, item: Any) -> types.Array:
         """``function(user rows [B, 1, W], item rows [1, t, W]) -> [B, t]`` on trees of arrays, tile by tile."""
         size = jax.tree.leaves(item)[0].shape[0]
         tile = min(BLOCK_TILE, size)
         extra = -size % tile
-        tiles = jax.tree.map(
-            lambda x: jnp.pad(x, ((0, extra), (0, 0))).reshape((-1, 1, tile, x.shape[1])), item
-        )
+        tiles = jax.tree.map(lambda x: jnp.pad(x, ((0, extra), (0, 0))).reshape((-1, 1, tile, x.shape[1])), item)
         rows = jax.tree.map(lambda x: x[:, None], user)
         scores = jax.lax.map(lambda part: function(rows, part), tiles)  # [tiles, B, tile]
         return jnp.moveaxis(scores, 0, 1).reshape(scores.shape[1], -1)[:, :size]
+
+    def leaky(self, user: types.Array, item: types.Array, weight: types.Array, slope: float) -> types.Array:
+        r"""As that of ``Pairs``, float [B, T], of rows [B, W] and [T, W].
+
+        With :math:`\operatorname{lrelu}(u + v) = s (u + v) + (1 - s) [\max(u, -v) + v]` all but the maximum is a sum of
+        a user's and an item's part. The maxima of W units are added a few at a time, so that every pass over the block
+        is arithmetic on registers, and no array of (B x T x W) exists.
+        """
+        width = user.shape[1]
+        columns = ((0, 0), (0, -width % LEAKY_TERMS))
+
+        def grouped(rows):  # [B, W] -> [groups, terms, B]
+            return jnp.pad(rows, columns).T.reshape(-1, LEAKY_TERMS, rows.shape[0])
+
+        def add(total, group):
+            u, minus_v, a = group
+            for j in range(LEAKY_TERMS):
+                total = total + a[j, 0] * jnp.maximum(u[j, :, None], minus_v[j, None, :])
+            return total, None
+
+        start = jnp.zeros((user.shape[0], item.shape[0]), user.dtype)
+        maxima, _ = jax.lax.scan(add, start, (grouped(user), grouped(-item), grouped(weight[None])))
+        return (1.0 - slope) * maxima + slope * (user @ weight)[:, None] + (item @ weight)[None, :]
 
 
 @jax.custom_vjp
@@ -106,3 +147,41 @@ def _backward(residuals, cotangent):
 
 
 row_products.defvjp(_forward, _backward)
+
+
+@jax.custom_vjp
+def take_rows(table: types.Array, items: types.Array) -> types.Array:
+    """Rows of a table, ``table[items]``, whose gradient is a sparse product on CPU, where scattering is slow.
+
+    Args:
+      table: float [I, W].
+      items: int32 [B, M].
+
+    Returns:
+      float [B, M, W].
+    """
+    return table[items]
+
+
+def _take_forward(table, items):
+    return take_rows(table, items), (table, items)
+
+
+def _take_backward(residuals, cotangent):
+    table, items = residuals  # of the table only its shape
+
+    def on_cpu():
+        flat = items.reshape(-1)
+        order = jnp.argsort(flat)
+        ptr = jnp.searchsorted(flat[order], jnp.arange(table.shape[0] + 1)).astype(jnp.int32)
+        ones = jnp.ones(flat.shape, cotangent.dtype)
+        by_item = sparse.BCSR((ones, order.astype(jnp.int32), ptr), shape=(table.shape[0], flat.shape[0]))
+        return by_item @ cotangent.reshape(flat.shape[0], -1)
+
+    def elsewhere():
+        return jnp.zeros_like(table).at[items].add(cotangent)
+
+    return jax.lax.platform_dependent(cpu=on_cpu, default=elsewhere), None
+
+
+take_rows.defvjp(_take_forward, _take_backward)

@@ -12,6 +12,7 @@ import scipy.sparse
 from flax import struct
 
 from mbjax import types
+from mbjax.ops import points as pointwise
 from mbjax.ops import triples as draws
 
 
@@ -23,15 +24,21 @@ class Histories:
       ptr: name -> int32 [U + 1].
       item: name -> int32 [pairs], ascending inside a user.
       triples: name -> (ptr, item) of the pairs that triples are drawn from.
+      known: name -> (ptr, item) of the pairs that are no negatives, where they are more than those.
+      points: the observed pairs, where batches are of them.
     """
 
     ptr: dict[str, types.Array]
     item: dict[str, types.Array]
     triples: dict[str, tuple[types.Array, types.Array]] = struct.field(default_factory=dict)
+    known: dict[str, tuple[types.Array, types.Array]] = struct.field(default_factory=dict)
+    points: pointwise.Store | None = None
 
 
 class UserSampler(NamedTuple):
     """Draws batches of users without replacement; an epoch visits a user at most once, the last batch may be short.
+
+    With ``points`` it draws observed pairs in place of users, likewise.
 
     Attributes:
       num_users: U.
@@ -40,10 +47,11 @@ class UserSampler(NamedTuple):
       num_devices: the batch is cut into this many equal slices.
       capacity: name -> entries that any batch fits into: the sum of the B longest histories.
       local_capacity: the same for one device's slice.
-      longest: name of a pair set -> pairs of the user with most of them.
+      longest: name of a pair set -> items of the user with most that are no negatives.
       per_user: M, most triples of a user under each name.
-      users_per_epoch: users drawn for an epoch.
-      steps: batches of an epoch if it is not one pass (``BatchSpec.steps_per_epoch``), else 0.
+      users_per_epoch: users (or pairs) drawn for an epoch.
+      points: what is drawn for observed pairs; None: users are.
+      steps: batches of an epoch if it is not one pass (``BatchSpec.steps_per_epoch``, ``pass_over``), else 0.
     """
 
     num_users: int
@@ -56,21 +64,27 @@ class UserSampler(NamedTuple):
     per_user: int
     users_per_epoch: int
     steps: int
+    points: pointwise.Drawer | None = None
 
     @property
     def steps_per_epoch(self) -> int:
         """Batches in an epoch, the short last one included."""
-        return self.steps or -(-self.users_per_epoch // self.size)
+        return self.steps or max(1, -(-self.users_per_epoch // self.size))
+
+    @property
+    def num_rows(self) -> int:
+        """Users, or observed pairs, that there are."""
+        return self.num_users if self.points is None else self.points.num_pairs
 
     def plan(self, key: types.Array, epoch: types.Array) -> types.Array:
-        """The order of users in an epoch, int32 [steps * B]; padding is -1."""
+        """The order of users (or pairs) in an epoch, int32 [steps * B]; padding is -1."""
         key = jax.random.fold_in(key, epoch)
         places = self.steps_per_epoch * self.size
         if self.steps:
-            passes = jax.random.split(key, -(-places // self.num_users))
-            order = jax.vmap(lambda k: jax.random.permutation(k, self.num_users))(passes).reshape(-1)[:places]
+            passes = jax.random.split(key, -(-places // self.num_rows))
+            order = jax.vmap(lambda k: jax.random.permutation(k, self.num_rows))(passes).reshape(-1)[:places]
             return order.astype(jnp.int32)
-        order = jax.random.permutation(key, self.num_users)[: self.users_per_epoch].astype(jnp.int32)
+        order = jax.random.permutation(key, self.num_rows)[: self.users_per_epoch].astype(jnp.int32)
         return jnp.pad(order, (0, places - self.users_per_epoch), constant_values=-1)
 
     def batch(
@@ -89,13 +103,19 @@ class UserSampler(NamedTuple):
           UserBatch with B / num_devices rows.
         """
         local = self.size // self.num_devices
-        everyone = jax.lax.dynamic_slice_in_dim(plan, place * self.size, self.size)
+        drawn = jax.lax.dynamic_slice_in_dim(plan, place * self.size, self.size)
+        everyone = drawn if self.points is None else self.points.users(store.points, drawn)
         noise = jax.random.bits(key, (self.size, 2), jnp.uint32)
         users = jax.lax.dynamic_slice_in_dim(everyone, device * local, local)
         noise = jax.lax.dynamic_slice_in_dim(noise, device * local, local)
+        points = None
+        if self.points is not None:
+            pairs = jax.lax.dynamic_slice_in_dim(drawn, device * local, local)
+            points = self.points.draw(store.points, pairs, everyone, noise)
         return types.UserBatch(
             user=jnp.maximum(users, 0),
             weight=(users >= 0).astype(jnp.float32),
+            everyone=everyone,
             noise=noise,
             history={
                 name: gather_rows(store.ptr[name], store.item[name], users, size, self.num_items)
@@ -109,6 +129,7 @@ class UserSampler(NamedTuple):
                     users,
                     everyone,
                     noise,
+                    known=store.known.get(name),
                     stream=stream,
                     per_user=self.per_user,
                     longest=longest,
@@ -116,6 +137,7 @@ class UserSampler(NamedTuple):
                 )
                 for stream, (name, longest) in enumerate(self.longest.items())
             },
+            points=points,
         )
 
 
@@ -152,7 +174,8 @@ def user_sampler(
       num_devices: must divide ``spec.size``.
 
     Raises:
-      ValueError: if the batch cannot be divided, or a union is asked of an unknown behavior.
+      ValueError: if the batch cannot be divided, a union is asked of an unknown behavior, or what is asked for does
+        not go together.
     """
     if spec.size % num_devices:
         raise ValueError(f"a batch of {spec.size} users cannot be divided among {num_devices} devices")
@@ -163,12 +186,23 @@ def user_sampler(
         ptr[name], item[name] = _on_device(matrix)
         capacity[name] = max(1, int(lengths[: spec.size].sum()))
         local[name] = max(1, int(lengths[: spec.size // num_devices].sum()))
-    pairs, longest = {}, {}
+    pairs, known, longest = {}, {}, {}
     for name, pair_set in spec.triples.items():
         matrix = pairs_of(pair_set, train)
         pairs[name] = _on_device(matrix)
+        if pair_set.known:
+            matrix = union({**train, "": matrix}, (*pair_set.known, ""))
+            known[name] = _on_device(matrix)
         longest[name] = int(np.diff(matrix.indptr).max(initial=0))
+    drawer, observed = None, None
+    if spec.points is not None:
+        if spec.histories:
+            raise ValueError("a batch of observed pairs has no histories: a user may be in it more than once")
+        levels = spec.points.levels
+        met = union(train, levels.behaviors if levels else spec.points.behaviors)
+        drawer, observed = pointwise.prepare(spec.points, train, met)
     num_users, num_items = next(iter(train.values())).shape
+    num_rows = num_users if drawer is None else drawer.num_pairs
     sampler = UserSampler(
         num_users=num_users,
         num_items=num_items,
@@ -178,10 +212,11 @@ def user_sampler(
         local_capacity=local,
         longest=longest,
         per_user=spec.per_user,
-        users_per_epoch=min(spec.users_per_epoch or num_users, num_users),
-        steps=spec.steps_per_epoch,
+        users_per_epoch=min(spec.users_per_epoch or num_rows, num_rows),
+        steps=train[spec.pass_over].nnz // spec.size + 1 if spec.pass_over else spec.steps_per_epoch,
+        points=drawer,
     )
-    return sampler, Histories(ptr, item, pairs)
+    return sampler, Histories(ptr, item, pairs, known, observed)
 
 
 def union(train: Mapping[str, scipy.sparse.csr_array], behaviors: tuple[str, ...]) -> scipy.sparse.csr_array:

@@ -22,6 +22,7 @@ def draw(
     everyone: types.Array,
     noise: types.Array,
     *,
+    known: tuple[types.Array, types.Array] | None = None,
     stream: int,
     per_user: int,
     longest: int,
@@ -29,7 +30,7 @@ def draw(
 ) -> types.Triples:
     r"""Draws up to M positives with replacement for each user, and as many negatives.
 
-    A user with n positives gives :math:`\min(M, n)` triples; one who has none, or all items, gives none.
+    A user with n positives gives :math:`\min(M, n)` triples; one who has none, or knows all items, gives none.
 
     Args:
       ptr: int32 [U + 1], row pointers of the positives of all users.
@@ -37,38 +38,42 @@ def draw(
       users: int32 [B], of this device; negative ones are padding and give nothing.
       everyone: int32, the users of the batch on all devices, of which the total is taken.
       noise: uint32 [B, 2], the rows' random words.
+      known: (ptr, item) of the pairs that are no negatives, the positives among them; None: those alone.
       stream: tells the names of a batch apart.
       per_user: M.
-      longest: the largest n.
+      longest: the largest number of a user's items that are no negatives.
       num_items: I.
 
     Returns:
       Triples [B, M].
     """
-    start, length, count = _counts(ptr, users, per_user, num_items)
+    known_ptr, known_item = known or (ptr, item)
+    start, length = _row(ptr, users)
+    known_start, known_length = _row(known_ptr, users)
     keys = rows.row_keys(noise, STREAM + stream)
 
-    def places(key, length):
+    def places(key, length, known_length):
         for_positive, for_negative = jax.random.split(key)
         place = jax.random.randint(for_positive, (per_user,), 0, jnp.maximum(length, 1))
-        return place, jax.random.randint(for_negative, (per_user,), 0, jnp.maximum(num_items - length, 1))
+        return place, jax.random.randint(for_negative, (per_user,), 0, jnp.maximum(num_items - known_length, 1))
 
-    place, rank = jax.vmap(places)(keys, length)
-    weight = (jnp.arange(per_user) < count[:, None]).astype(jnp.float32)
+    def count(length, known_length):
+        return jnp.where(known_length < num_items, jnp.minimum(length, per_user), 0)
+
+    place, rank = jax.vmap(places)(keys, length, known_length)
+    weight = (jnp.arange(per_user) < count(length, known_length)[:, None]).astype(jnp.float32)
     positive = item.at[start[:, None] + place].get(mode="clip")
-    negative = not_among(item, start[:, None], length[:, None], rank, longest)
+    negative = not_among(known_item, known_start[:, None], known_length[:, None], rank, longest)
     real = weight > 0
-    total = jnp.sum(_counts(ptr, everyone, per_user, num_items)[2]).astype(jnp.float32)
-    return types.Triples(
-        jnp.where(real, positive, 0), jnp.where(real, negative, 0), weight, jnp.maximum(total, 1.0)
-    )
+    total = jnp.sum(count(_row(ptr, everyone)[1], _row(known_ptr, everyone)[1])).astype(jnp.float32)
+    return types.Triples(jnp.where(real, positive, 0), jnp.where(real, negative, 0), weight, jnp.maximum(total, 1.0))
 
 
-def _counts(ptr, users, per_user, num_items):
+def _row(ptr, users):
+    """First entry and number of entries of each user's row; none for padding."""
     safe = jnp.maximum(users, 0)
     start = ptr[safe]
-    length = jnp.where(users >= 0, ptr[safe + 1] - start, 0)
-    return start, length, jnp.where(length < num_items, jnp.minimum(length, per_user), 0)
+    return start, jnp.where(users >= 0, ptr[safe + 1] - start, 0)
 
 
 def not_among(

@@ -23,7 +23,7 @@ from typing import Any
 
 from mbjax import errors
 
-MAY_CHANGE = ("train.epochs", "train.save_minutes", "data.dirs", "data.download")
+MAY_CHANGE = ("train.epochs", "train.save_minutes", "data.dirs", "data.download", "evaluate.anchors")
 """Configuration fields that a resumed run may change: they leave the steps already done as they were."""
 
 

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,35 +9,7 @@ from hypothesis import strategies as st
 from mbjax import errors
 from mbjax.config import fields
 
-
-class Inner(pydantic.BaseModel):
-    depth: int = pydantic.Field(2, description="layers")
-
-
-class Other(pydantic.BaseModel):
-    width: int = 3
-
-
-class Outer(pydantic.BaseModel):
-    head: Inner | Other = Inner()
-    note: str | None = None
-    rate: Annotated[float, pydantic.Field(gt=0)] = 0.5
-
-
 KNOWN = ["model.size", "model.head.depth", "train.batch_size", "evaluate.batch_size", "train.epochs"]
-
-
-def test_walk_lists_leaves_of_nested_and_alternative_sections():
-    assert list(fields.walk(Outer, "model")) == ["model.head.depth", "model.head.width", "model.note", "model.rate"]
-    assert fields.walk(Outer, "model")["model.head.depth"] == fields.FieldSpec(int, "layers", 2)
-
-
-def test_leaves_follow_the_instance():
-    assert fields.leaves({"model": Outer(head=Other())}) == {
-        "model.head.width": 3,
-        "model.note": None,
-        "model.rate": 0.5,
-    }
 
 
 @pytest.mark.parametrize(
@@ -62,6 +33,8 @@ def test_resolve(key, path):
         ("train.size", "unknown option '--train.size'. Did you mean '--train.batch_size'?"),
         ("model.depth", "unknown option '--model.depth'. Did you mean '--model.head.depth'?"),
         ("xyzzy", "unknown option '--xyzzy'."),
+        ("head", "option '--head' is a section: give its fields, such as --model.head.depth."),
+        ("train", "option '--train' is a section: give its fields, such as --train.batch_size."),
     ],
 )
 def test_resolve_refuses(key, message):
@@ -70,9 +43,35 @@ def test_resolve_refuses(key, message):
     assert str(caught.value) == message
 
 
-def test_flatten_takes_nested_dotted_and_short_keys():
-    tree = {"model": {"size": 1, "head": {"depth": 2}}, "train.epochs": 3, "evaluate": None}
+def test_a_bare_name_that_several_sections_have():
+    known = [*KNOWN, "model.tail.depth"]
+    with pytest.raises(errors.ConfigError) as caught:
+        fields.resolve("depth", known, "--")
+    assert str(caught.value) == ("unknown option '--depth'. Did you mean '--model.head.depth' or '--model.tail.depth'?")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        {"head": {"depth": 2}},
+        {"head.depth": 2},
+        {"model": {"head": {"depth": 2}}},
+        {"model": {"head.depth": 2}},
+        {"model.head": {"depth": 2}},
+        {"model.head.depth": 2},
+    ],
+)
+def test_flatten_takes_nested_dotted_and_short_keys(head):
+    tree = {"size": 1, "train": {"epochs": 3}, "evaluate": None} | head
     assert fields.flatten(tree, KNOWN) == {"model.size": 1, "model.head.depth": 2, "train.epochs": 3}
+
+
+def test_flatten_refuses_one_value_for_a_section():
+    with pytest.raises(errors.ConfigError, match="option 'model.head' is a section: give its fields, such as model.he"):
+        fields.flatten({"model": {"head": "deep"}}, KNOWN)
+
+
+def test_nest_is_the_way_back():
     assert fields.nest({"a.b.c": 1, "a.d": 2}) == {"a": {"b": {"c": 1}, "d": 2}}
 
 

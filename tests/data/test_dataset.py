@@ -182,3 +182,18 @@ def test_taobao_inside_pairs_leave_training(real_data):
     assert found.train["buy"].nnz == 92_180 - 15_449 and found.valid["buy"].nnz == 15_449
     assert found.train["buy"].multiply(found.valid["buy"]).nnz == 0
     assert found.test["buy"].nnz == 15_449
+
+
+def test_listed_pairs_leave_training_and_are_not_used():
+    listed = {"view": [[0, 1], [2, 2]], "like": [[0, 0]]}
+    source = content.build("toy", 3, 4, BEHAVIORS, PAIRS, hold_out=listed)
+    choice = data.Options(behaviors=("view", "buy"), valid="none", hold_out="theirs")
+    found = dataset.prepare(source, choice)
+    assert pairs(found.train["view"]) == [[0, 3], [1, 0]] and pairs(found.train["buy"]) == [[0, 0], [0, 2], [1, 1]]
+    assert found.valid == {} and pairs(found.test["view"]) == [[1, 3]]
+    assert "train.view: 1 of 2 pairs of theirs were left out" in found.notes
+    assert found.fingerprint == fingerprint()
+    # Without the choice the list changes nothing; without a list the choice is refused.
+    assert pairs(dataset.prepare(source, dataclasses.replace(choice, hold_out=None)).train["view"])[0] == [0, 1]
+    with pytest.raises(errors.ConfigError, match="data.hold_out=theirs names a list .* this data set has none"):
+        made(hold_out="theirs")

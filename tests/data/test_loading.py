@@ -54,6 +54,16 @@ def test_any_name_on_the_search_path_and_any_path(away):
     assert (by_name.info.name, by_path.info.name) == ("mine", "other")
 
 
+def test_a_hold_out_list_by_name_and_by_path(away):
+    folder_with(away / "sets", "mine", [1, 2])
+    (away / "sets" / "mine" / "theirs.buy.tsv").write_text("1\t2\n")
+    for name in ("mine", away / "sets" / "mine"):
+        choice = data.Options(dirs=(str(away / "sets"),), valid="none", hold_out="theirs")
+        assert data.load(name, choice).train["buy"].nnz == 0
+    with pytest.raises(errors.ConfigError, match="this data set has none"):
+        data.load("demo", data.Options(hold_out="theirs"))
+
+
 def test_a_log_by_path(away):
     (away / "shop.csv").write_text("user,item,behavior,time\na,x,buy,1\na,y,buy,2\n")
     found = data.load(away / "shop.csv", data.Options(log=data.LogOptions(behaviors=("buy",))))

@@ -134,3 +134,27 @@ def test_real_folders_have_the_counts_of_their_meta(real_data, name):
         assert ready.train[behavior].nnz == meta["counts"]["train"][behavior]["pairs"]
         assert behavior not in ready.test or ready.test[behavior].nnz == meta["counts"]["test"][behavior]["pairs"]
     assert ready.notes == ()  # no held-out pair is known from its own behavior's training
+
+
+def test_a_list_of_training_pairs_is_read_where_it_is_asked_for(tmp_path):
+    folder = folder_of(tmp_path, train_time__view="0\t1\t99\n", mbcgcn_holdout__view="1\t0\n", train__cart="1\t1\n")
+    whole = prepared.read(folder)
+    assert whole.hold_out == {}
+    found = prepared.read(folder, hold_out="mbcgcn_holdout")
+    assert {b: keys.tolist() for b, keys in found.hold_out.items()} == {"view": [4]}
+    assert found.pairs("train", "view").tolist() == [[0, 1], [1, 0]]  # left to ``prepare``
+    assert found.fingerprint() == whole.fingerprint()
+    with pytest.raises(errors.ConfigError, match=r"unknown list of data.hold_out 'holdout'.*mbcgcn_holdout"):
+        prepared.read(folder, hold_out="holdout")
+    with pytest.raises(errors.ConfigError, match="unknown list of data.hold_out 'train'"):
+        prepared.read(folder, hold_out="train")
+
+
+@pytest.mark.realdata
+def test_the_list_of_mbcgcn_leaves_its_own_counts(real_data):
+    meta = json.loads((real_data("taobao") / "meta.json").read_text())
+    found = data.load(real_data("taobao"), data.Options(valid="none", hold_out="mbcgcn_holdout"))
+    # One view and one cart of each of the 15,449 users; buys are all there.
+    assert {b: m.nnz for b, m in found.train.items()} == {"view": 858_505, "cart": 180_027, "buy": 92_180}
+    for behavior in ("view", "cart"):
+        assert found.train[behavior].nnz == meta["counts"]["train"][behavior]["pairs"] - meta["n_users"]

@@ -99,6 +99,13 @@ def test_taobao_views_and_carts_are_completed_by_their_test_files(tmp_path):
     found = published.read("taobao", tmp_path / "raw", layout("taobao"))
     assert_same(found, as_prepared("taobao", pairs, tmp_path / "taobao"))
     assert found.lost_valid_file and "valid_inside_train" not in found.keys
+    assert found.hold_out == {}
+    listed = published.read("taobao", tmp_path / "raw", layout("taobao"), hold_out="mbcgcn_holdout")
+    for behavior, rows in (("view", views[160:]), ("cart", carts[60:])):
+        np.testing.assert_array_equal(listed.hold_out[behavior], np.sort(rows @ [NUM_ITEMS, 1]))
+    assert set(listed.hold_out) == {"view", "cart"} and listed.fingerprint() == found.fingerprint()
+    with pytest.raises(errors.ConfigError, match="unknown list of data.hold_out 'theirs'.*mbcgcn_holdout"):
+        published.read("taobao", tmp_path / "raw", layout("taobao"), hold_out="theirs")
 
 
 def test_tmall_splits_are_swapped_and_merged(tmp_path):

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import scipy.sparse
 import toy
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mbjax import types
 from mbjax.ops import graph
@@ -46,8 +48,13 @@ def test_normalisations_by_hand():
 def test_unknown_kinds_are_refused():
     with pytest.raises(ValueError, match="unknown normalisation 'l1'"):
         graph.normalise(scipy.sparse.csr_array(np.eye(2)), "l1")
-    with pytest.raises(ValueError, match="unknown graph shape 'cube'"):
-        graph.assemble(types.GraphSpec(("buy",), shape="cube"), toy.dataset().train)
+    train = toy.dataset().train
+    with pytest.raises(ValueError, match="shape 'cube'"):
+        graph.assemble(types.GraphSpec(("buy",), shape="cube"), train)
+    with pytest.raises(ValueError, match="unknown graph entries 'product'"):
+        graph.assemble(types.GraphSpec(("buy",), entries="product"), train)
+    with pytest.raises(ValueError, match="self_loops True"):
+        graph.assemble(types.GraphSpec(("buy",), self_loops=True), train)
 
 
 def test_bipartite_puts_users_first_and_unites_behaviors():
@@ -59,3 +66,148 @@ def test_bipartite_puts_users_first_and_unites_behaviors():
     np.testing.assert_array_equal(matrix[:23, 23:], union)
     np.testing.assert_array_equal(matrix, matrix.T)
     assert not matrix[:23, :23].any()
+
+
+# Random graphs. USERS x ITEMS cells; a cell holds how often a pair stands in the input, most are empty.
+
+USERS, ITEMS = 4, 5
+KINDS = ("none", "l2_row", "left", "right", "symmetric")
+pair_counts = st.lists(st.sampled_from([0, 0, 0, 1, 1, 2, 3]), min_size=USERS * ITEMS, max_size=USERS * ITEMS)
+
+
+def with_duplicates(counts, seed):
+    """A CSR that holds each pair as often as counted, with any positive values, in no order."""
+    rng = np.random.default_rng(seed)
+    cells = rng.permutation(np.repeat(np.arange(USERS * ITEMS), counts))
+    row, column = np.divmod(cells, ITEMS)
+    order = np.argsort(row, kind="stable")
+    ptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=USERS))])
+    values = rng.uniform(0.5, 9.0, len(cells))  # time stamps, say
+    return scipy.sparse.csr_array((values, column[order], ptr), shape=(USERS, ITEMS))
+
+
+def scaled(matrix, kind):
+    """The normalisations of ``GraphSpec`` on a dense matrix; an empty row or column stays zero."""
+
+    def inverse(degree, power):
+        return np.array([d**-power if d > 0 else 0.0 for d in degree])
+
+    rows, columns = matrix.sum(axis=1), matrix.sum(axis=0)
+    return {
+        "none": lambda: matrix,
+        "l2_row": lambda: inverse((matrix**2).sum(axis=1), 0.5)[:, None] * matrix,
+        "left": lambda: inverse(rows, 1)[:, None] * matrix,
+        "right": lambda: matrix * inverse(columns, 1),
+        "symmetric": lambda: inverse(rows, 0.5)[:, None] * matrix * inverse(columns, 0.5),
+    }[kind]()
+
+
+def expected(spec, pairs):
+    """What a ``GraphSpec`` says, dense."""
+
+    def finish(matrix):
+        if spec.shape == "bipartite":
+            matrix = np.block([[np.zeros((USERS, USERS)), matrix], [matrix.T, np.zeros((ITEMS, ITEMS))]])
+        return scaled(matrix + np.eye(len(matrix)) if spec.self_loops else matrix, spec.normalisation)
+
+    binary = [(pairs[name] > 0).astype(float) for name in spec.behaviors]
+    return {
+        "union": lambda: finish((sum(binary) > 0).astype(float)),
+        "count": lambda: finish(sum(binary)),
+        "normalised_sum": lambda: sum(map(finish, binary)),
+    }[spec.entries]()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    counts=st.lists(pair_counts, min_size=3, max_size=3),
+    shape=st.sampled_from([("user_item", False), ("bipartite", False), ("bipartite", True)]),
+    kind=st.sampled_from(KINDS),
+    entries=st.sampled_from(["union", "count", "normalised_sum"]),
+    number=st.integers(1, 3),
+)
+def test_any_graph_is_what_its_spec_says(counts, shape, kind, entries, number):
+    names = ("view", "cart", "buy")
+    train = {name: with_duplicates(c, seed) for seed, (name, c) in enumerate(zip(names, counts, strict=True))}
+    pairs = {name: np.reshape(c, (USERS, ITEMS)) for name, c in zip(names, counts, strict=True)}
+    spec = types.GraphSpec(names[:number], shape[0], kind, entries, shape[1])
+    matrix = graph.assemble(spec, train)
+    assert matrix.dtype == np.float32 and matrix.has_canonical_format
+    assert (matrix.data != 0).all()
+    np.testing.assert_allclose(matrix.toarray(), expected(spec, pairs), rtol=1e-6)
+
+
+@jax.jit  # compiled once for each number of entries
+def product_and_gradient(device, dense, probe):
+    value, pull = jax.vjp(lambda x: graph.spmm(device, x), dense)
+    return value, pull(probe)[0]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    cells=st.permutations(range(USERS * ITEMS)),
+    number=st.sampled_from([0, 3, 11]),
+    kind=st.sampled_from(KINDS),
+    seed=st.integers(0, 99),
+)
+def test_any_product_and_gradient_are_scipys(cells, number, kind, seed):
+    rng = np.random.default_rng(seed)
+    matrix = np.zeros(USERS * ITEMS)
+    matrix[cells[:number]] = rng.uniform(0.1, 3.0, number)  # with 3 entries, empty rows and columns everywhere
+    csr = graph.normalise(scipy.sparse.csr_array(matrix.reshape(USERS, ITEMS)), kind)
+    dense, probe = rng.normal(size=(ITEMS, 3)), rng.normal(size=(USERS, 3))
+    value, gradient = product_and_gradient(graph.build(csr), jnp.float32(dense), jnp.float32(probe))
+    np.testing.assert_allclose(value, csr @ dense, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(gradient, csr.T @ probe, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(value, scaled(matrix.reshape(USERS, ITEMS), kind) @ dense, rtol=1e-4, atol=1e-5)
+
+
+def test_numerical_gradients_of_a_normalised_bipartite_graph():
+    spec = types.GraphSpec(("view", "cart", "buy"), "bipartite", "left", "count")
+    device = graph.from_train({"all": spec}, toy.dataset().train)["all"]
+    dense = jnp.asarray(np.random.default_rng(0).normal(size=(54, 2)), jnp.float32)
+    product = jax.jit(lambda x: graph.spmm(device, x))
+    chex.assert_numerical_grads(product, (dense,), order=1, modes=("rev",), atol=1e-2, rtol=1e-2)
+
+
+def test_transposed_shares_the_arrays():
+    device = graph.build(scipy.sparse.csr_array(np.array([[0.0, 2.0], [1.0, 0.0], [0.0, 3.0]], np.float32)))
+    back = graph.transposed(device)
+    x = jnp.array([[1.0], [10.0], [100.0]])
+    np.testing.assert_array_equal(graph.spmm(back, x), [[10.0], [302.0]])
+    assert graph.transposed(back).matrix is device.matrix
+
+
+# The matrices of PKEF and COPF.
+
+
+def test_rows_of_the_propagation_matrices_sum_to_one_or_zero():
+    source = toy.dataset()
+    for behaviors in (("view",), ("view", "cart"), ("view", "cart", "buy")):
+        spec = types.GraphSpec(behaviors, "bipartite", "left", "count")
+        sums = graph.assemble(spec, source.train).toarray().sum(axis=1)
+        is_isolated = sum(source.train[name].toarray() for name in behaviors).sum(axis=1) == 0
+        np.testing.assert_allclose(sums[:23], np.where(is_isolated, 0.0, 1.0), rtol=1e-6)
+        assert sums[-1] == 0.0  # an item that nobody has
+    assert set(np.unique(sums.round(6))) == {0.0, 1.0}
+
+
+def test_the_first_cumulative_matrix_is_the_first_behaviors_own():
+    train = toy.dataset().train
+    cumulative = graph.assemble(types.GraphSpec(("view",), "bipartite", "left", "count"), train)
+    own = graph.assemble(types.GraphSpec(("view",), "bipartite", "left"), train)
+    summed = graph.assemble(types.GraphSpec(("view",), "bipartite", "left", "normalised_sum"), train)
+    np.testing.assert_array_equal(cumulative.toarray(), own.toarray())
+    np.testing.assert_array_equal(summed.toarray(), own.toarray())
+
+
+def test_an_item_met_by_two_behaviors_weighs_two():
+    train = toy.dataset().train
+    matrix = graph.assemble(types.GraphSpec(("view", "cart"), "bipartite", "none", "count"), train).toarray()
+    view, cart = (train[name].toarray() > 0 for name in ("view", "cart"))
+    assert (view & cart).any()
+    np.testing.assert_array_equal(matrix[:23, 23:] == 2, view & cart)
+    np.testing.assert_array_equal(matrix[:23, 23:] == 1, view ^ cart)
+    one = scipy.sparse.csr_array(np.array([[0.0, 1.0]]))
+    thrice = graph.assemble(types.GraphSpec(("a", "b", "c"), entries="count"), dict.fromkeys("abc", one))
+    np.testing.assert_array_equal(thrice.toarray(), [[0, 3]])

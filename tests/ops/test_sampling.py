@@ -4,6 +4,7 @@ import chex
 import jax
 import numpy as np
 import pytest
+import scipy.sparse
 import toy
 
 from mbjax import types
@@ -90,3 +91,41 @@ def test_a_behavior_without_pairs_gives_empty_rows(key):
 def test_an_indivisible_batch_is_refused(source):
     with pytest.raises(ValueError, match="8 users cannot be divided among 3 devices"):
         sampling.user_sampler(SPEC, source.train, num_devices=3)
+
+
+def test_known_items_are_no_negatives(key):
+    # User 0 bought item 0 and met all but item 4; user 1 met everything and gives nothing; user 2 bought nothing.
+    train = {
+        "view": scipy.sparse.csr_array(np.array([[0, 1, 1, 1, 0], [1, 1, 1, 1, 0], [1, 0, 0, 0, 0]], np.uint8)),
+        "buy": scipy.sparse.csr_array(np.array([[1, 0, 0, 0, 0], [0, 0, 0, 0, 1], [0, 0, 0, 0, 0]], np.uint8)),
+    }
+    pair_sets = {"own": types.PairSet("buy"), "any": types.PairSet("buy", known=("view",))}
+    sampler, store = sampling.user_sampler(types.BatchSpec(3, triples=pair_sets, per_user=2), train)
+    plan, seen = sampler.plan(key, 0), {"own": {0: set(), 1: set()}, "any": {0: set(), 1: set()}}
+    order = np.asarray(plan)
+    draw = jax.jit(lambda key: sampler.batch(store, plan, key, 0).triples)
+    for step in range(40):
+        triples = draw(jax.random.fold_in(key, step))
+        for name, found in seen.items():
+            drawn = triples[name]
+            for row, user in enumerate(order):
+                real = np.asarray(drawn.weight)[row] > 0
+                assert real.sum() == {0: 1, 1: name == "own", 2: 0}[user]
+                found.setdefault(user, set()).update(np.asarray(drawn.negative)[row][real].tolist())
+                assert set(np.asarray(drawn.positive)[row][real].tolist()) <= {0 if user == 0 else 4}
+            assert drawn.total == (2 if name == "own" else 1)
+    assert seen["own"] == {0: {1, 2, 3, 4}, 1: {0, 1, 2, 3}, 2: set()}
+    assert seen["any"] == {0: {4}, 1: set(), 2: set()}
+
+
+def test_an_epoch_can_be_counted_in_pairs_of_a_behavior(source, key):
+    pairs = source.train["buy"].nnz
+    for size in (8, pairs, pairs + 1):
+        spec = types.BatchSpec(size, triples={"buy": types.PairSet("buy")}, pass_over="buy")
+        sampler, _ = sampling.user_sampler(spec, source.train)
+        assert sampler.steps_per_epoch == pairs // size + 1
+    sampler, _ = sampling.user_sampler(
+        types.BatchSpec(8, triples={"buy": types.PairSet("buy")}, pass_over="buy"), source.train
+    )
+    plan = np.asarray(sampler.plan(key, 0))
+    assert plan.shape == (8 * (pairs // 8 + 1),) and sorted(plan[:23]) == list(range(23)) == sorted(plan[23:46])

@@ -1,0 +1,76 @@
+r"""LightGCN_M: LightGCN on the graph of all behaviors together, a baseline of CIGF, PKEF and COPF (KDD 2025, section 5.4).
+
+.. math:: E^{l+1} = \hat A E^l, \quad Z^k = \frac{1}{L+1} \sum_{l=0}^{L} E^l \quad \text{for every behavior } k
+
+:math:`\hat A`: the bipartite matrix of the pairs that any behavior has, symmetrically normalised, without self loops.
+
+Differences:
+  all of it: no paper gives more than "LightGCN with the multi-behavioral graph" and no program is public. That the
+    graph is the union, and that every behavior has the same representation, are the simplest readings; others are
+    ``entries`` and ``tables``. It is not K separate LightGCNs: COPF lists those beside it (here ``lightgcn`` with
+    ``pairs="own"``).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import jax.numpy as jnp
+import pydantic
+from flax import linen as nn
+
+from mbjax import types
+from mbjax.backbones import base, lightgcn
+
+
+class LightgcnMConfig(base.Section):
+    """Switches of LightGCN_M."""
+
+    name: Literal["lightgcn_m"] = "lightgcn_m"
+    num_layers: int = pydantic.Field(3, ge=0, description="graph layers, L")
+    entries: Literal["union", "count", "normalised_sum"] = pydantic.Field(
+        "union",
+        description="how the behaviors become one graph: 1 where any has the pair, the number that have it, or the sum "
+        "of their normalised matrices",
+    )
+    tables: Literal["shared", "per_behavior"] = pydantic.Field(
+        "shared", description="embedding tables: one pair for all behaviors, or a pair for each on the same graph"
+    )
+    init_std: float = pydantic.Field(
+        0.0, ge=0, description="standard deviation of normal initial values; 0: Xavier's uniform ones"
+    )
+
+
+class LightgcnM(base.Backbone):
+    """The propagation; with ``tables="per_behavior"`` the model's own tables are the target's, the others are here."""
+
+    @property
+    def base_init(self) -> nn.initializers.Initializer:
+        """Normal, or Xavier's."""
+        return base.initial(self.config.init_std)
+
+    @staticmethod
+    def graphs(config: LightgcnMConfig, info: types.DatasetInfo) -> dict[str, types.GraphSpec]:
+        """One matrix of all behaviors."""
+        spec = types.GraphSpec(info.behaviors, "bipartite", "symmetric", config.entries)
+        return {base.matrix_name(info.behaviors, "symmetric", config.entries): spec}
+
+    @nn.compact
+    def __call__(self, graphs: types.Graphs, base_table: types.Array) -> base.Encoding:
+        """Encodes all nodes."""
+        config, info = self.config, self.info
+        matrix = graphs[base.matrix_name(info.behaviors, "symmetric", config.entries)]
+        own = lightgcn.convolve(matrix, base_table, config.num_layers)
+        if config.tables == "shared":
+            return base.Encoding((own,) * info.num_behaviors)
+        others = []
+        for name in info.auxiliary:
+            sizes = (("user", info.num_users), ("item", info.num_items))
+            tables = [self.param(f"{side}_{name}", self.base_init, (n, base_table.shape[1])) for side, n in sizes]
+            others.append(lightgcn.convolve(matrix, jnp.concatenate(tables), config.num_layers))
+        return base.Encoding((*others, own))
+
+    def penalty(self) -> types.Array | float:
+        """The tables of the auxiliary behaviors."""
+        tables = self.variables.get("params", {})
+        return sum((jnp.sum(jnp.square(table)) for table in tables.values()), start=0.0)

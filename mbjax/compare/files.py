@@ -1,0 +1,101 @@
+"""A comparison as files: comparison.md, comparison.csv, and a PNG for each data set and metric."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mbjax import report, tables
+from mbjax.compare import blocks, chart, document
+from mbjax.compare import groups as grouping
+from mbjax.train import logging, run_folder
+
+
+def write(
+    folder: str | pathlib.Path,
+    sheets: Sequence[blocks.Sheet],
+    groups: Mapping[str, Sequence[grouping.Group]],
+    notes: Mapping[str, Sequence[str]],
+    split: str,
+) -> list[pathlib.Path]:
+    """Writes everything, over older files of the same names.
+
+    Args:
+      folder: made if there is none.
+      sheets: of all data sets.
+      groups: data set -> its groups.
+      notes: data set -> sentences; those under "" are of all.
+      split: that was measured on.
+
+    Returns:
+      The files.
+    """
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    text, made = ["# Runs side by side"], []
+    text += [_list(notes[""])] if notes.get("") else []
+    for dataset in dict.fromkeys(sheet.dataset for sheet in sheets):
+        here = [sheet for sheet in sheets if sheet.dataset == dataset]
+        text.append(f"## {dataset}")
+        for metric in dict.fromkeys(block.metric for sheet in here for block in sheet.blocks):
+            path = folder / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', dataset)}-{metric}.png"
+            chart.draw(here, groups[dataset], metric, path, subtitle=_subtitle(here, split))
+            text.append(f"![{tables.title(metric)} on {dataset}]({path.name})")
+            made.append(path)
+        for sheet in here:
+            text += [f"### {document.title(sheet, split)}", document.markdown(document.results(sheet))]
+            if any(block.best for block in sheet.blocks):
+                text += ["Paired tests against the best:", document.markdown(document.tests(sheet))]
+        text.append(_list(notes.get(dataset, ())))
+    page, table = folder / "comparison.md", folder / "comparison.csv"
+    content = "\n\n".join(filter(None, text)) + "\n"
+    run_folder.replace_file(page, lambda temporary: temporary.write_text(content, encoding="utf-8"))
+    logging.write_csv(list(rows(sheets, split)), table)
+    return [page, table, *made]
+
+
+def rows(sheets: Sequence[blocks.Sheet], split: str) -> Iterator[dict[str, Any]]:
+    """A row for each data set, behavior, metric and group, with all that is known, unrounded.
+
+    Columns: ``values`` are those of the seeds, in the order of ``seeds``; ``sd`` is that of the population;
+    ``test/...`` are the fields of ``significance.Outcome``, empty in the row of the best and of what was not tested.
+    """
+    for sheet in sheets:
+        for block in sheet.blocks:
+            for line in block.lines:
+                record = line.group.first.record
+                row = {"dataset": sheet.dataset, "split": split, "behavior": sheet.behavior, "metric": block.metric}
+                row |= {"run": line.group.label, "model": record["model"], "ablation": record.get("ablation")}
+                row |= {"settings": json.dumps(line.group.settings, default=str)}
+                row |= {"protocol": record["protocol"]["name"], "selection": line.group.first.selection}
+                row |= {"seeds": _join(run.record["seed"] for run in line.group.runs), "values": _join(line.values)}
+                row |= {"users": sheet.users, "pairs": sheet.pairs, "mean": line.mean, "sd": line.deviation}
+                row |= {"paper": line.paper, "paper_sd": line.paper_deviation}
+                for name, part in line.parts.items():
+                    row |= {f"{name}_pairs": part.pairs, name: part.mean, f"{name}_sd": part.deviation}
+                if line.test is not None:
+                    row |= {"tested_against": block.best.label, "test": line.test._asdict()}
+                yield row
+
+
+def _subtitle(sheets: Sequence[blocks.Sheet], split: str) -> str:
+    lines = [line for sheet in sheets for block in sheet.blocks for line in block.lines]
+    trained = [line.group.first for line in lines if line.group.first.is_trained]
+    words = [f"{split} split"]
+    selections = dict.fromkeys(run.selection for run in trained)
+    if selections:
+        words.append("; ".join(report.SELECTIONS[name] for name in selections))
+    if {run.record["protocol"]["name"] for run in trained} == {"paper"}:
+        words.append("protocol 'paper'")
+    return ", ".join(words)
+
+
+def _join(values: Any) -> str:
+    return " ".join(map(str, values))
+
+
+def _list(sentences: Sequence[str]) -> str:
+    return "\n".join(f"- {sentence}" for sentence in sentences)

@@ -1,0 +1,157 @@
+r"""Item-based nearest neighbors: items like those that the user met, by the users that they share.
+
+Deshpande, Karypis: "Item-based top-N recommendation algorithms", ACM TOIS 22 (2004), with the damped cosine of implicit
+feedback. Nothing is learned. With R [U, I] of ones where a user met an item, x_i its columns, and N(i) the items most
+similar to i, itself left out:
+
+.. math::
+    s_{ij} = \frac{x_i^T x_j}{|x_i|\,|x_j| + \sigma}, \qquad y_{ui} = \sum_{j \in N(i)} s_{ij} R_{uj}
+
+sigma: ``shrinkage``, size of N: ``neighbors``. R unites the behaviors of ``behaviors``, or is that of the behavior
+ranked (``history="behavior"``).
+
+Similarities are computed on the device in tiles of items, as products of the sparse matrix with a dense tile, and only
+the neighbors are kept. So no matrix [I, I] ever exists.
+
+Differences: the paper keeps, for each item that a user met, the items most similar to it. Here N(i) belongs to the
+candidate, so that every candidate has equally many chances, and a tile of candidates can be scored by itself.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import pydantic
+from jax.experimental import sparse
+
+from mbjax import errors, types
+from mbjax.ops import blocks, graph, ranking, rows
+
+BLOCK = 64  # dense columns of a product: users scored, or items whose similarities are computed, at once
+
+
+class ItemknnConfig(pydantic.BaseModel):
+    """Neighborhoods and what they are made from."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    neighbors: int = pydantic.Field(100, ge=1, description="most similar items kept for each item [items]")
+    shrinkage: float = pydantic.Field(
+        10.0, ge=0, description="added to the denominator of the cosine, against similarities of few users [users]"
+    )
+    history: Literal["union", "behavior"] = pydantic.Field(
+        "union",
+        description="whose pairs make similarities and histories; union: those of model.behaviors united, for every "
+        "ranking; behavior: those of the behavior that is ranked",
+    )
+    behaviors: tuple[str, ...] | None = pydantic.Field(
+        None, min_length=1, description="behaviors that history=union unites; none: all"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _one_choice(self) -> ItemknnConfig:
+        if self.behaviors is not None and self.history == "behavior":
+            raise ValueError("behaviors are chosen only with history=union")
+        return self
+
+
+def build(config: ItemknnConfig, info: types.DatasetInfo, batch_size: int = 0) -> types.Model:
+    """Makes the model for a data set.
+
+    Args:
+      config: its neighborhoods.
+      info: sizes and behaviors.
+      batch_size: unused; there is nothing to train.
+
+    Raises:
+      ConfigError: a behavior that the data set does not have.
+    """
+    del batch_size
+    for name in config.behaviors or ():
+        if name not in info.behaviors:
+            raise errors.unknown("behavior in model.behaviors", name, info.behaviors)
+    if config.history == "behavior":
+        specs = {name: types.GraphSpec((name,)) for name in info.behaviors}
+        source = info.behaviors  # the graph of each ranking
+    else:
+        specs = {"history": types.GraphSpec(config.behaviors or info.behaviors)}
+        source = ("history",) * info.num_behaviors
+
+    def init(key, graphs):
+        del key, graphs
+        return {}
+
+    def loss(params, graphs, batch, key, step):
+        del params, graphs, batch, key, step
+        return jnp.float32(0.0), {}
+
+    def encode(params, graphs):
+        """The neighbors of all items and the histories of all users, for each graph."""
+        del params
+        return {
+            name: {
+                "neighbors": neighbors(graphs[name], config.neighbors, config.shrinkage),
+                "history": (graphs[name].row_ptr, graphs[name].matrix.indices[:, 1]),
+            }
+            for name in specs
+        }
+
+    def score(params, tables, users, start, size, behavior):
+        del params
+        table = tables[source[behavior]]
+        item, similarity = (jax.lax.dynamic_slice_in_dim(x, start, size) for x in table["neighbors"])  # [size, N]
+        near = _sparse(item, similarity, info.num_items)
+
+        def block(block_users):
+            met = rows.met(*table["history"], block_users, 0, info.num_items)  # [b, I]
+            return graph.spmm(near, met.T).T
+
+        return blocks.over_blocks(block, users, BLOCK)
+
+    return types.Model(
+        info=info,
+        graphs=specs,
+        batch=None,
+        init=init,
+        loss=loss,
+        encode=encode,
+        score=score,
+    )
+
+
+def neighbors(history: types.Graph, most: int, shrinkage: float) -> tuple[types.Array, types.Array]:
+    """The items most similar to each item, ties to the smaller id.
+
+    Args:
+      history: R [U, I] of ones.
+      most: N.
+      shrinkage: sigma.
+
+    Returns:
+      Items int32 [I, N] and similarities float32 [I, N], descending; 0 where an item has no further neighbor. N is
+      at most I.
+    """
+    columns = graph.transposed(history)  # [I, U]
+    num_items, num_users = columns.matrix.shape
+    length = jnp.sqrt(jnp.diff(columns.row_ptr).astype(jnp.float32))
+
+    def block(items):
+        met = rows.met(columns.row_ptr, columns.matrix.indices[:, 1], items, 0, num_users)  # [b, U]
+        shared = graph.spmm(columns, met.T).T  # [b, I]
+        shared = shared.at[jnp.arange(items.shape[0]), items].set(0.0)
+        # Items that share a user have lengths of at least 1.
+        similarity = shared / jnp.maximum(length[items, None] * length + shrinkage, 1.0)
+        found = ranking.top_k(similarity, min(most, num_items))
+        return found.item.astype(jnp.int32), found.score
+
+    return blocks.over_blocks(block, jnp.arange(num_items, dtype=jnp.int32), BLOCK)
+
+
+def _sparse(column: types.Array, value: types.Array, num_columns: int) -> types.Graph:
+    """Rows of equally many entries, [R, N] each, as a matrix for products without a derivative."""
+    num_rows, width = column.shape
+    row = jnp.repeat(jnp.arange(num_rows, dtype=jnp.int32), width)
+    matrix = sparse.BCOO((value.ravel(), jnp.stack([row, column.ravel()], axis=1)), shape=(num_rows, num_columns))
+    return types.Graph(matrix, jnp.arange(num_rows + 1, dtype=jnp.int32) * width, None, None)

@@ -1,0 +1,34 @@
+"""Dense tiles of sparse rows against scipy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.sparse
+
+from mbjax.ops import rows
+
+MATRIX = scipy.sparse.random_array((13, 29), density=0.3, rng=np.random.default_rng(3), format="csr")
+
+
+@pytest.mark.parametrize("block", [1, 7, 4096])
+@pytest.mark.parametrize(("start", "size"), [(0, 29), (5, 11), (28, 1)])
+def test_any_rows_and_any_tile(block, start, size, monkeypatch):
+    monkeypatch.setattr(rows, "BLOCK", block)
+    users = np.array([4, 0, 12, 4, 7])
+    found = jax.jit(lambda *arrays: rows.met(*arrays, size))(
+        jnp.asarray(MATRIX.indptr), jnp.asarray(MATRIX.indices), jnp.asarray(users), jnp.int32(start)
+    )
+    assert found.dtype == jnp.float32
+    np.testing.assert_array_equal(found, MATRIX.toarray()[users, start : start + size] > 0)
+
+
+def test_empty_rows_between_full_ones():
+    ptr, column = jnp.array([0, 0, 2, 2, 3, 3]), jnp.array([0, 2, 1])
+    expected = [[0, 0, 0], [1, 0, 1], [0, 0, 0], [0, 1, 0], [0, 0, 0]]
+    np.testing.assert_array_equal(rows.met(ptr, column, jnp.arange(5), 0, 3), expected)
+    np.testing.assert_array_equal(rows.met(ptr, column, jnp.array([0, 4, 2]), 0, 3), np.zeros((3, 3)))
+
+
+def test_a_matrix_without_entries():
+    assert not rows.met(jnp.zeros(4, jnp.int32), jnp.zeros(0, jnp.int32), jnp.arange(3), 0, 5).any()
