@@ -28,6 +28,7 @@ _PUBLIC = {
     "MbjaxError": "mbjax.errors:MbjaxError",
     "Model": "mbjax.types:Model",
     "evaluate_run": "mbjax.experiment:evaluate_run",
+    "expert_use": "mbjax.experiment:expert_use",
     "load_dataset": "mbjax.data:load",
     "recommend_run": "mbjax.experiment:recommend",
     "restore_run": "mbjax.experiment:restore",

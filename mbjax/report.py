@@ -146,9 +146,7 @@ def _model_table(model: str, dataset: str, own: Sequence[Record], records: Seque
                 means = [average(values, metric) for metric in metrics]
                 reference = paper.get(behavior, {}).get("metrics", {}).get(main)
                 ratio = _ratio(average(values, main)[0], reference)
-                block.append(
-                    [label, _epoch_of(group, selection), str(len(values)), *(cell(*m) for m in means), ratio]
-                )
+                block.append([label, _epoch_of(group, selection), str(len(values)), *(cell(*m) for m in means), ratio])
         lines += [["" if number else behavior, *cells] for number, cells in enumerate(block)]
     notes = [_how(group) for group in groups]
     notes += [f"- published: {next(iter(paper.values()))['protocol']}"] if paper else []

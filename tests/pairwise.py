@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from unittest import mock
 
 import chex
 import jax
@@ -32,8 +34,14 @@ class Trial(NamedTuple):
         """A method of the bound head."""
         return self.head.apply({"params": self.params}, *args, method=method)
 
-    def sides(self, task: int, users=None) -> heads.Sides:
-        return self.call(lambda head: head.sides(self.encoding, {}, task, users))
+    def scores(self, task: int) -> np.ndarray:
+        """Those of all pairs, [U, I]."""
+
+        def block(head):
+            return head.score(task, head.sides(self.encoding, {}, task), pairs.Block())
+
+        with few_terms():
+            return np.asarray(jax.jit(lambda: self.call(block))())
 
     def pair(self, k: int, u: int, v: int) -> tuple[np.ndarray, np.ndarray]:
         """Z^k_u and Z^k_v."""
@@ -65,56 +73,90 @@ def trial(config, num_behaviors: int, empty: bool = False) -> Trial:
     encoding = backbones.Encoding(tuple(jnp.asarray(table) for table in tables))
     head = heads.HEADS[config.name](config, info, SIZE)
 
+    shapes = jax.eval_shape(lambda: _initial(head, encoding))
+    return Trial(head, jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), jnp.float32), shapes), encoding)
+
+
+def initial(case: Trial) -> Any:
+    """The parameters that training starts from."""
+    return jax.jit(lambda: _initial(case.head, case.encoding))()
+
+
+def _initial(head, encoding):
     def one_task(head):  # a task alone creates the parameters of all
         return head.score(0, head.sides(encoding, {}, 0, BATCH), pairs.Pairs(DRAWN))
 
-    shapes = jax.eval_shape(lambda: head.init(jax.random.key(0), method=one_task)).get("params", {})
-    return Trial(head, jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), jnp.float32), shapes), encoding)
+    return head.init(jax.random.key(0), method=one_task).get("params", {})
+
+
+def few_terms() -> contextlib.AbstractContextManager:
+    """A sum of a block is compiled in a moment; tests/ops/test_pairs.py has the one of full length."""
+    return mock.patch.object(pairs, "LEAKY_TERMS", 2)
+
+
+def tasks(case: Trial) -> range:
+    return range(len(case.encoding.behaviors))
+
+
+def everything(formula: Callable[[int, int, int], Any], task: int) -> np.ndarray:
+    """A formula for a pair, for all of them: [U, I, ...]."""
+    return np.array([[formula(task, u, v) for v in range(ITEMS)] for u in range(USERS)])
 
 
 def check_scores(case: Trial, formula: Callable[[int, int, int], float]) -> None:
     """``formula(task, u, v)`` against the scores of sampled pairs and of a block, for all tasks."""
-    for task in range(len(case.encoding.behaviors)):
-        drawn = case.call(lambda head, task=task: head.score(task, case.sides(task, BATCH), pairs.Pairs(DRAWN)))
-        expected = [[formula(task, u, v) for v in row] for u, row in zip(BATCH.tolist(), DRAWN.tolist(), strict=True)]
-        np.testing.assert_allclose(drawn, expected, **TOLERANCE)
-        block = case.call(lambda head, task=task: head.score(task, case.sides(task), pairs.Block()))
-        expected = [[formula(task, u, v) for v in range(ITEMS)] for u in range(USERS)]
+
+    def scores(head, task):
+        drawn = head.score(task, head.sides(case.encoding, {}, task, BATCH), pairs.Pairs(DRAWN))
+        return drawn, head.score(task, head.sides(case.encoding, {}, task), pairs.Block())
+
+    with few_terms():
+        found = jax.jit(lambda: [case.call(scores, task) for task in tasks(case)])()
+    for task, (drawn, block) in enumerate(found):
+        expected = everything(formula, task)
         np.testing.assert_allclose(block, expected, **TOLERANCE)
+        np.testing.assert_allclose(drawn, expected[BATCH[:, None], DRAWN], **TOLERANCE)
 
 
 def check_gates(case: Trial, formula: Callable[[int, int, int], np.ndarray]) -> None:
     """``formula(task, u, v)``, the weights in the order of the slots, against ``gates``."""
-    for task in range(len(case.encoding.behaviors)):
-        drawn = case.call(lambda head, task=task: head.gates(task, case.sides(task, BATCH), pairs.Pairs(DRAWN)))
-        block = case.call(lambda head, task=task: head.gates(task, case.sides(task), pairs.Block()))
-        chex.assert_shape(drawn, (*DRAWN.shape, len(case.head.slots(task))))
-        np.testing.assert_allclose(jnp.sum(block, axis=-1), np.ones((USERS, ITEMS)), **TOLERANCE)
-        np.testing.assert_allclose(drawn, block[BATCH[:, None], DRAWN], **TOLERANCE)
-        expected = [[formula(task, u, v) for v in range(ITEMS)] for u in range(USERS)]
+
+    def gates(head, task):
+        drawn = head.gates(task, head.sides(case.encoding, {}, task, BATCH), pairs.Pairs(DRAWN))
+        return drawn, head.gates(task, head.sides(case.encoding, {}, task), pairs.Block())
+
+    found = jax.jit(lambda: [case.call(gates, task) for task in tasks(case)])()
+    for task, (drawn, block) in enumerate(found):
+        expected = everything(formula, task)
+        chex.assert_shape(block, (USERS, ITEMS, len(case.head.slots(task))))
+        np.testing.assert_allclose(block.sum(axis=-1), np.ones((USERS, ITEMS)), **TOLERANCE)
         np.testing.assert_allclose(block, expected, **TOLERANCE)
+        np.testing.assert_allclose(drawn, expected[BATCH[:, None], DRAWN], **TOLERANCE)
 
 
 def check_gradients(config, num_behaviors: int) -> None:
     """Those of sampled pairs are finite where rows are zero, and those of the same pairs taken from a block."""
     case = trial(config, num_behaviors, empty=True)
 
-    def loss(params, tables, of_block):
-        other = case._replace(params=params, encoding=backbones.Encoding(tables))
-        total = 0.0
+    def total(head, encoding, pairing):
+        loss = 0.0
         for task in range(num_behaviors):
-            sides = other.sides(task, BATCH)
-            pairing = pairs.Block() if of_block else pairs.Pairs(DRAWN)
-            scores = other.call(lambda head, task=task, s=sides, p=pairing: head.score(task, s, p))
-            if of_block:
+            scores = head.score(task, head.sides(encoding, {}, task, BATCH), pairing)
+            if isinstance(pairing, pairs.Block):
                 scores = jnp.take_along_axis(scores, DRAWN, axis=1)
-            total += jnp.sum(jnp.sin(scores))
-        return total
+            loss += jnp.sum(jnp.sin(scores))
+        return loss
 
-    found = jax.grad(loss, (0, 1))(case.params, case.encoding.behaviors, False)
+    def gradients(pairing):
+        def loss(params, tables):
+            return case._replace(params=params).call(total, backbones.Encoding(tables), pairing)
+
+        with few_terms():
+            return jax.jit(jax.grad(loss, (0, 1)))(case.params, case.encoding.behaviors)
+
+    found = gradients(pairs.Pairs(DRAWN))
     chex.assert_tree_all_finite(found)
-    expected = jax.grad(loss, (0, 1))(case.params, case.encoding.behaviors, True)
-    chex.assert_trees_all_close(found, expected, rtol=2e-3, atol=2e-4)
+    chex.assert_trees_all_close(found, gradients(pairs.Block()), rtol=2e-3, atol=2e-4)
 
 
 def squares(case: Trial, *names: str) -> float:

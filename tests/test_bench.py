@@ -31,6 +31,13 @@ def folder(tmp_path_factory):
     return trial.write_data(tmp_path_factory.mktemp("data") / "toy")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def frugal(tmp_path_factory):
+    """What two tests compile is compiled once."""
+    with trial.compiled_once(tmp_path_factory.mktemp("compiled") / "cache"):
+        yield
+
+
 @pytest.fixture(autouse=True)
 def known_rates(monkeypatch):
     """A machine of round numbers: measuring this one takes seconds and tells nothing here."""
@@ -213,7 +220,7 @@ def run(model, folder, out, *options):
 
 
 @pytest.mark.parametrize(
-    "model", [m if m in ("popularity", "copf") else pytest.param(m, marks=pytest.mark.slow) for m in models.MODELS]
+    "model", [m if m in ("popularity", "multivae") else pytest.param(m, marks=pytest.mark.slow) for m in models.MODELS]
 )
 def test_every_model(model, folder, tmp_path, capsys):
     assert run(model, folder, tmp_path / "x.json") == 0, capsys.readouterr().err
@@ -240,12 +247,12 @@ def test_every_model(model, folder, tmp_path, capsys):
     assert "test pass" in text and "peak memory" in text
 
 
-def test_copf_has_its_graphs_at_its_width(folder, tmp_path):
-    assert run("copf", folder, tmp_path / "x.json", "--width=6") == 0
-    found = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))
-    assert [row["graph"] for row in found["spmm"]] == ["view", "view+buy", "buy"]
-    assert {row["width"] for row in found["spmm"]} == {6}
-    assert {row["rows"] for row in found["spmm"]} == {54}
+@pytest.mark.parametrize(("width", "expected"), [(None, 5), (6, 6)])
+def test_products_have_the_width_of_the_model_or_the_given_one(folder, width, expected):
+    found = whole.products(built(folder, "copf", "--model.embedding_size=5"), width, repeat=1)["spmm"]
+    assert [row["graph"] for row in found] == ["view", "view+buy", "buy"]
+    assert {row["width"] for row in found} == {expected}
+    assert {row["rows"] for row in found} == {54}
 
 
 @pytest.mark.parametrize(
@@ -275,9 +282,9 @@ def script_record(name, folder, tmp_path, *options):
     return json.loads(out.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_copf_script(folder, tmp_path, capsys):
-    options = ("--model.embedding_size=4", "--pairs_per_user=3", *TINY[2:])
-    found = script_record("copf", folder, tmp_path, *options)
+    found = script_record("copf", folder, tmp_path, "--model.embedding_size=4", "--pairs_per_user=3", *TINY[2:])
     parts = {part["part"]: part for part in found["step_parts"]}
     assert len(parts) == 7
     assert min(part["floor"] for part in parts.values()) > 0

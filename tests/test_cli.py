@@ -8,9 +8,10 @@ import types
 import warnings
 
 import pytest
+import trial
 
 import mbjax
-from mbjax import cli, cli_help, config, errors, models
+from mbjax import cli, cli_help, compilation, config, errors, models
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -109,7 +110,7 @@ def test_devices_are_made_before_jax_starts(experiment, monkeypatch):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ("", "--model is missing. Known: bvae, multivae, popularity. See --help."),
+        ("", f"--model is missing. Known: {', '.join(config.model_names())}. See --help."),
         ("--model=bave", "unknown model 'bave'. Did you mean 'bvae'?"),
         ("--model=bave --help", "unknown model 'bave'. Did you mean 'bvae'?"),
         ("--model=bvae", "--dataset is missing. Known: beibei, demo, jd, "),
@@ -128,6 +129,20 @@ def test_devices_are_made_before_jax_starts(experiment, monkeypatch):
         ("--model=bvae --dataset=jd --dropout_rate=2", "model.dropout_rate=2: must be less than 1."),
         ("--model=bvae --dataset=jd --epochs", "--epochs needs a value (INT): --epochs=VALUE."),
         ("--model=bvae --dataset=jd --encoder=onw", "model.encoder=onw: must be 'union', 'own', 'exchange', 'mmoe' or"),
+        ("--model=copf --dataset=jd --head.name=dmfe", "model.head.name=dmfe: must be 'dfme', 'pme', "),
+        ("--model=copf --dataset=jd --head.name", "--head.name needs a value (dfme | pme | "),
+        (
+            "--model=copf --dataset=jd --head=pme",
+            "option '--head' is a section: give its fields, such as --model.head.",
+        ),
+        (
+            "--model=copf --dataset=jd --layers=1",
+            "unknown option '--layers'. Did you mean '--model.backbone.layers' or '--model.head.layers'? See --help.",
+        ),
+        (
+            "--model=copf --dataset=jd --head.level=product",
+            "model.head.level=product: the head dfme has no field 'level'; its fields are layers, ",
+        ),
         ("--model=bvae --dataset", "--dataset needs a value: --dataset=NAME|PATH."),
         ("--model=bvae --dataset=jd --workdir=", "--workdir needs a value: --workdir=DIR."),
         ("--model=bvae --dataset=jd --resume=yes", "--resume is a switch and takes no value; leave out '=yes'."),
@@ -138,6 +153,42 @@ def test_devices_are_made_before_jax_starts(experiment, monkeypatch):
 def test_train_mistakes_are_one_line(experiment, capsys, argv, message):
     assert failure(capsys, cli.train_main, *argv.split()).startswith(message)
     assert experiment.calls == []
+
+
+def test_another_head_is_chosen_without_the_section(experiment):
+    argv = ["--backbone.layers=2", "--head.level=product", "--head.name=pme"]
+    assert cli.train_main(["--model=copf", "--dataset=taobao", *argv]) == 0
+    [(_, (settings, _), _)] = experiment.calls
+    assert settings.overrides == {
+        "model.backbone.layers": (2,),
+        "model.head.level": "product",
+        "model.head.name": "pme",
+    }
+    assert settings.model.backbone.name == "cogcn"
+    assert settings.model.head.model_dump() == {
+        "name": "pme",
+        "level": "product",
+        "scale": 0.01,
+        "shared_gate": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("field", "remedy"),
+    [
+        ("behavior_weights", ", or the default with --behavior_weights=none."),
+        ("backbone.layers", ": give one for each, or a single one for all, with --backbone.layers=..."),
+        ("head.layers", ": give one for each, or a single one for all, with --head.layers=..."),
+    ],
+)
+def test_lists_for_more_behaviors_than_are_used_say_the_remedy(capsys, monkeypatch, tmp_path, field, remedy):
+    monkeypatch.setattr(compilation, "keep", lambda: None)
+    data = trial.write_data(tmp_path / "toy")
+    argv = ["--model=copf", f"--dataset={data}", f"--workdir={tmp_path / 'run'}", f"--{field}=1,2,3"]
+    line = failure(capsys, cli.train_main, *argv)
+    assert line.startswith(f"model.{field}=1") and "2 behaviors" in line and "view, buy" in line
+    assert line.endswith(remedy)
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_a_resumed_run_has_settled(experiment, capsys, run):
@@ -256,14 +307,44 @@ def test_help_overview(capsys):
 
 @pytest.mark.parametrize("model", models.MODELS)
 def test_help_lists_every_field_and_ablation(capsys, model):
+    model_class = models.MODELS[model].config
     assert cli.train_main([f"--model={model}", "--help"]) == 0
     text = capsys.readouterr().out
-    for path, spec in config.known_fields(models.MODELS[model].config).items():
+    for path, spec in config.known_fields(model_class, config.defaults(model, None, model_class)).items():
         assert f"--{path} " in text
         assert spec.description.split()[0] in text
     for name in config.model_file(model).get("ablations") or {}:
         assert f"  {name} " in text
     assert "[epochs]" in text  # units are not taken for markup
+
+
+def test_help_shows_the_chosen_sections_and_names_the_others(capsys):
+    def rows(*argv):
+        assert cli.train_main(["--model=copf", "--help", *argv]) == 0
+        text = capsys.readouterr().out
+        found = {}
+        for line in text.splitlines():
+            if line.startswith("  --model."):
+                found[line.split()[0]] = line.split()[1:]
+        return text, found
+
+    text, found = rows()
+    assert found["--model.head.name"][0] == "dfme"
+    assert found["--model.head.alpha"][:2] == ["0.1", "NUMBER"]
+    assert "--model.head.level" not in found
+    assert found["--model.head.name=pme"][:2] == ["with", "level,"]
+    assert found["--model.head.name=inner_product"] == ["without", "fields"]
+    assert "--model.head.name=dfme" not in found
+    assert "meanings and defaults: python train.py --model=copf --backbone.name=" in text
+    text, found = rows("--head.name=pme", "--nonsense=3", "--embedding_size=3")
+    assert found["--model.head.name"][0] == "pme"
+    assert found["--model.head.level"][0] == "embedding"
+    assert "--model.head.alpha" not in found
+    assert found["--model.head.name=dfme"][:2] == ["with", "layers,"]
+    assert "with the defaults for no data set, protocol honest, model.head.name=pme." in text
+    assert failure(capsys, cli.train_main, "--model=copf", "--help", "--head.name=pmee").startswith(
+        "model.head.name=pmee: must be 'dfme', "
+    )
 
 
 def test_help_shows_the_values_of_the_choice(capsys):

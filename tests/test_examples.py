@@ -13,14 +13,15 @@ import toy
 import yaml
 
 import mbjax
-from mbjax import types
+from mbjax import backbones, types
+from mbjax.models import copf
 from mbjax.ops import graph
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 
-def blocks(language: str) -> list[str]:
-    text = (EXAMPLES / "add_a_model.md").read_text(encoding="utf-8")
+def blocks(language: str, guide: str = "add_a_model.md") -> list[str]:
+    text = (EXAMPLES / guide).read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
@@ -63,6 +64,37 @@ def test_the_model_of_the_guide_keeps_the_contract(key, tmp_path, monkeypatch):
     # All parameters 0: each of three items has probability 1/3. Three views, one purchase, two users.
     np.testing.assert_allclose(parts["nll_view"], 3 * np.log(3) / 2, rtol=1e-6)
     np.testing.assert_allclose(loss, 4 * np.log(3) / 2, rtol=1e-6)
+
+
+def test_the_backbone_of_the_guide_works_in_the_frame(key, tmp_path, monkeypatch):
+    (tmp_path / "blend.py").write_text(blocks("python", "add_a_backbone.md")[0], encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    import blend
+
+    # One user and one item, viewed and not bought: the union is the matrix of views.
+    info = types.DatasetInfo("tiny", 1, 1, ("view", "buy"))
+    train = {name: scipy.sparse.csr_array(np.array([[n]], np.uint8)) for name, n in (("view", 1), ("buy", 0))}
+    rows = jax.numpy.array([[1.0], [2.0]])
+    for config in (blend.BlendConfig(), blend.BlendConfig(learned=False)):
+        module = blend.Blend(config, info)
+        graphs = graph.from_train(module.graphs(config, info), train)
+        params = module.init(key, graphs, rows)
+        view, buy = module.apply(params, graphs, rows).behaviors
+        np.testing.assert_allclose(view, [[1 + 2], [2 + 1]])
+        np.testing.assert_allclose(buy, [[1 + 2 / 2], [2 + 1 / 2]])
+        assert len(jax.tree.leaves(params)) == 2 * config.learned
+
+    # As the guide says, under the head and with the losses of another model.
+    monkeypatch.setitem(backbones.BACKBONES, "blend", blend.Blend)
+    source = toy.dataset(3)
+    config = copf.CopfConfig(embedding_size=4).model_copy(update={"backbone": blend.BlendConfig()})
+    model = copf.build(config, source.info, 8)
+    graphs = graph.from_train(model.graphs, source.train)
+    params = jax.eval_shape(model.init, key, graphs)
+    assert set(params["params"]["backbone"]) == {"weight_view", "weight_cart", "weight_buy"}
+    batch = toy.batch(model, source, key)
+    loss, parts = jax.eval_shape(lambda p: model.loss(p, graphs, batch, key, 0), params)
+    assert loss.shape == () and set(parts) == {"bpr_view", "bpr_cart", "bpr_buy", "contrastive", "l2"}
 
 
 def test_the_own_log_is_read_as_its_configuration_says(tmp_path, monkeypatch):

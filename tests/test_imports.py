@@ -20,18 +20,19 @@ ALLOWED = {
     "errors": set(),
     "ops": VOCABULARY,
     "layers": VOCABULARY | {"ops"},
-    "heads": VOCABULARY | {"ops", "layers"},
-    "models": VOCABULARY | {"ops", "layers", "heads"},
+    "backbones": VOCABULARY | {"ops", "layers"},
+    "heads": VOCABULARY | {"ops", "layers", "backbones"},
+    "models": VOCABULARY | {"ops", "layers", "backbones", "heads"},
     "config": VOCABULARY,
     "metrics": VOCABULARY,
 }
 # For the rest it is enough to say what must not be seen.
 FORBIDDEN = {
-    "data": {"models", "heads", "layers", "train", "evaluate", "recommend", "experiment", "cli"},
-    "train": {"models", "heads", "layers", "experiment", "cli"},
-    "evaluate": {"models", "heads", "layers", "train", "experiment", "cli"},
-    "recommend": {"models", "heads", "layers", "train", "experiment", "cli"},
-    "parallel": {"models", "heads", "layers", "data", "evaluate", "experiment", "cli"},
+    "data": {"models", "heads", "backbones", "layers", "train", "evaluate", "recommend", "experiment", "cli"},
+    "train": {"models", "heads", "backbones", "layers", "experiment", "cli"},
+    "evaluate": {"models", "heads", "backbones", "layers", "train", "experiment", "cli"},
+    "recommend": {"models", "heads", "backbones", "layers", "train", "experiment", "cli"},
+    "parallel": {"models", "heads", "backbones", "layers", "data", "evaluate", "experiment", "cli"},
     "experiment": {"cli"},
 }
 FOREIGN = {"torch", "tensorflow", "ray", "pickle"}

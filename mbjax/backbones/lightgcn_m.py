@@ -1,4 +1,4 @@
-r"""LightGCN_M: LightGCN on the graph of all behaviors together, a baseline of CIGF, PKEF and COPF (KDD 2025, section 5.4).
+r"""LightGCN_M: LightGCN on the graph of all behaviors together, a baseline of CIGF, PKEF and COPF (KDD 2025, 5.4).
 
 .. math:: E^{l+1} = \hat A E^l, \quad Z^k = \frac{1}{L+1} \sum_{l=0}^{L} E^l \quad \text{for every behavior } k
 

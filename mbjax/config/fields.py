@@ -152,6 +152,8 @@ def type_name(annotation: Any) -> str:
             names += [str(choice) for choice in typing.get_args(option)]
         elif typing.get_origin(option) is tuple:
             names.append(f"{type_name(typing.get_args(option)[0])}, ...")
+        elif typing.get_origin(option) is dict:
+            names.append(f"{'='.join(map(type_name, typing.get_args(option)))}, ...")
         elif option is bool:
             names += ["true", "false"]
         else:
@@ -167,4 +169,6 @@ def show(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, tuple | list):
         return ",".join(map(show, value)) or "()"
+    if isinstance(value, Mapping):
+        return ",".join(f"{key}={show(part)}" for key, part in value.items()) or "{}"
     return repr(value) if isinstance(value, float) else str(value)

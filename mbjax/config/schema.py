@@ -7,6 +7,7 @@ models and are declared here. Nothing is converted silently: unknown keys, NaN a
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import pydantic
@@ -95,8 +96,30 @@ class DataConfig(Section):
         description="name of a list of pairs that leave training and are not used, as another paper did; taobao has "
         "mbcgcn_holdout, one view and one cart of each user; none: all pairs are used",
     )
-    seed: int = Field(0, ge=0, lt=2**32, description="of the random validation split and of generated data")
+    subsample: dict[str, float] = Field(
+        {},
+        description="share of the training pairs of auxiliary behaviors that is kept, drawn with data.seed: "
+        "BEHAVIOR=SHARE, ...; others keep all",
+    )
+    seed: int = Field(
+        0, ge=0, lt=2**32, description="of the random validation split, of subsample and of generated data"
+    )
     log: LogConfig = Field(LogConfig(), description="how to read a user's own log")
+
+    @pydantic.field_validator("subsample", mode="before")
+    @classmethod
+    def _subsample(cls, value: Any) -> Any:
+        value = {} if value is None else value
+        if not isinstance(value, Mapping) or not all(map(_is_share, value.values())):
+            raise ValueError("must be BEHAVIOR=SHARE, such as view=0.5, with shares above 0 and at most 1")
+        return {str(behavior): share for behavior, share in value.items()}  # a name may be a number, such as 2
+
+
+def _is_share(value: Any) -> bool:
+    try:
+        return 0 < float(value) <= 1
+    except (TypeError, ValueError):
+        return False
 
 
 class TrainConfig(Section):

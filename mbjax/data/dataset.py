@@ -93,7 +93,8 @@ def prepare(source: content.Content, choice=None) -> Dataset:
     train, valid, held = splits.hold_out(
         rule, train, valid, inside, target=target, num_items=source.num_items, seed=choice.seed
     )
-    notes += dropped + held
+    train, drawn = splits.subsample(train, choice.subsample, target=target, seed=choice.seed)
+    notes += dropped + held + drawn
     shape = (source.num_users, source.num_items)
     return Dataset(
         info=types.DatasetInfo(source.name, source.num_users, source.num_items, behaviors),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 VALID_RULES = ("file", "file_inside_train", "random_one", "none")
 LOG_SPLITS = ("leave_one_out", "time_80_10_10")
@@ -57,7 +58,8 @@ class Options:
       mask_valid: whether held-out validation pairs are masked at test time; None means the data set's own.
       hold_out: name of a list of pairs that leave training and are not used: files ``NAME.BEHAVIOR.tsv.gz`` of a
         prepared folder, or a list of a published data set; None means that all pairs are used.
-      seed: of the drawing of ``random_one``.
+      subsample: auxiliary behavior -> share of its training pairs that is kept, above 0, at most 1; others keep all.
+      seed: of the drawing of ``random_one`` and of ``subsample``.
       log: how a log is read.
     """
 
@@ -68,5 +70,6 @@ class Options:
     valid: str | None = None
     mask_valid: bool | None = None
     hold_out: str | None = None
+    subsample: Mapping[str, float] = dataclasses.field(default_factory=dict)
     seed: int = 0
     log: LogOptions = dataclasses.field(default_factory=LogOptions)

@@ -5,6 +5,8 @@ Rules work on the sorted distinct keys of ``content`` and know nothing of files.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from mbjax import errors
@@ -83,6 +85,43 @@ def leave_out(name: str, train: KeysOf, listed: KeysOf) -> tuple[KeysOf, list[st
             left = train[behavior].size - rest[behavior].size
             notes.append(f"train.{behavior}: {left} of {keys.size} pairs of {name} were left out")
     return rest, notes
+
+
+def subsample(train: KeysOf, shares: Mapping[str, float], *, target: str, seed: int) -> tuple[KeysOf, list[str]]:
+    """Keeps a random part of the training pairs of auxiliary behaviors (NMTR's Table III).
+
+    A smaller share keeps a subset of what a larger one keeps, and what is drawn of one behavior depends neither on the
+    other behaviors nor on the drawing of ``random_one``.
+
+    Args:
+      train: keys, by behavior.
+      shares: behavior -> share of its pairs that is kept, in (0, 1]; their number is rounded, at least 1.
+      target: that may not be among them.
+      seed: of ``numpy.random.default_rng``, together with the behavior's name.
+
+    Returns:
+      The training keys and notes.
+
+    Raises:
+      ConfigError: a behavior that is not in use, the target, or a share outside (0, 1].
+    """
+    kept, notes = dict(train), []
+    for behavior, share in shares.items():
+        if behavior == target:
+            raise errors.ConfigError(
+                f"data.subsample={behavior}={share}: '{behavior}' is the target, whose pairs are all used. Name an "
+                "auxiliary behavior, or choose another data.target."
+            )
+        if behavior not in train:
+            raise errors.unknown("behavior in data.subsample", behavior, [b for b in train if b != target])
+        if not 0 < share <= 1:
+            raise errors.ConfigError(f"data.subsample={behavior}={share}: a share is above 0 and at most 1.")
+        keys = train[behavior]
+        number = min(keys.size, max(1, round(share * keys.size)))
+        order = np.random.default_rng([seed, *behavior.encode()]).permutation(keys.size)
+        kept[behavior] = np.sort(keys[order[:number]])
+        notes.append(f"train.{behavior}: {number} of {keys.size} pairs are used (data.subsample)")
+    return kept, notes
 
 
 def hold_out(

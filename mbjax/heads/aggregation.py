@@ -70,21 +70,19 @@ class Aggregation(base.Head):
         return base.Sides(user, item)
 
     def score(self, task, sides, pairing):
-        """One inner product; with "vanilla" six for each other behavior."""
+        """One inner product; with "vanilla" five for each other behavior."""
         user, item = sides
         if self.config.scheme != "vanilla":
             return pairing.product(user, item)
         own = pairing.product(user["own"], item["own"])
         linear, other, difference, product = jnp.split(self.kernel[self._set(task)], NUM_BLOCKS)
-        # Of the rows (own, other, own o other): [3 D, 4].
+        # Of the rows (own, other, own o other), [3 D, 4]; a softmax depends on differences alone, so the first is 0.
         weight = jnp.concatenate([linear + difference, other - difference, product])
+        weight, bias = (x - x[..., :1] for x in (weight, self.bias[self._set(task)]))
         total, size = own, self.size
         for u, v in zip(user["others"], item["others"], strict=True):
-            logits = [
-                pairing.product(u * weight[:, block], v) + self.bias[self._set(task), block]
-                for block in range(NUM_BLOCKS)
-            ]
-            attention = jax.nn.softmax(jnp.stack(logits), axis=0)
+            logits = [pairing.product(u * weight[:, b], v) + bias[b] for b in range(1, NUM_BLOCKS)]
+            attention = jax.nn.softmax(jnp.stack([jnp.zeros_like(own), *logits]), axis=0)
             second = pairing.product(u[:, size : 2 * size], v[:, size : 2 * size])
             both = pairing.product(u[:, 2 * size :], v[:, 2 * size :])
             total += sum(a * block for a, block in zip(attention, (own, second, own - second, both), strict=True))

@@ -40,18 +40,16 @@ class Ple(merged.Merged):
 
     def setup(self):
         config, num, inputs = self.config, self.info.num_behaviors, 2 * self.size
+        seen = config.own_experts + config.shared_experts
         total = num * config.own_experts + config.shared_experts
-        self.experts, self.task_gates, self.shared_gates = [], [], []
-        for level in range(config.levels):
-            self.experts.append(self.dense(f"expert_{level}", total, inputs, inputs))
-            seen = config.own_experts + config.shared_experts
-            self.task_gates.append(self.dense(f"gate_{level}", num, inputs, seen))
-            if level + 1 < config.levels:
-                self.shared_gates.append(self.dense(f"shared_gate_{level}", 1, inputs, total))
+        levels = range(config.levels)
+        self.experts = [self.dense(f"expert_{level}", total, inputs, inputs) for level in levels]
+        self.task_gates = [self.dense(f"gate_{level}", num, inputs, seen) for level in levels]
+        self.shared_gates = [self.dense(f"shared_gate_{level}", 1, inputs, total) for level in levels[:-1]]
         self.tower = self.dense("tower", num, inputs, 1)
 
     def sides(self, encoding, graphs, task, users=None):
-        """The parts of the gate's logits and the parts of the task's experts; with more levels, of all gates and experts."""
+        """The parts of the gate's logits and of the task's experts; with more levels, of all gates and experts."""
         del graphs
         rows = self.merge(encoding, users)
         if self.config.levels == 1:

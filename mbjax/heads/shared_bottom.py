@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import jax.numpy as jnp
 import pydantic
 
 from mbjax.heads import base, merged
@@ -51,7 +50,7 @@ class SharedBottom(merged.Merged):
         tower = self.tower.take(task)
         if not self.layers:
             user, item = sides
-            return pairing.product(_beside(user, 1), _beside(item, 0))
+            return pairing.add(user[:, 0], item[:, 0])
         if len(self.layers) == 1:
             return pairing.leaky(*sides, tower.kernel[:, 0], merged.SLOPE) + tower.bias[0]
         deeper = [layer.take(0) for layer in self.layers[1:]]
@@ -63,8 +62,3 @@ class SharedBottom(merged.Merged):
             return tower(state)[..., 0]
 
         return pairing.apply(of_pairs, *sides)
-
-
-def _beside(column, place):
-    """(column, 1) or (1, column): the inner product of two such rows is a sum."""
-    return jnp.insert(column, place, 1.0, axis=1)

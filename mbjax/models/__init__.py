@@ -67,7 +67,7 @@ MODELS: dict[str, ModelEntry] = {
     "mc_gmf": ModelEntry(mc.McGmfConfig, mc.build_gmf, "GMF with negatives of weaker behaviors", "pairs"),
     "mc_mlp": ModelEntry(mc.McMlpConfig, mc.build_mlp, "MLP with negatives of weaker behaviors", "pairs"),
     "mc_neumf": ModelEntry(mc.McNeumfConfig, mc.build_neumf, "NeuMF with negatives of weaker behaviors", "pairs"),
-    "cigf": ModelEntry(cigf.CigfConfig, cigf.build, "compressed interaction graphs with a multi-expert head (WWW 2023)"),
+    "cigf": ModelEntry(cigf.CigfConfig, cigf.build, "compressed interaction graphs, multi-expert head (WWW 2023)"),
     "popularity": ModelEntry(
         popularity.PopularityConfig, popularity.build, "training count of the behavior; untrained"
     ),

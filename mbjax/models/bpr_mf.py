@@ -2,12 +2,13 @@ r"""BPR-MF: matrix factorisation for one behavior with the BPR criterion (Rendle
 
 .. math:: y_{ui} = \langle p_u, q_i \rangle
 
-The backbone MF (the tables themselves) and the inner product, in the frame of ``mbjax/models/target_only.py``. One model
-ranks one behavior: ``data.target`` chooses it. PKEF and COPF list it as MF-BPR, which elsewhere names multi-feedback BPR.
+The backbone MF (the tables themselves) and the inner product, in the frame of ``mbjax/models/target_only.py``. One
+model ranks one behavior: ``data.target`` chooses it. PKEF and COPF list it as MF-BPR, a name that multi-feedback BPR
+has elsewhere.
 
 Differences:
-  triples: an epoch has floor(training pairs / B) + 1 batches of users without repetition, each with one of its pairs, as
-    in LightGCN's program; others visit every pair once. Users without pairs are drawn too and give nothing.
+  triples: an epoch has floor(training pairs / B) + 1 batches of different users, each with one of its pairs, as in
+    LightGCN's program; others visit every pair once. Users without pairs are drawn too and give nothing.
   initial values: normal, standard deviation 0.01; programs that are public use 0.01, 1 or Xavier's, and the settings
     behind the published numbers are not known.
 """

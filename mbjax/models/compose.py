@@ -142,9 +142,11 @@ class Composed(nn.Module):
         """Scores [B, T] of a block."""
         return self.head.score(task, sides, pairs.Block())
 
-    def block_gates(self, sides: heads.Sides, task: int) -> types.Array | None:
-        """Gate weights [B, T, experts] of a block."""
-        return self.head.gates(task, sides, pairs.Block())
+    def pair_gates(self, graphs: types.Graphs, users: types.Array, items: types.Array, task: int) -> types.Array | None:
+        """Gate weights [N, experts] of pairs, users [N] and items [N]; None for a head without gates."""
+        sides = self.head.sides(self.encode(graphs), graphs, task, users)
+        weights = self.head.gates(task, sides, pairs.Pairs(items[:, None]))
+        return None if weights is None else weights[:, 0]
 
 
 def behavior_weights(config: ComposedConfig, info: types.DatasetInfo) -> tuple[float, ...]:
@@ -180,9 +182,9 @@ def build(config: ComposedConfig, info: types.DatasetInfo, batch_size: int) -> t
     module = Composed(config, info)
     backbone, head = backbones.BACKBONES[config.backbone.name], heads.HEADS[config.head.name]
     specs = {**backbone.graphs(config.backbone, info), **head.graphs(config.head, info)}
-    for section, field in ((config.backbone, "backbone.layers"), (config.head, "head.layers")):
-        if getattr(section, "layers", None):
-            base.per_behavior(section.layers, info, field)
+    for place, field in (("backbone", "layers"), ("head", "layers"), ("head", "merge_weights")):
+        if values := getattr(getattr(config, place), field, None):
+            base.per_behavior(values, info, f"{place}.{field}")
     trained = tuple(name for name, weight in zip(info.behaviors, weights, strict=True) if weight)
     known = info.behaviors if config.negatives == "all_behaviors" else ()
     triples = {name: types.PairSet(name, known=known) for name in trained}

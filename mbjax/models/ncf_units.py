@@ -102,7 +102,7 @@ class Unit(nn.Module):
         if self.kind == "gmf":
             return jnp.zeros((*user.shape[:-1], 0)), jnp.zeros((*item.shape[:-1], 0))
         kernel = self.kernels[0]
-        return user @ kernel[: self.width], item @ kernel[self.width : 2 * self.width] + self.biases[0]
+        return _times(user, kernel[: self.width]), _times(item, kernel[self.width : 2 * self.width]) + self.biases[0]
 
     def pairs(self, rows: tuple[types.Array, types.Array], sides: tuple[types.Array, types.Array]) -> types.Array:
         """Scores [B, M] of users with items of their own.
@@ -113,7 +113,7 @@ class Unit(nn.Module):
         """
         if self.is_bilinear:
             return jnp.einsum("bod,bmd->bm", *sides)
-        return self._after(self._separable(*sides), lambda kernel: (rows[0] * rows[1]) @ kernel)
+        return self._after(self._separable(*sides), lambda kernel: _times(rows[0] * rows[1], kernel))
 
     def block(self, rows: tuple[types.Array, types.Array], sides: tuple[types.Array, types.Array]) -> types.Array:
         """Scores [B, T] of each user with every item; all of their hidden layers exist at once (see ``tiled``).
@@ -144,8 +144,8 @@ class Unit(nn.Module):
             first = part if first is None else first + part
         hidden = jax.nn.relu(first)
         for i in range(1, self.layers):
-            hidden = jax.nn.relu(hidden @ self.kernels[i] + self.biases[i])
-        return hidden @ self.output
+            hidden = jax.nn.relu(_times(hidden, self.kernels[i]) + self.biases[i])
+        return _times(hidden, self.output)
 
     def penalty(self) -> types.Array | float:
         """The sum of squares of the kernels."""
@@ -182,6 +182,11 @@ def tiled(function: Callable[[Any, Any], types.Array], user: Any, item: Any) -> 
         return blocks.over_blocks(some_items, jnp.arange(_rows(item)), ITEMS_AT_ONCE).T
 
     return blocks.over_blocks(some_users, jnp.arange(_rows(user)), USERS_AT_ONCE)
+
+
+def _times(rows: types.Array, kernel: types.Array) -> types.Array:
+    """``rows @ kernel`` as one product of two matrices, whose gradients are such products too: half again as fast."""
+    return (rows.reshape(-1, rows.shape[-1]) @ kernel).reshape(*rows.shape[:-1], *kernel.shape[1:])
 
 
 def _rows(tree: Any) -> int:

@@ -3,8 +3,8 @@ r"""The frame of models that are trained on the target alone, with one triple of
 .. math::
     L = \operatorname{mean} softplus(y^- - y^+) + \frac{\rho}{2 B} \sum_b (|p_u|^2 + |q_{i^+}|^2 + |q_{i^-}|^2)
 
-p, q: rows of the embedding tables, before propagation; rho = ``l2_weight`` = 1e-4. It is the regime of BPR, LightGCN and
-MB-CGCN. Each model that uses it is ``compose.Composed`` with another backbone.
+p, q: rows of the embedding tables, before propagation; rho = ``l2_weight`` = 1e-4. It is the regime of BPR, LightGCN
+and MB-CGCN. Each model that uses it is ``compose.Composed`` with another backbone.
 """
 
 from __future__ import annotations

@@ -41,9 +41,7 @@ class Pairs(NamedTuple):
 
     def apply(self, function: Callable[[Any, Any], types.Array], user: Any, item: Any) -> types.Array:
         """``function(user rows [B, 1, W], item rows [B, M, W]) -> [B, M]`` on trees of arrays."""
-        return function(
-            jax.tree.map(lambda x: x[:, None], user), jax.tree.map(lambda x: take_rows(x, self.items), item)
-        )
+        return function(jax.tree.map(lambda x: x[:, None], user), jax.tree.map(lambda x: x[self.items], item))
 
     def leaky(self, user: types.Array, item: types.Array, weight: types.Array, slope: float) -> types.Array:
         r"""A hidden layer and what reads it, :math:`\sum_j a_j \operatorname{lrelu}(u_j + v_j)`, float [B, M].
@@ -147,41 +145,3 @@ def _backward(residuals, cotangent):
 
 
 row_products.defvjp(_forward, _backward)
-
-
-@jax.custom_vjp
-def take_rows(table: types.Array, items: types.Array) -> types.Array:
-    """Rows of a table, ``table[items]``, whose gradient is a sparse product on CPU, where scattering is slow.
-
-    Args:
-      table: float [I, W].
-      items: int32 [B, M].
-
-    Returns:
-      float [B, M, W].
-    """
-    return table[items]
-
-
-def _take_forward(table, items):
-    return take_rows(table, items), (table, items)
-
-
-def _take_backward(residuals, cotangent):
-    table, items = residuals  # of the table only its shape
-
-    def on_cpu():
-        flat = items.reshape(-1)
-        order = jnp.argsort(flat)
-        ptr = jnp.searchsorted(flat[order], jnp.arange(table.shape[0] + 1)).astype(jnp.int32)
-        ones = jnp.ones(flat.shape, cotangent.dtype)
-        by_item = sparse.BCSR((ones, order.astype(jnp.int32), ptr), shape=(table.shape[0], flat.shape[0]))
-        return by_item @ cotangent.reshape(flat.shape[0], -1)
-
-    def elsewhere():
-        return jnp.zeros_like(table).at[items].add(cotangent)
-
-    return jax.lax.platform_dependent(cpu=on_cpu, default=elsewhere), None
-
-
-take_rows.defvjp(_take_forward, _take_backward)

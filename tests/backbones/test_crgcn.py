@@ -33,9 +33,7 @@ def test_it_is_the_formula_for_any_number_of_behaviors(drawn, num_behaviors):
             refined = source.adjacency(k, "symmetric") @ refined + bias[f"bias_{name}_{layer}"]
         state = state + refined / np.linalg.norm(refined, axis=1, keepdims=True)
         expected.append(state)
-    np.testing.assert_allclose(
-        source.encode(base, bias, name="crgcn", layers=layers), expected, rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(source.encode(base, bias, name="crgcn", layers=layers), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_cascade_only_adds_rows_of_length_one_or_none(drawn, key):

@@ -96,6 +96,8 @@ def test_nest_is_the_way_back():
         ("view, cart", tuple[str, ...] | None, ("view", "cart")),
         ("2,x", tuple[int, str], (2, "x")),
         ("a=1,b:2", dict[str, int], {"a": 1, "b": 2}),
+        ("view=0.5", dict[str, float], {"view": 0.5}),
+        ("{}", dict[str, float], {}),
         ("\t", str | None, "\t"),
     ],
 )
@@ -108,6 +110,11 @@ def test_what_is_shown_can_be_read(value):
     assert fields.read_text(fields.show(value), tuple[int, ...]) == value
 
 
+@pytest.mark.parametrize("value", [{}, {"view": 0.5}, {"view": 0.125, "cart": 1.0}])
+def test_a_shown_mapping_can_be_read(value):
+    assert fields.read_text(fields.show(value), dict[str, float]) == value
+
+
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_floats_are_shown_exactly(value):
     assert float(fields.show(value)) == value
@@ -118,3 +125,4 @@ def test_type_names_are_what_one_may_write():
     assert fields.type_name(tuple[int, ...]) == "INT, ..."
     assert fields.type_name(bool) == "true | false"
     assert fields.type_name(float | None) == "NUMBER | none"
+    assert fields.type_name(dict[str, float]) == "TEXT=NUMBER, ..."

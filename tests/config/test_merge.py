@@ -79,6 +79,15 @@ def test_values_of_any_type(folder):
     assert (made.evaluate.ks, made.train.learning_rate) == ((7,), 2e-4)
 
 
+def test_shares_of_behaviors(folder):
+    made = load(overrides={"data.subsample": "view=0.5,2=1"})
+    assert made.data.subsample == made.overrides["data.subsample"] == {"view": 0.5, "2": 1.0}
+    assert config.parse(config.dump(made), ToyConfig) == made
+    assert config.command(made).endswith(" --data.subsample=view=0.5,2=1.0")
+    other = config.override(made, {"data.subsample": {"view": 0.25}})
+    assert config.difference(made, other) == ["data.subsample: view=0.5,2=1.0 -> view=0.25"]
+
+
 def test_override_keeps_what_is_set(folder):
     first = load(overrides={"gate": "shut"}, ablation="wide")
     second = config.override(first, {"train.epochs": "9"}, seed=3)
@@ -122,6 +131,11 @@ def test_wrong_names(folder, given, message):
         ("gate", "opne", "model.gate=opne: must be 'open' or 'shut'. Did you mean 'open'?"),
         ("weights", "1,b", "model.weights=b: must be a number."),
         ("is_deep", "perhaps", "model.is_deep=perhaps: must be true or false."),
+        *(
+            ("data.subsample", text, f"data.subsample={shown}: must be BEHAVIOR=SHARE, such as view=0.5, with shares "
+             "above 0 and at most 1.")
+            for text, shown in (("view=2", "view=2"), ("view", "view=none"), ("0.5", "0.5=none"), ("[1,2]", "[1,2]"))
+        ),
         ("learning_rate", "nan", "train.learning_rate=nan: must be a finite number."),
         ("learning_rate", "fast", "train.learning_rate=fast: must be a number."),
         ("ks", "()", "evaluate.ks=(): needs at least one value."),

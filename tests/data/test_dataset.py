@@ -197,3 +197,21 @@ def test_listed_pairs_leave_training_and_are_not_used():
     assert pairs(dataset.prepare(source, dataclasses.replace(choice, hold_out=None)).train["view"])[0] == [0, 1]
     with pytest.raises(errors.ConfigError, match="data.hold_out=theirs names a list .* this data set has none"):
         made(hold_out="theirs")
+
+
+def test_half_of_an_auxiliary_behavior():
+    whole = made(valid="random_one")
+    half = made(valid="random_one", subsample={"view": 0.5}, seed=0)
+    assert whole.train["view"].nnz == 3 and half.train["view"].nnz == 2
+    assert half.train["view"].multiply(whole.train["view"]).nnz == 2
+    for name in ("valid", "test"):  # what is held out stays, the test pairs of the behavior too
+        for behavior, matrix in getattr(whole, name).items():
+            assert pairs(getattr(half, name)[behavior]) == pairs(matrix)
+    assert pairs(half.train["buy"]) == pairs(whole.train["buy"])
+    # The same data set, of which less is used.
+    assert half.fingerprint == whole.fingerprint
+    assert half.notes == (*whole.notes, "train.view: 2 of 3 pairs are used (data.subsample)")
+    with pytest.raises(errors.ConfigError, match="'view' is the target"):
+        made(target="view", subsample={"view": 0.5})
+    with pytest.raises(errors.ConfigError, match="unknown behavior in data.subsample 'like'"):
+        made(subsample={"like": 0.5})  # it is not in use

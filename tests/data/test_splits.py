@@ -141,3 +141,46 @@ def test_time_cut_is_monotone(time):
 
 def test_keys_are_pairs():
     assert content.pairs_of(np.array([0, 8, 20]), NUM_ITEMS).tolist() == [[0, 0], [1, 1], [2, 6]]
+
+
+@SETTINGS
+@given(train=by_behavior("view", "cart", "buy"), seed=st.integers(0, 99), share=st.floats(0.05, 1.0))
+def test_subsample_keeps_a_share_of_the_named_behaviors(train, seed, share):
+    kept, notes = splits.subsample(train, {"view": share}, target="buy", seed=seed)
+    assert kept["cart"] is train["cart"] and kept["buy"] is train["buy"]
+    assert np.isin(kept["view"], train["view"]).all() and (np.diff(kept["view"]) > 0).all()
+    size = train["view"].size
+    assert kept["view"].size == min(size, max(1, round(share * size)))
+    assert notes == [f"train.view: {kept['view'].size} of {size} pairs are used (data.subsample)"]
+    # A smaller share keeps a part of it, and what else is drawn changes nothing.
+    less, _ = splits.subsample(train, {"cart": 0.5, "view": share / 2}, target="buy", seed=seed)
+    assert np.isin(less["view"], kept["view"]).all()
+
+
+def test_subsample_is_drawn_by_seed_and_behavior():
+    keys = np.arange(1000, dtype=np.int64)
+    train = {"view": keys, "cart": keys, "buy": keys}
+
+    def drawn(seed):
+        return splits.subsample(train, {"view": 0.5, "cart": 0.5}, target="buy", seed=seed)[0]
+
+    first, second = drawn(0), drawn(1)
+    np.testing.assert_array_equal(drawn(0)["view"], first["view"])
+    for one, other in ((first["view"], second["view"]), (first["view"], first["cart"])):
+        assert 200 < np.isin(one, other).sum() < 300  # as independent halves: 250, standard deviation 8
+    assert abs(first["view"].mean() - keys.mean()) < 40  # of 500 drawn: standard deviation 9
+
+
+@pytest.mark.parametrize(
+    ("shares", "message"),
+    [
+        ({"buy": 0.5}, "data.subsample=buy=0.5: 'buy' is the target, whose pairs are all used"),
+        ({"veiw": 0.5}, "unknown behavior in data.subsample 'veiw'. Did you mean 'view'"),
+        ({"view": 0.0}, "data.subsample=view=0.0: a share is above 0 and at most 1"),
+        ({"view": 50}, "data.subsample=view=50: a share is above 0"),
+    ],
+)
+def test_a_subsample_that_does_not_fit_is_refused(shares, message):
+    train = {"view": np.arange(4), "buy": np.arange(4)}
+    with pytest.raises(errors.ConfigError, match=message):
+        splits.subsample(train, shares, target="buy", seed=0)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import jax
 import numpy as np
 import pairwise
 import pytest
 
 from mbjax.heads import mmoe
-from mbjax.ops import pairs
 
 
 def gate(case):
@@ -37,23 +35,15 @@ def test_scores_and_gates(num_behaviors, experts):
     pairwise.check_scores(case, formula)
 
 
-def test_an_expert_that_the_gate_prefers_is_the_one_named():
-    case = pairwise.trial(mmoe.MmoeConfig(), 2)
-    bias = case.params["gate_bias"].at[1, 2].set(60.0)
-    case = case._replace(params=case.params | {"gate_bias": bias})
-    found = case.call(lambda head: head.gates(1, case.sides(1), pairs.Block()))
-    assert case.head.slots(1)[int(found[0, 0].argmax())] == "expert 3"
-    assert float(found[..., 2].min()) > 0.99
+def test_slots():
+    assert pairwise.trial(mmoe.MmoeConfig(experts=2), 3).head.slots(1) == ("expert 1", "expert 2")
 
 
 def test_initial_kernels_have_the_limits_of_one_expert():
-    head = pairwise.trial(mmoe.MmoeConfig(experts=64), 2)
-    params = head.head.init(
-        jax.random.key(1),
-        method=lambda module: module.score(0, module.sides(head.encoding, {}, 0), pairs.Block()),
-    )["params"]
-    largest = float(np.abs(params["expert_kernel"]).max())
-    assert np.sqrt(6 / (4 * pairwise.SIZE)) * 0.95 < largest <= np.sqrt(6 / (4 * pairwise.SIZE))
+    case = pairwise.trial(mmoe.MmoeConfig(experts=8), 2)
+    params = pairwise.initial(case)
+    limit = np.sqrt(6 / (4 * pairwise.SIZE))
+    assert 0.95 * limit < float(np.abs(params["expert_kernel"]).max()) <= limit
     assert not params["expert_bias"].any() and not params["gate_bias"].any() and not params["tower_bias"].any()
 
 
@@ -61,4 +51,4 @@ def test_penalty_and_gradients():
     case = pairwise.trial(mmoe.MmoeConfig(), 3)
     kernels = pairwise.squares(case, "expert_kernel", "gate_kernel", "tower_kernel")
     assert pairwise.penalty(case) == pytest.approx(kernels, rel=1e-5)
-    pairwise.check_gradients(mmoe.MmoeConfig(), 3)
+    pairwise.check_gradients(mmoe.MmoeConfig(), 2)

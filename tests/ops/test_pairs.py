@@ -99,3 +99,24 @@ def test_a_block_holds_one_tile_of_pairs_at_a_time():
     scores = pairs.Block().apply(watched, jnp.ones((5, 2)), items)
     assert scores.shape == (5, 10 * pairs.BLOCK_TILE + 3)
     assert set(shapes) == {((5, 1, 2), (1, pairs.BLOCK_TILE, 2))}
+
+
+def read_by_hand(user, item, weight, slope):
+    scores = np.zeros((len(user), len(item)))
+    for b, u in enumerate(np.asarray(user, np.float64)):
+        for t, v in enumerate(np.asarray(item, np.float64)):
+            scores[b, t] = sum(
+                a * max(x, slope * x) for a, x in zip(np.asarray(weight, np.float64), u + v, strict=True)
+            )
+    return scores
+
+
+@pytest.mark.parametrize("width", [1, pairs.LEAKY_TERMS, 2 * pairs.LEAKY_TERMS + 5])
+@pytest.mark.parametrize("slope", [0.0, 0.1])
+def test_leaky_units_of_pairs_and_blocks(width, slope):
+    user, item, weight = numbers(4, width), numbers(6, width, seed=1), numbers(width, seed=2)
+    expected = read_by_hand(user, item, weight, slope)
+    block = jax.jit(lambda: pairs.Block().leaky(user, item, weight, slope))()
+    np.testing.assert_allclose(block, expected, rtol=1e-5, atol=1e-5)
+    some = jax.jit(lambda: pairs.Pairs(jnp.asarray(ITEMS)).leaky(user, item, weight, slope))()
+    np.testing.assert_allclose(some, np.take_along_axis(expected, ITEMS, axis=1), rtol=1e-5, atol=1e-5)

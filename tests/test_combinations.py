@@ -1,0 +1,115 @@
+"""Every backbone with every head, for any number of behaviors: shapes; and a step of some that cover all."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import toy
+
+from mbjax import backbones, heads, types
+from mbjax.models import compose, objectives
+from mbjax.ops import graph
+
+SIZE = 4
+NUM_BEHAVIORS = (1, 2, 3, 4)
+GRID = list(itertools.product(backbones.BACKBONES, heads.HEADS))
+dataset = functools.cache(toy.dataset)
+
+
+def longest_cover():
+    """Pairs of a backbone and a head in which each is at least once."""
+    names = list(backbones.BACKBONES), list(heads.HEADS)
+    return [tuple(kind[i % len(kind)] for kind in names) for i in range(max(map(len, names)))]
+
+
+def settings(backbone, head, **options):
+    return compose.ComposedConfig.model_validate(
+        {"backbone": {"name": backbone}, "head": {"name": head}, "embedding_size": SIZE} | options
+    )
+
+
+@functools.cache
+def matrix(spec, num_behaviors):
+    return graph.from_train({"": spec}, dataset(num_behaviors).train)[""]
+
+
+def graphs_of(model):
+    return {name: matrix(spec, model.info.num_behaviors) for name, spec in model.graphs.items()}
+
+
+@pytest.mark.parametrize(("backbone", "head"), GRID)
+def test_shapes(backbone, head):
+    config = settings(backbone, head)
+    for num_behaviors in NUM_BEHAVIORS:
+        info = dataset(num_behaviors).info
+        model, module = compose.build(config, info, 8), compose.Composed(config, info)
+        graphs, batch = graphs_of(model), objectives.probe_batch(model.batch.triples)
+        (loss, parts), params = jax.eval_shape(
+            lambda: module.init_with_output(jax.random.key(0), graphs, batch, method=compose.Composed.loss)  # noqa: B023
+        )
+        assert (loss.shape, loss.dtype) == ((), jnp.float32)
+        assert {f"bpr_{name}" for name in info.behaviors} <= set(parts)
+        assert all((part.shape, part.dtype) == ((), jnp.float32) for part in parts.values())
+
+        def scores(params, users):
+            tables = model.encode(params, graphs)  # noqa: B023
+            return [model.score(params, tables, users, jnp.int32(3), 7, k) for k in range(num_behaviors)]  # noqa: B023
+
+        for score in jax.eval_shape(scores, params, jnp.zeros(5, jnp.int32)):
+            assert (score.shape, score.dtype) == ((5, 7), jnp.float32)
+
+
+@pytest.mark.parametrize(("backbone", "head"), GRID)
+def test_a_name_means_one_matrix(backbone, head):
+    """Backbone and head name their matrices each for itself; what they name alike must be alike."""
+    config = settings(backbone, head)
+    for num_behaviors in NUM_BEHAVIORS:
+        source = dataset(num_behaviors)
+        ours = backbones.BACKBONES[backbone].graphs(config.backbone, source.info)
+        theirs = heads.HEADS[head].graphs(config.head, source.info)
+        for name in set(ours) & set(theirs):
+            one, other = (graph.assemble(specs[name], source.train) for specs in (ours, theirs))
+            np.testing.assert_array_equal(one.toarray(), other.toarray(), err_msg=name)
+
+
+def any_batch(model):
+    """Five users with three triples of each name."""
+    rng = np.random.default_rng(0)
+
+    def triples():
+        positive, negative = (jnp.asarray(rng.integers(0, 31, (5, 3)), jnp.int32) for _ in range(2))
+        return types.Triples(positive, negative, jnp.ones((5, 3)), jnp.float32(15))
+
+    probe = objectives.probe_batch(model.batch.triples)
+    users = jnp.array([3, 0, 9, 22, 5], jnp.int32)
+    return probe.replace(
+        user=users,
+        everyone=users,
+        weight=jnp.ones(5),
+        noise=jnp.zeros((5, 2), jnp.uint32),
+        total=jnp.float32(5),
+        triples={name: triples() for name in probe.triples},
+    )
+
+
+@pytest.mark.parametrize(("backbone", "head"), longest_cover())
+def test_a_step_lowers_the_loss(backbone, head):
+    config = settings(backbone, head, score_scale=2.0, contrastive={"weight": 0.1})
+    model = compose.build(config, dataset(3).info, 8)
+    graphs, batch = graphs_of(model), any_batch(model)
+
+    @jax.jit
+    def step(params):
+        loss = jax.value_and_grad(model.loss, has_aux=True)
+        (value, _), gradient = loss(params, graphs, batch, jax.random.key(0), jnp.int32(0))
+        return value, gradient, jax.tree.map(lambda x, g: x - 1e-3 * g, params, gradient)
+
+    params = jax.jit(model.init)(jax.random.key(1), graphs)
+    before, gradient, params = step(params)
+    after, *_ = step(params)
+    assert after < before
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
+        assert np.isfinite(leaf).all() and np.any(leaf), jax.tree_util.keystr(path)
