@@ -1,5 +1,6 @@
 # make demo    install, train BVAE on the embedded funnel data set, write ranked lists and plots
 # make test    install, check style, run the test suite
+# make test-all  the same with every model taken through every contract (twice as long)
 #
 # Needed: make and Python 3.11 or newer. Everything is installed into $(VENV), nothing elsewhere.
 # A second 'make demo' shows the finished run again; remove runs/demo to train anew.
@@ -11,6 +12,7 @@ SHELL := /bin/sh
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
+SELECTION = -m "not exhaustive"
 CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python python3.13 python3.12 python3.11)
 SUITABLE := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 # The tested versions for the environment's Python, as pip constraints; none for a Python without a lock file.
@@ -18,7 +20,7 @@ MINOR = $(shell $(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:
 LOCK ?= $(wildcard requirements-$(MINOR).lock)
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet $(addprefix --constraint ,$(LOCK))
 
-.PHONY: help demo test format lock clean
+.PHONY: help demo test test-all format lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -57,7 +59,10 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal $(SELECTION) $(ARGS)
+
+test-all: SELECTION =
+test-all: test
 
 format: $(VENV)/installed-test
 	$(BIN)/ruff check --fix

@@ -220,7 +220,8 @@ def run(model, folder, out, *options):
 
 
 @pytest.mark.parametrize(
-    "model", [m if m in ("popularity", "multivae") else pytest.param(m, marks=pytest.mark.slow) for m in models.MODELS]
+    "model",
+    [m if m in ("popularity", "multivae") else pytest.param(m, marks=pytest.mark.exhaustive) for m in models.MODELS],
 )
 def test_every_model(model, folder, tmp_path, capsys):
     assert run(model, folder, tmp_path / "x.json") == 0, capsys.readouterr().err
@@ -282,7 +283,7 @@ def script_record(name, folder, tmp_path, *options):
     return json.loads(out.read_text(encoding="utf-8"))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_copf_script(folder, tmp_path, capsys):
     found = script_record("copf", folder, tmp_path, "--model.embedding_size=4", "--pairs_per_user=3", *TINY[2:])
     parts = {part["part"]: part for part in found["step_parts"]}
@@ -302,7 +303,7 @@ def test_copf_script(folder, tmp_path, capsys):
     assert "sum of the parts" in text and "1 GFLOP/s" in text
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_bvae_script(folder, tmp_path):
     found = script_record("bvae", folder, tmp_path, "--model.embedding_size=4", *TINY[2:])
     parts = {part["part"]: part for part in found["step_parts"]}

@@ -57,3 +57,13 @@ def test_dropping_entries_is_dropping_the_dense_row():
     sums = ragged.embed(table, history, noise.entry_dropout(words(4000), history, 0, 1, 0.5))[:, 0, 0]
     np.testing.assert_allclose(np.mean(sums), 10.0, atol=0.4)
     np.testing.assert_allclose(np.var(sums), 30.0, rtol=0.1)
+
+
+def test_dense_masks_keep_their_share_and_belong_to_rows(key):
+    words = jax.random.bits(key, (50, 2), "uint32")
+    masks = np.asarray(noise.dropout(words, 3, (4, 25), 0.2))
+    assert masks.shape == (50, 4, 25)
+    np.testing.assert_allclose(np.unique(masks), [0.0, 1.25])
+    assert abs((masks == 0).mean() - 0.2) < 5 * np.sqrt(0.2 * 0.8 / masks.size)
+    np.testing.assert_array_equal(noise.dropout(words[7:9], 3, (4, 25), 0.2), masks[7:9])
+    assert np.any(noise.dropout(words, 4, (4, 25), 0.2) != masks)
