@@ -10,8 +10,9 @@ funnel order, and on the graph of behavior k these two are repeated until they s
 S_k = D_U^{-1/2} R_k D_I^{-1/2}, q_u: 1 at the user, q_i: the user's row of R_k divided by its sum (both: the
 *query*), c: the result of the behavior before (the *cascade*). Behavior k is ranked by r_i of its own stage.
 
-The cascade of the first behavior is its query: without it alpha = 0, which was published for Taobao, would let
-everything die away; with it the published numbers are met.
+The cascade of the first behavior is its query. That is inferred, not read in the paper's program: with a cascade of 0
+and the alpha = 0 published for Taobao everything dies away (HR@10 .04 on 600 test users), with the user's one alone it
+is .30, with the whole query .33, which is the published number.
 
 Work and memory: users are taken ``users_at_once`` to a block, whose state [U + I, users_at_once] is all the memory
 needed, and each step is two products of a sparse matrix with it. A user's values are held as soon as they change by no
