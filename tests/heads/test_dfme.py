@@ -187,8 +187,10 @@ def test_nothing_stopped_every_task_moves_every_table():
 
 
 def test_all_stopped_a_task_moves_its_own_table_only():
-    for task, (z, _) in enumerate(loss_gradients(stop_gradient="all")):
+    for task, (z, params) in enumerate(loss_gradients(stop_gradient="all")):
         assert [bool(np.any(gradient)) for gradient in z] == [k == task for k in range(3)]
+        assert not np.any(params["relation"])  # which only the other experts have
+        assert np.any(loss_gradients()[task][1]["relation"][task])
 
 
 @pytest.mark.parametrize("options", [TARGET_AND_GATE, {"stop_gradient": "all"}])
