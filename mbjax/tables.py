@@ -35,7 +35,7 @@ def per_behavior(
     Args:
       rows: name -> behavior -> metric -> value; the model first, then popularity, a known optimum, ...
       ks: cut-offs to show, one line each; default is the smallest alone.
-      details: also visited and unvisited pairs and user groups, where they were evaluated.
+      details: also visited and unvisited pairs, with their numbers, and user groups, where they were evaluated.
       caption: below the table.
 
     Returns:
@@ -44,7 +44,7 @@ def per_behavior(
     head, lines = _layout(rows, ks, details, "[bold]{}[/]")
     grid = rich.table.Table(
         box=rich.box.SIMPLE_HEAD,
-        padding=(0, 0 if "at" in head else 1, 0, 0),  # to fit 80 columns
+        padding=0,  # to fit 80 columns; the box has a space between columns
         pad_edge=False,
         show_edge=False,
         caption=caption or None,
@@ -102,7 +102,9 @@ def _block(rows, behavior, details) -> Iterator[tuple[str, Mapping[str, Any]]]:
             continue
         yield name, values
         if details:
-            yield from ((f"{INDENT}{part}", values[part]) for part in ("visited", "unvisited") if part in values)
+            parts = {part: values[part] for part in ("visited", "unvisited") if part in values}
+            if all(part["pairs"] for part in parts.values()):  # else one is the whole
+                yield from ((f"{INDENT}{part['pairs']:,} {name}", part) for name, part in parts.items())
             yield from ((f"{INDENT}history {edge}", group) for edge, group in (values.get("groups") or {}).items())
 
 

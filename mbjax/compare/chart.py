@@ -1,10 +1,15 @@
-"""Bars of one metric on one data set: a panel for each behavior, a bar for each group of runs, the papers beside."""
+"""Bars of one metric on one data set: a panel for each behavior, a bar for each group of runs, the papers beside.
+
+A second drawing shows visited and unvisited pairs next to each other: what a run does with items that the user has met,
+and whether it finds any others.
+"""
 
 from __future__ import annotations
 
 import pathlib
 import textwrap
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from matplotlib import figure
 from matplotlib.backends import backend_agg
@@ -21,6 +26,22 @@ ROOM = 1.3
 """The axis ends at so many times the longest bar: the number stands behind it."""
 TEXT_WIDTH = 0.28
 """Of such a number with its margins, as a share of the longest bar."""
+
+
+class Bar(NamedTuple):
+    """One group of runs in a panel: mean over seeds, deviation and the published number where there are any."""
+
+    label: str
+    mean: float
+    deviation: float | None
+    paper: float | None = None
+
+
+class Panel(NamedTuple):
+    """Bars that share a scale."""
+
+    title: str
+    bars: tuple[Bar, ...]
 
 
 def draw(
@@ -43,8 +64,53 @@ def draw(
       path: of the PNG.
       subtitle: a second line of the title.
     """
-    found = [(sheet, block) for sheet in sheets for block in sheet.blocks if block.metric == metric]
-    drawn = {line.group.label for _, block in found for line in block.lines}
+    panels = []
+    for sheet, block in _find(sheets, metric):
+        users = "" if sheet.users is None else f"\n{sheet.users:,} users"
+        bars = tuple(Bar(line.group.label, line.mean, line.deviation, line.paper) for line in block.lines)
+        panels.append(Panel(f"{sheet.behavior}{users}", bars))
+    _draw([panels], groups, f"{tables.title(metric)} on {sheets[0].dataset}", subtitle, path)
+
+
+def draw_parts(
+    sheets: Sequence[blocks.Sheet],
+    groups: Sequence[grouping.Group],
+    metric: str,
+    path: str | pathlib.Path,
+    *,
+    subtitle: str = "",
+) -> bool:
+    """Draws a metric over visited pairs beside the same over unvisited ones, a line of two panels for each behavior.
+
+    Args are those of ``draw``; a behavior without pairs of both kinds is left out.
+
+    Returns:
+      Whether anything was left to draw.
+    """
+    grid = []
+    for sheet, block in _find(sheets, metric):
+        row = []
+        for name in blocks.PARTS:
+            found = [(line, line.parts[name]) for line in block.lines if name in line.parts]
+            bars = tuple(
+                Bar(line.group.label, part.mean, part.deviation) for line, part in found if part.mean is not None
+            )
+            pairs = max((part.pairs for _, part in found), default=0)
+            row.append(Panel(f"{sheet.behavior}, {name}\n{pairs:,} pairs", bars))
+        if all(panel.bars for panel in row):
+            grid.append(row)
+    if grid:
+        _draw(grid, groups, f"{tables.title(metric)} on {sheets[0].dataset}", subtitle, path)
+    return bool(grid)
+
+
+def _find(sheets, metric):
+    return [(sheet, block) for sheet in sheets for block in sheet.blocks if block.metric == metric]
+
+
+def _draw(grid: Sequence[Sequence[Panel]], groups: Sequence[grouping.Group], heading: str, subtitle: str, path) -> None:
+    """Draws lines of panels; all have the same groups from top to bottom."""
+    drawn = {bar.label for row in grid for panel in row for bar in panel.bars}
     labels = [group.label for group in groups if group.label in drawn]
     models = list(dict.fromkeys(group.first.record["model"] for group in groups if group.first.is_trained))
     colors = {
@@ -53,41 +119,47 @@ def draw(
         if group.first.is_trained
     }
     names = [textwrap.fill(label, LABEL_WIDTH) for label in labels]
-    rows = sum(1 + 0.55 * name.count("\n") for name in names)
+    lines = sum(1 + 0.55 * name.count("\n") for name in names)
     longest = max(len(part) for name in names for part in name.split("\n"))
-    width = max(MIN_WIDTH, 0.5 + 0.075 * longest + 3.0 * len(found))
-    drawing = figure.Figure(figsize=(width, 1.5 + 0.34 * rows), layout="constrained")
-    axes = drawing.subplots(1, len(found), squeeze=False, sharey=True)[0]
+    size = (max(MIN_WIDTH, 0.5 + 0.075 * longest + 3.0 * len(grid[0])), 0.9 + len(grid) * (0.6 + 0.34 * lines))
+    drawing = figure.Figure(figsize=size, layout="constrained")
+    all_axes = drawing.subplots(len(grid), len(grid[0]), squeeze=False, sharey=True)
     handles = {}
-    for axis, (sheet, block) in zip(axes, found, strict=True):
-        longest_bar = max(max(line.mean + (line.deviation or 0.0), line.paper or 0.0) for line in block.lines)
-        for line in block.lines:
-            place, reach = labels.index(line.group.label), line.mean
-            axis.barh(place, line.mean, 0.7, color=colors.get(line.group.label, ANCHOR))
-            if line.deviation is not None:
-                style = {"ecolor": "#222222", "elinewidth": 1.3, "capsize": 3, "fmt": "none", "zorder": 4}
-                handles["± s.d. over seeds"] = axis.errorbar(line.mean, place, xerr=line.deviation, **style)
-                reach += line.deviation
-            if line.paper is not None:
-                style = {"marker": "D", "s": 34, "color": "white", "edgecolor": "black", "linewidth": 1.1, "zorder": 3}
-                handles["paper"] = axis.scatter(line.paper, place, **style)
-                if line.paper < reach + TEXT_WIDTH * longest_bar:  # else the number fits between bar and diamond
-                    reach = max(reach, line.paper)
-            axis.text(reach + 0.035 * longest_bar, place, f"{line.mean:.4f}", va="center", fontsize=8)
-        axis.set_xlim(0, ROOM * longest_bar or 1.0)
-        users = "" if sheet.users is None else f"\n{sheet.users:,} users"
-        axis.set_title(f"{sheet.behavior}{users}", fontsize=10)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(axis="x", color="#dddddd", linewidth=0.6)
-        axis.set_axisbelow(True)
-        axis.tick_params(axis="x", labelsize=8)
-        axis.tick_params(axis="y", length=0)
-        axis.locator_params(axis="x", nbins=4)
-    axes[0].set_yticks(range(len(labels)), names, fontsize=9)
-    axes[0].set_ylim(len(labels) - 0.4, -0.6)  # the first on top
-    heading = f"{tables.title(metric)} on {found[0][0].dataset}"
+    for row, row_axes in zip(grid, all_axes, strict=True):
+        for panel, axis in zip(row, row_axes, strict=True):
+            handles |= _bars(axis, panel, labels, colors)
+        row_axes[0].set_yticks(range(len(labels)), names, fontsize=9)
+        row_axes[0].set_ylim(len(labels) - 0.4, -0.6)  # the first on top
     drawing.suptitle(f"{heading}\n{subtitle}" if subtitle else heading, fontsize=11)
     if handles:
         drawing.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     canvas = backend_agg.FigureCanvasAgg(drawing)
     run_folder.replace_file(pathlib.Path(path), lambda file: canvas.print_figure(str(file), dpi=130, format="png"))
+
+
+def _bars(axis, panel: Panel, labels: Sequence[str], colors) -> dict:
+    """Draws a panel; returns what the legend has to explain."""
+    handles = {}
+    longest_bar = max(max(bar.mean + (bar.deviation or 0.0), bar.paper or 0.0) for bar in panel.bars)
+    for bar in panel.bars:
+        place, reach = labels.index(bar.label), bar.mean
+        axis.barh(place, bar.mean, 0.7, color=colors.get(bar.label, ANCHOR))
+        if bar.deviation is not None:
+            style = {"ecolor": "#222222", "elinewidth": 1.3, "capsize": 3, "fmt": "none", "zorder": 4}
+            handles["± s.d. over seeds"] = axis.errorbar(bar.mean, place, xerr=bar.deviation, **style)
+            reach += bar.deviation
+        if bar.paper is not None:
+            style = {"marker": "D", "s": 34, "color": "white", "edgecolor": "black", "linewidth": 1.1, "zorder": 3}
+            handles["paper"] = axis.scatter(bar.paper, place, **style)
+            if bar.paper < reach + TEXT_WIDTH * longest_bar:  # else the number fits between bar and diamond
+                reach = max(reach, bar.paper)
+        axis.text(reach + 0.035 * longest_bar, place, f"{bar.mean:.4f}", va="center", fontsize=8)
+    axis.set_xlim(0, ROOM * longest_bar or 1.0)
+    axis.set_title(panel.title, fontsize=10)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(axis="x", color="#dddddd", linewidth=0.6)
+    axis.set_axisbelow(True)
+    axis.tick_params(axis="x", labelsize=8)
+    axis.tick_params(axis="y", length=0)
+    axis.locator_params(axis="x", nbins=4)
+    return handles

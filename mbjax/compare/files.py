@@ -1,4 +1,4 @@
-"""A comparison as files: comparison.md, comparison.csv, and a PNG for each data set and metric."""
+"""A comparison as files: comparison.md, comparison.csv, and PNGs for each data set and metric: all pairs, and parts."""
 
 from __future__ import annotations
 
@@ -45,6 +45,10 @@ def write(
             chart.draw(here, groups[dataset], metric, path, subtitle=_subtitle(here, split))
             text.append(f"![{tables.title(metric)} on {dataset}]({path.name})")
             made.append(path)
+            parts = path.with_name(f"{path.stem}-visited.png")
+            if chart.draw_parts(here, groups[dataset], metric, parts, subtitle=_subtitle(here, split)):
+                text.append(f"![{tables.title(metric)} on {dataset}, visited and unvisited pairs]({parts.name})")
+                made.append(parts)
         for sheet in here:
             text += [f"### {document.title(sheet, split)}", document.markdown(document.results(sheet))]
             if any(block.best for block in sheet.blocks):

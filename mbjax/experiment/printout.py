@@ -114,7 +114,12 @@ def final(experiment: wiring.Experiment, outcome: training.Outcome, record: bool
         caption += "; in brackets: how the epoch was chosen, and the epoch"
     if config.evaluate.selections:
         caption += f". Chosen by looking at the test split: {', '.join(config.evaluate.selections)}"
-    show(rows | beside, caption, ks=config.evaluate.ks[:1])
+    visited = [row["visited"]["pairs"] for row in main.values() if "visited" in row]
+    if any(visited):
+        caption += ". visited: pairs that the user had met through another behavior in training"
+    elif visited and experiment.dataset.info.num_behaviors > 1:
+        caption += ". No user had met a held-out pair through another behavior in training"
+    show(rows | beside, caption, ks=config.evaluate.ks[:1], details=True)
     plots.per_behavior(
         main, folder.plots / "per_behavior.png", beside, title=f"{config.model_name} on {experiment.dataset.info.name}"
     )

@@ -42,6 +42,7 @@ def test_results_files_beside_the_paper(write, anchor, tmp_path, capsys):
     assert "Runs without: a results file without a Parquet file" in out and "BVAE (RecSys 2023)" in out
     page = (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8")
     assert "![NDCG@5 on jd](jd-ndcg@5.png)" in page
+    assert "![NDCG@5 on jd, visited and unvisited pairs](jd-ndcg@5-visited.png)" in page
     lines = [line for line in page.splitlines() if line.startswith("|")]
     assert lines == [
         "| metric | run | seeds | all | paper | visited (2) | unvisited (7) |",
@@ -58,6 +59,7 @@ def test_results_files_beside_the_paper(write, anchor, tmp_path, capsys):
     assert (first["visited_pairs"], first["paper_sd"], first["selection"]) == ("2", "0.0002", "valid")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "comparison.md", "comparison.csv", "jd-ndcg@5.png", "jd-hr@5.png",
+        "jd-ndcg@5-visited.png", "jd-hr@5-visited.png",
     }  # fmt: skip
 
 

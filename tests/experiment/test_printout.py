@@ -68,6 +68,17 @@ def test_numbers_are_written_before_anything_else_is_computed(folder, tmp_path, 
     assert json.loads(recorded.read_text()) == json.loads((tmp_path / "run" / "results.json").read_text())
 
 
+def test_the_final_table_tells_visited_from_unvisited_pairs(folder, tmp_path, capsys):
+    outcome = experiment.train(trial.config(folder, model="own_items"), tmp_path / "run")
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    row = outcome.tables["last"]["buy"]
+    start = next(n for n, line in enumerate(lines) if line[:1] == ["buy"])
+    assert lines[start][1:3] == [str(row["users"]), "own_items"]
+    for line, part in zip(lines[start + 1 : start + 3], ("visited", "unvisited"), strict=True):
+        assert line[:3] == [str(row[part]["users"]), str(row[part]["pairs"]), part]
+    assert row["visited"]["pairs"] > 0 and row["unvisited"]["pairs"] > 0
+
+
 def test_the_choice_of_anchors_is_no_setting_of_a_result():
     made = built(evaluate__anchors="()")
     assert made.config.overrides["evaluate.anchors"] == ()
