@@ -170,9 +170,9 @@ def _model_table(model: str, dataset: str, own: Sequence[Record], records: Seque
                 values = [value for value in values if value]
                 if not values:
                     continue
-                label = (
-                    group[0]["model"] if group[0]["model"] != model else f"`--protocol={group[0]['protocol']['name']}`"
-                )
+                label = f"`--protocol={group[0]['protocol']['name']}`"
+                if group[0]["model"] != model or model in tables.RECONSTRUCTED:
+                    label = tables.model_title(group[0]["model"], label if group[0]["model"] == model else "")
                 means = [average(values, metric) for metric in metrics]
                 reference = paper.get(behavior, {}).get("metrics", {}).get(main)
                 ratio = _ratio(average(values, main)[0], reference)
@@ -195,7 +195,12 @@ def _overview(dataset: str, records: Sequence[Record]) -> str:
         paper = find_published(record["model"], record.get("ablation"), dataset)
         selection = "test_per_behavior" if "test_per_behavior" in record["selection"] else _selections(group)[0]
         epochs = sorted({r["epochs"] for r in group})
-        cells = [record["model"], _variant(record), record["protocol"]["name"], _epoch_of(group, selection)]
+        cells = [
+            tables.model_title(record["model"]),
+            _variant(record),
+            record["protocol"]["name"],
+            _epoch_of(group, selection),
+        ]
         cells += ["-".join(f"{n:,}" for n in dict.fromkeys((epochs[0], epochs[-1]))), str(len(group))]
         for behavior in behaviors:
             values = [value for r in group if (value := _of(r, selection, behavior))]

@@ -11,6 +11,8 @@ import rich.table
 Table = Mapping[str, Mapping[str, Any]]
 
 TITLES = {"hr": "HR", "ndcg": "NDCG", "rec": "Rec", "prec": "Prec", "mrr": "MRR", "f1": "F1"}
+RECONSTRUCTED = frozenset({"bigel"})
+"""Models whose equations are not public: every table says so."""
 INDENT = "  "
 """Begins the names of lines that are a part of the line above."""
 
@@ -19,6 +21,12 @@ def title(metric: str) -> str:
     """``"ndcg@5"`` as people write it: ``"NDCG@5"``."""
     kind, at, k = metric.partition("@")
     return TITLES.get(kind, kind) + at + k
+
+
+def model_title(name: str, *details: str) -> str:
+    """A model's name with what belongs in brackets behind it: ``"bigel (reconstructed, valid 29)"``."""
+    words = [*(["reconstructed"] if name in RECONSTRUCTED else []), *filter(None, details)]
+    return f"{name} ({', '.join(words)})" if words else name
 
 
 def cut_offs(rows: Mapping[str, Table]) -> list[int]:

@@ -4,7 +4,7 @@ import io
 
 import rich.console
 
-from mbjax import tables
+from mbjax import models, tables
 
 ROWS = {
     "bvae": {
@@ -83,3 +83,11 @@ def test_all_metrics_fit_a_terminal_of_80_columns():
 
 def test_cut_offs_ascend():
     assert tables.cut_offs(ROWS) == [5, 10]
+
+
+def test_reconstructed_models_are_marked():
+    assert tables.model_title("bvae") == "bvae"
+    assert tables.model_title("bvae", "", "valid 3") == "bvae (valid 3)"
+    assert tables.model_title("bigel") == "bigel (reconstructed)"
+    assert tables.model_title("bigel", "valid 29") == "bigel (reconstructed, valid 29)"
+    assert {name for name, entry in models.MODELS.items() if "reconstructed" in entry.summary} == tables.RECONSTRUCTED

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from mbjax import errors, report, results
+from mbjax import errors, report, results, tables
 from mbjax.compare import sources
 
 IDLE = (*results.PRIVATE, "evaluate.batch_size", "evaluate.item_tile", "evaluate.groups")
@@ -143,7 +143,7 @@ def _labels(groups: Sequence[Group]) -> list[str]:
     protocols = {g.first.record["protocol"]["name"] for g in trained}
 
     def label(g: Group, detail: int) -> str:
-        record, words = g.first.record, [g.first.record["model"]]
+        record, words = g.first.record, [tables.model_title(g.first.record["model"])]
         words += [record["ablation"]] if record.get("ablation") else []
         for path, value in g.settings.items():
             if detail == 2 or (_text((path, value)) not in common and (detail or path not in report.HARMLESS)):

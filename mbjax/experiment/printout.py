@@ -75,22 +75,20 @@ def _optimum(seed: int, info: types.DatasetInfo) -> types.Model:
 def evaluation(experiment: wiring.Experiment, split: str, where: dict[str, Any], table: Table) -> None:
     """Prints the table of a restored run."""
     config = experiment.config
-    name = f"{config.model_name} ({where['checkpoint']})"
+    name = tables.model_title(config.model_name, where["checkpoint"])
     caption = f"{experiment.dataset.info.name}, {split} split, checkpoint {where['checkpoint']} at step {where['step']}"
     show({name: table} | references(experiment, split, tuple(table)), caption, ks=config.evaluate.ks, details=True)
 
 
-def final(experiment: wiring.Experiment, outcome: training.Outcome, record: bool | pathlib.Path) -> None:
+def final(experiment: wiring.Experiment, outcome: training.Outcome, keep: bool | pathlib.Path) -> None:
     """Prints the final tables and says where the rest lies."""
     config, folder = experiment.config, run_folder.RunFolder(outcome.workdir)
     rows = {}
     for name in ("valid", "last"):
         if name in outcome.tables:
-            label = (
-                f"{config.model_name} ({name} {outcome.epochs[name]})" if experiment.is_trained else config.model_name
-            )
-            rows[label] = outcome.tables[name]
-    chosen = results.record(
+            chosen = f"{name} {outcome.epochs[name]}" if experiment.is_trained else ""
+            rows[tables.model_title(config.model_name, chosen)] = outcome.tables[name]
+    record = results.record(
         config,
         experiment.dataset,
         outcome.rows,
@@ -100,13 +98,13 @@ def final(experiment: wiring.Experiment, outcome: training.Outcome, record: bool
         commit=outcome.commit,
     )
     for name in config.evaluate.selections:
-        if name in chosen["selection"]:
-            rows[f"{config.model_name} ({name})"] = chosen["selection"][name]
+        if name in record["selection"]:
+            rows[tables.model_title(config.model_name, name)] = record["selection"][name]
     # Before anything else is computed or drawn: nothing that comes after can cost the run its numbers.
-    folder.write_json(folder.path / "results.json", chosen)
+    folder.write_json(folder.path / "results.json", record)
     path = None
-    if record:
-        path = results.write(chosen) if record is True else _write_to(pathlib.Path(record), chosen)
+    if keep:
+        path = results.write(record) if keep is True else _write_to(pathlib.Path(keep), record)
     main = outcome.tables.get("valid", outcome.tables["last"])
     beside = references(experiment, "test", tuple(main))
     caption = f"{experiment.dataset.info.name}, test split, all items ranked"
