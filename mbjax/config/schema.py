@@ -88,6 +88,11 @@ class DataConfig(Section):
         description="where validation pairs come from; file: own files; file_inside_train: listed pairs leave "
         "training; random_one: one training target pair per user; nothing given: the data set's rule",
     )
+    valid_leaves: Literal["same_behavior", "all_behaviors"] = Field(
+        "same_behavior",
+        description="training pairs that validation pairs are taken out of; all_behaviors: none was met through "
+        "another behavior, as where no test pair was",
+    )
     mask_valid: bool | None = Field(
         None, description="whether validation pairs are left out of the ranking at test time; none: the data set's rule"
     )

@@ -93,6 +93,9 @@ def prepare(source: content.Content, choice=None) -> Dataset:
     train, valid, held = splits.hold_out(
         rule, train, valid, inside, target=target, num_items=source.num_items, seed=choice.seed
     )
+    if choice.valid_leaves == "all_behaviors":
+        train, visits = splits.leave_everywhere(train, valid)
+        held += visits
     train, drawn = splits.subsample(train, choice.subsample, target=target, seed=choice.seed)
     notes += dropped + held + drawn
     shape = (source.num_users, source.num_items)

@@ -55,6 +55,8 @@ class Options:
       behaviors: the behaviors to use, in funnel order; None means all that have training pairs.
       target: the target; None means the data set's own. It is moved to the end of the funnel.
       valid: ``"file"``, ``"file_inside_train"``, ``"random_one"`` or ``"none"``; None means the data set's own rule.
+      valid_leaves: which training pairs a validation pair is taken out of: ``"same_behavior"``, or ``"all_behaviors"``,
+        so that it is unvisited.
       mask_valid: whether held-out validation pairs are masked at test time; None means the data set's own.
       hold_out: name of a list of pairs that leave training and are not used: files ``NAME.BEHAVIOR.tsv.gz`` of a
         prepared folder, or a list of a published data set; None means that all pairs are used.
@@ -68,6 +70,7 @@ class Options:
     behaviors: tuple[str, ...] | None = None
     target: str | None = None
     valid: str | None = None
+    valid_leaves: str = "same_behavior"
     mask_valid: bool | None = None
     hold_out: str | None = None
     subsample: Mapping[str, float] = dataclasses.field(default_factory=dict)

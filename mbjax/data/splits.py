@@ -165,6 +165,28 @@ def hold_out(
     return rest, held, notes
 
 
+def leave_everywhere(train: KeysOf, valid: KeysOf) -> tuple[KeysOf, list[str]]:
+    """Takes validation pairs out of the training pairs of the other behaviors too: they become unvisited.
+
+    For data sets whose test pairs are in no training pairs: a validation split of visited pairs would choose what does
+    well on visited ones.
+
+    Args:
+      train, valid: keys, by behavior.
+
+    Returns:
+      The training keys that are left, and notes.
+    """
+    held = np.unique(np.concatenate([*valid.values(), np.empty(0, np.int64)]))
+    rest = {behavior: np.setdiff1d(keys, held, assume_unique=True) for behavior, keys in train.items()}
+    notes = [
+        f"train.{behavior}: {keys.size - rest[behavior].size} validation pairs of other behaviors were left out"
+        for behavior, keys in train.items()
+        if keys.size > rest[behavior].size
+    ]
+    return rest, notes
+
+
 def _no_pairs(rule: str, split: str) -> errors.ConfigError:
     return errors.ConfigError(
         f"data.valid={rule} needs validation pairs ({split}.BEHAVIOR.tsv.gz) of a behavior in use, and this data set "

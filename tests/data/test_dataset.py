@@ -199,6 +199,19 @@ def test_listed_pairs_leave_training_and_are_not_used():
         made(hold_out="theirs")
 
 
+def test_validation_pairs_leave_the_other_behaviors_on_request():
+    own = {"train": {"view": [[0, 1], [0, 2], [1, 1]], "buy": [[0, 1], [0, 2], [1, 2]]}, "test": {"buy": [[1, 1]]}}
+    kept = made(own, valid="random_one")
+    left = made(own, valid="random_one", valid_leaves="all_behaviors")
+    ((user, item),) = pairs(left.valid["buy"])
+    assert pairs(kept.valid["buy"]) == [[user, item]] and [user, item] in pairs(kept.train["view"])
+    assert pairs(left.train["view"]) == [pair for pair in pairs(kept.train["view"]) if pair != [user, item]]
+    assert pairs(left.train["buy"]) == pairs(kept.train["buy"])
+    # The other user's test pair was viewed: what is tested stays as it is.
+    assert pairs(left.test["buy"]) == [[1, 1]] and [1, 1] in pairs(left.train["view"])
+    assert left.notes == (*kept.notes, "train.view: 1 validation pairs of other behaviors were left out")
+
+
 def test_half_of_an_auxiliary_behavior():
     whole = made(valid="random_one")
     half = made(valid="random_one", subsample={"view": 0.5}, seed=0)

@@ -184,3 +184,13 @@ def test_a_subsample_that_does_not_fit_is_refused(shares, message):
     train = {"view": np.arange(4), "buy": np.arange(4)}
     with pytest.raises(errors.ConfigError, match=message):
         splits.subsample(train, shares, target="buy", seed=0)
+
+
+def test_validation_pairs_leave_all_behaviors():
+    train = {"view": np.array([1, 2, 3]), "cart": np.array([7]), "buy": np.array([4])}
+    valid = {"buy": np.array([2, 7, 9]), "view": np.array([8])}
+    rest, notes = splits.leave_everywhere(train, valid)
+    assert {name: keys.tolist() for name, keys in rest.items()} == {"view": [1, 3], "cart": [], "buy": [4]}
+    assert [note.partition(" validation")[0] for note in notes] == ["train.view: 1", "train.cart: 1"]
+    rest, notes = splits.leave_everywhere(train, {})
+    assert not notes and all(rest[name].tolist() == keys.tolist() for name, keys in train.items())
