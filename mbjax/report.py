@@ -41,11 +41,26 @@ PUBLISHED_AS = {
     ("copf", "all_sg"): "all sg.",
     ("copf", "wo_fit"): "w/o fit.",
     ("copf", "no_aggregation"): "No Aggregation",
-    ("copf", "projection"): "Projection Fusion",
+    ("copf", "target_sg"): "COPF",
+    ("copf", "projection"): ("COPF", "Projection Fusion"),
+    ("copf", "summation"): ("COPF", "Summation"),
+    ("copf", "linear"): ("COPF", "Linear Trans."),
+    ("copf", "vanilla_fusion"): ("COPF", "Vanilla Fusion"),
+    ("copf", "shared_bottom"): "COGCN+SB",
+    **{("copf", name): f"COGCN+{name.upper()}" for name in ("mmoe", "ple", "mesi", "pme")},
+    ("copf", "bilinear"): "COGCN+Bilinear",
+    ("copf", "with_lightgcn_m"): "LightGCN M +DFME",
+    ("copf", "with_mbcgcn"): "MB-CGCN+DFME",
+    ("copf", "with_crgcn"): "CRGCN+DFME",
+    ("copf", "with_cigf"): "CIGF+DFME",
+    ("copf", "with_pkf"): "PKEF+DFME",
     ("pkef", None): "PKEF",
     ("pkef", "base"): "Base Model",
     ("pkef", "wo_pkf"): "PKEF w/o PKF",
     ("pkef", "wo_pme"): "PKEF w/o PME",
+    ("pkef", "summation"): ("PKEF", "Summation"),
+    ("pkef", "linear"): ("PKEF", "Linear Trans."),
+    ("pkef", "vanilla_fusion"): ("PKEF", "Vanilla Fusion"),
     ("pkef", "bilinear"): "PKF+Bilinear",
     ("pkef", "mmoe"): "PKF+MMOE",
     ("pkef", "ple"): "PKF+PLE",
@@ -62,7 +77,7 @@ PUBLISHED_AS = {
     ("own_items", None): "own_items",
     ("popularity", None): "popularity",
 }
-"""(model, ablation) -> the name under which papers report it."""
+"""(model, ablation) -> the name under which papers report it, with the paper where several use that name."""
 SELECTIONS = {
     "valid": "best epoch on validation",
     "last": "last epoch",
@@ -100,10 +115,11 @@ def published() -> list[dict[str, Any]]:
 
 def find_published(model: str, ablation: str | None, dataset: str) -> dict[str, dict[str, Any]]:
     """Behavior -> row of the first paper that reports the model on the data set, with the paper's name in it."""
-    found = {}
+    found, name = {}, PUBLISHED_AS.get((model, ablation))
+    paper, name = name if isinstance(name, tuple) else ("", name)
     for table in published():
         for row in table["rows"]:
-            if (row["model"], row["dataset"]) == (PUBLISHED_AS.get((model, ablation)), dataset):
+            if (row["model"], row["dataset"]) == (name, dataset) and table["paper"].startswith(paper):
                 found.setdefault(row["behavior"], {**row, "paper": table["paper"], "protocol": table["protocol"]})
     return found
 

@@ -148,7 +148,8 @@ class BatchSpec(NamedTuple):
       users_per_epoch: users drawn for an epoch; 0: all.
       steps_per_epoch: batches of an epoch, whose users come from as many orders of all users as it takes;
         0: as many as one pass needs.
-      pass_over: a behavior; in place of ``steps_per_epoch``, an epoch has floor(its training pairs / B) + 1 batches.
+      pass_over: a behavior; in place of ``steps_per_epoch``, an epoch has floor(its training pairs / B) + 1 batches, of
+        users who have such pairs.
       points: makes the rows of a batch observed pairs in place of users; an epoch is a pass over the pairs.
     """
 

@@ -8,7 +8,8 @@ has elsewhere.
 
 Differences:
   triples: an epoch has floor(training pairs / B) + 1 batches of different users, each with one of its pairs, as in
-    LightGCN's program; others visit every pair once. Users without pairs are drawn too and give nothing.
+    LightGCN's program; others visit every pair once.
+  NMTR's BPR has an output layer, dropout, a sum as loss and Adagrad: ``mc_bpr`` with one behavior.
   initial values: normal, standard deviation 0.01; programs that are public use 0.01, 1 or Xavier's, and the settings
     behind the published numbers are not known.
 """

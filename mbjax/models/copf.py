@@ -6,8 +6,12 @@ of ``mbjax/models/compose.py``.
 
 Differences:
   contrastive mean: the paper averages over all users; the released program sums over the batch's target pairs and
-    divides by the number of all users, also for items: ``contrastive.reduction``.
-  ranking loss: a sum in the paper; in the program a mean over the sampled triples, times 3, of scores times 300.
+    divides by the number of all users, also for items. ``contrastive.reduction="mean"`` is over those pairs; a term
+    with every user and item as an anchor is not offered.
+  similarity: an inner product is the paper's example; the program takes cosines: ``contrastive.similarity``.
+  experts: the paper does not print a sum over the layers of DFME; the program sums over them.
+  ranking loss: a sum over pairs of averaged products in the paper; in the program a mean over the sampled triples,
+    times 3, of summed products times 300.
   learning rate, epochs: not in the paper; the program's: 0.001 times 0.96 per epoch, 200 epochs of all users.
   reported epoch: best test HR among the epochs 0, 93, 96, ..., 198, 200: ``--protocol=paper``.
 """

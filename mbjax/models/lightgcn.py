@@ -3,9 +3,7 @@ r"""LightGCN for one behavior (He et al., SIGIR 2020).
 The backbone LightGCN (``mbjax/backbones/lightgcn.py``) on the target's graph and the inner product, in the frame of
 ``mbjax/models/target_only.py``. One model ranks one behavior: ``data.target`` chooses it.
 
-Differences:
-  users: the released program draws the B users of a batch from those with pairs of the target; here from all, and
-    those without give nothing.
+Differences: none known; batches are of users with pairs of the target, as in the released program.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ Differences:
     neither; both give unobserved items here.
   dropout: the program's MC-BPR drops 20 % of both embeddings and does not switch that off for testing; here it is
     off when ranking.
+  fixed shares: the program can also draw fixed numbers of negatives from the levels of each pair; not offered.
   score: the original has no weights h: ``output_weights=False``.
 """
 

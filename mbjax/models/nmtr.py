@@ -21,7 +21,9 @@ Differences:
     behavior here, as in a later program of the same group.
   batch: the program shuffles single rows, observed or negative, 2,048 in a batch; here a batch has observed pairs with
     their negatives (408 with 4 of each are 2,040 rows), and the last, short one counts too.
-  loss_weights: not published for each data set; all equal.
+  loss_weights: not published for each data set; all equal. The paper's add up to 1; here that is up to the user.
+  evaluation: the program ranks training items too and lets the held-out item win ties; here those are masked, and ties
+    go to the smaller id.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ class Histories:
       triples: name -> (ptr, item) of the pairs that triples are drawn from.
       known: name -> (ptr, item) of the pairs that are no negatives, where they are more than those.
       points: the observed pairs, where batches are of them.
+      active: int32 [A], the users that batches are drawn of; None: all.
     """
 
     ptr: dict[str, types.Array]
@@ -33,6 +34,7 @@ class Histories:
     triples: dict[str, tuple[types.Array, types.Array]] = struct.field(default_factory=dict)
     known: dict[str, tuple[types.Array, types.Array]] = struct.field(default_factory=dict)
     points: pointwise.Store | None = None
+    active: types.Array | None = None
 
 
 class UserSampler(NamedTuple):
@@ -52,6 +54,7 @@ class UserSampler(NamedTuple):
       users_per_epoch: users (or pairs) drawn for an epoch.
       points: what is drawn for observed pairs; None: users are.
       steps: batches of an epoch if it is not one pass (``BatchSpec.steps_per_epoch``, ``pass_over``), else 0.
+      num_active: A, users that batches are drawn of; None: all.
     """
 
     num_users: int
@@ -65,6 +68,7 @@ class UserSampler(NamedTuple):
     users_per_epoch: int
     steps: int
     points: pointwise.Drawer | None = None
+    num_active: int | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -73,11 +77,13 @@ class UserSampler(NamedTuple):
 
     @property
     def num_rows(self) -> int:
-        """Users, or observed pairs, that there are."""
-        return self.num_users if self.points is None else self.points.num_pairs
+        """Users, or observed pairs, that batches are drawn of."""
+        if self.points is not None:
+            return self.points.num_pairs
+        return self.num_users if self.num_active is None else self.num_active
 
     def plan(self, key: types.Array, epoch: types.Array) -> types.Array:
-        """The order of users (or pairs) in an epoch, int32 [steps * B]; padding is -1."""
+        """The order of users (or active users, or pairs) in an epoch, int32 [steps * B]; padding is -1."""
         key = jax.random.fold_in(key, epoch)
         places = self.steps_per_epoch * self.size
         if self.steps:
@@ -104,7 +110,12 @@ class UserSampler(NamedTuple):
         """
         local = self.size // self.num_devices
         drawn = jax.lax.dynamic_slice_in_dim(plan, place * self.size, self.size)
-        everyone = drawn if self.points is None else self.points.users(store.points, drawn)
+        if self.points is not None:
+            everyone = self.points.users(store.points, drawn)
+        elif self.num_active is not None:
+            everyone = jnp.where(drawn < 0, -1, store.active[jnp.maximum(drawn, 0)])
+        else:
+            everyone = drawn
         noise = jax.random.bits(key, (self.size, 2), jnp.uint32)
         users = jax.lax.dynamic_slice_in_dim(everyone, device * local, local)
         noise = jax.lax.dynamic_slice_in_dim(noise, device * local, local)
@@ -202,7 +213,11 @@ def user_sampler(
         met = union(train, levels.behaviors if levels else spec.points.behaviors)
         drawer, observed = pointwise.prepare(spec.points, train, met)
     num_users, num_items = next(iter(train.values())).shape
-    num_rows = num_users if drawer is None else drawer.num_pairs
+    active = None
+    if spec.pass_over:
+        with_pairs = np.flatnonzero(np.diff(train[spec.pass_over].indptr))
+        active = with_pairs if 0 < with_pairs.size < num_users else None
+    num_rows = drawer.num_pairs if drawer is not None else num_users if active is None else active.size
     sampler = UserSampler(
         num_users=num_users,
         num_items=num_items,
@@ -215,8 +230,10 @@ def user_sampler(
         users_per_epoch=min(spec.users_per_epoch or num_rows, num_rows),
         steps=train[spec.pass_over].nnz // spec.size + 1 if spec.pass_over else spec.steps_per_epoch,
         points=drawer,
+        num_active=None if active is None else active.size,
     )
-    return sampler, Histories(ptr, item, pairs, known, observed)
+    on_device = None if active is None else jnp.asarray(active, jnp.int32)
+    return sampler, Histories(ptr, item, pairs, known, observed, on_device)
 
 
 def union(train: Mapping[str, scipy.sparse.csr_array], behaviors: tuple[str, ...]) -> scipy.sparse.csr_array:

@@ -129,3 +129,18 @@ def test_an_epoch_can_be_counted_in_pairs_of_a_behavior(source, key):
     )
     plan = np.asarray(sampler.plan(key, 0))
     assert plan.shape == (8 * (pairs // 8 + 1),) and sorted(plan[:23]) == list(range(23)) == sorted(plan[23:46])
+
+
+def test_users_without_pairs_of_the_behavior_are_not_drawn(key):
+    """Users 1 and 3 of five have a pair; a batch of two is both of them, whatever the number of devices."""
+    train = {"buy": scipy.sparse.csr_array((np.ones(3), ([1, 1, 3], [0, 2, 2])), shape=(5, 3))}
+    spec = types.BatchSpec(2, triples={"buy": types.PairSet("buy")}, per_user=1, pass_over="buy")
+    for devices in (1, 2):
+        sampler, store = sampling.user_sampler(spec, train, devices)
+        plan = sampler.plan(key, 0)
+        assert sampler.steps_per_epoch == 2 and plan.shape == (4,)
+        for place in range(2):
+            drawn = [sampler.batch(store, plan, key, place, device) for device in range(devices)]
+            assert sorted(np.concatenate([batch.user for batch in drawn]).tolist()) == [1, 3]
+            assert all(sorted(batch.everyone.tolist()) == [1, 3] and batch.total == 2 for batch in drawn)
+            assert all(batch.triples["buy"].total == 2 for batch in drawn)
