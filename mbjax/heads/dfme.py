@@ -97,27 +97,27 @@ class Dfme(base.Head):
         return base.Sides(*({"gate": g, "experts": r} for g, r in zip(self.gate(*own), rows, strict=True)))
 
     def experts(self, tables, graphs, task: int, group: list[int]) -> list[types.Array]:
-        """F of the behaviors of ``group`` for a task, [U + I, D] each; those on one graph propagate side by side."""
+        """F of the behaviors of ``group`` for a task, [U + I, D] each.
+
+        One after another: a product costs what its columns cost, and to put tables side by side is a copy more.
+        """
         config = self.config
-        if not group:
-            return []
         if not config.fit:
             return [tables[j] for j in group]
         if config.expert_index == "task":
-            start = [(config.alpha * tables[j] + config.beta * tables[task]) / 2 for j in group]
-            return jnp.split(self._propagate(graphs, jnp.concatenate(start, axis=1), task), len(group), axis=1)
+            start = {j: (config.alpha * tables[j] + config.beta * tables[task]) / 2 for j in group}
+            return [self._propagate(graphs, start[j], task) for j in group]
         start = {j: (config.alpha * tables[task] + config.beta * tables[j]) / 2 for j in group}
         return [self._propagate(graphs, start[j], j) for j in group]
 
     def _propagate(self, graphs, state, behavior: int):
         config = self.config
-        copies = state.shape[1] // self.size
         relation, total = self.relation[behavior], state
         layers = backbones.per_behavior(config.layers, self.info, "head.layers")[behavior]
         for layer in range(layers):
             if layer:
                 relation = relation @ self.transition[layer - 1]
-            related = state * jnp.tile(relation, copies)
+            related = state * relation
             message = graph.spmm(graphs[self.info.behaviors[behavior]], related)
             state = message + (related if config.relation_on_self else state)
             total = total + state

@@ -9,6 +9,8 @@ Differences:
   unique loss: in the paper the part of k' orthogonal to k predicts the pairs of k' without k; the released program
     trains the part of j to predict the pairs of k without j: ``unique.direction``. The negatives printed in the paper
     contain the positives; here they are the items outside the set, as in the program.
+  unique part: with ``head.level="product"``, the paper's experts, the unique loss still projects the rows of users and
+    items one by one; a unique part of products is not offered.
   ranking loss: a sum in the paper; in the program a mean over the sampled triples, times 3, of scores times 300.
   users per epoch: not in the paper; 10,000 random users in the program.
   reported epoch: not said; the program tests every third epoch and writes down the last: ``--protocol=paper`` lists
