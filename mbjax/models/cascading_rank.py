@@ -29,6 +29,7 @@ import jax.numpy as jnp
 import pydantic
 
 from mbjax import types
+from mbjax.models import untrained
 from mbjax.ops import blocks, graph, rows
 
 
@@ -64,20 +65,10 @@ def build(config: CascadingRankConfig, info: types.DatasetInfo, batch_size: int 
     """
     del batch_size
 
-    def init(key, graphs):
-        del key, graphs
-        return {}
-
-    def loss(params, graphs, batch, key, step):
-        del params, graphs, batch, key, step
-        return jnp.float32(0.0), {}
-
-    def encode(params, graphs):
-        del params
+    def encode(graphs):
         return [graphs[name] for name in info.behaviors]
 
-    def score(params, tables, users, start, size, behavior):
-        del params
+    def score(tables, users, start, size, behavior):
         stages = tables[: behavior + 1]
 
         def block(block_users):
@@ -86,15 +77,8 @@ def build(config: CascadingRankConfig, info: types.DatasetInfo, batch_size: int 
 
         return blocks.over_blocks(block, users, config.users_at_once)
 
-    return types.Model(
-        info=info,
-        graphs={name: types.GraphSpec((name,), normalisation="symmetric") for name in info.behaviors},
-        batch=None,
-        init=init,
-        loss=loss,
-        encode=encode,
-        score=score,
-    )
+    specs = {name: types.GraphSpec((name,), normalisation="symmetric") for name in info.behaviors}
+    return untrained.model(info, specs, encode, score)
 
 
 def cascade(

@@ -104,34 +104,14 @@ def build(config: CmfConfig, info: types.DatasetInfo, batch_size: int) -> types.
     module = Cmf(config, info)
     points = types.PointSpec(info.behaviors, config.negatives)
 
-    def init(key, graphs):
-        del graphs
-        return module.init(key, pointwise.probe_batch(points), method=Cmf.loss)
-
-    def loss(params, graphs, batch, key, step):
-        del graphs, key, step  # the batch is all that is random
-        return module.apply(params, batch, method=Cmf.loss)
-
-    def encode(params, graphs):
-        del graphs
-        return module.apply(params, method=Cmf.tables)
-
     def score(params, tables, users, start, size, behavior):
         del params
         own = tuple(_of(side, behavior) for side in tables)
         user, item = pointwise.select(own, users, start, size)
         return user @ item.T
 
-    return types.Model(
-        info=info,
-        graphs={},
-        batch=types.BatchSpec(batch_size, points=points),
-        init=init,
-        loss=loss,
-        encode=encode,
-        score=score,
-        tasks=tuple(name for name, weight in zip(info.behaviors, weights, strict=True) if weight),
-    )
+    tasks = tuple(name for name, weight in zip(info.behaviors, weights, strict=True) if weight)
+    return pointwise.model(module, info, types.BatchSpec(batch_size, points=points), score, tasks)
 
 
 def _of(tables, place):

@@ -27,6 +27,7 @@ import pydantic
 from jax.experimental import sparse
 
 from mbjax import errors, types
+from mbjax.models import untrained
 from mbjax.ops import blocks, graph, ranking, rows
 
 BLOCK = 64  # dense columns of a product: users scored, or items whose similarities are computed, at once
@@ -79,17 +80,8 @@ def build(config: ItemknnConfig, info: types.DatasetInfo, batch_size: int = 0) -
         specs = {"history": types.GraphSpec(config.behaviors or info.behaviors)}
         source = ("history",) * info.num_behaviors
 
-    def init(key, graphs):
-        del key, graphs
-        return {}
-
-    def loss(params, graphs, batch, key, step):
-        del params, graphs, batch, key, step
-        return jnp.float32(0.0), {}
-
-    def encode(params, graphs):
+    def encode(graphs):
         """The neighbors of all items and the histories of all users, for each graph."""
-        del params
         return {
             name: {
                 "neighbors": neighbors(graphs[name], config.neighbors, config.shrinkage),
@@ -98,8 +90,7 @@ def build(config: ItemknnConfig, info: types.DatasetInfo, batch_size: int = 0) -
             for name in specs
         }
 
-    def score(params, tables, users, start, size, behavior):
-        del params
+    def score(tables, users, start, size, behavior):
         table = tables[source[behavior]]
         item, similarity = (jax.lax.dynamic_slice_in_dim(x, start, size) for x in table["neighbors"])  # [size, N]
         near = _sparse(item, similarity, info.num_items)
@@ -110,15 +101,7 @@ def build(config: ItemknnConfig, info: types.DatasetInfo, batch_size: int = 0) -
 
         return blocks.over_blocks(block, users, BLOCK)
 
-    return types.Model(
-        info=info,
-        graphs=specs,
-        batch=None,
-        init=init,
-        loss=loss,
-        encode=encode,
-        score=score,
-    )
+    return untrained.model(info, specs, encode, score)
 
 
 def neighbors(history: types.Graph, most: int, shrinkage: float) -> tuple[types.Array, types.Array]:

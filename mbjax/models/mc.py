@@ -145,33 +145,12 @@ def build_bpr(config: McBprConfig, info: types.DatasetInfo, batch_size: int) -> 
     module = McBpr(config, info)
     points = types.PointSpec(info.behaviors, config.negatives, levels_of(config, info))
 
-    def init(key, graphs):
-        del graphs
-        return module.init(key, pointwise.probe_batch(points), method=McBpr.loss)
-
-    def loss(params, graphs, batch, key, step):
-        del graphs, key, step  # all randomness comes with the batch
-        return module.apply(params, batch, method=McBpr.loss)
-
-    def encode(params, graphs):
-        del graphs
-        return module.apply(params, method=McBpr.tables)
-
     def score(params, tables, users, start, size, behavior):
         del params, behavior  # there is one score
         user, item = pointwise.select(tables, users, start, size)
         return user @ item.T
 
-    return types.Model(
-        info=info,
-        graphs={},
-        batch=types.BatchSpec(batch_size, points=points),
-        init=init,
-        loss=loss,
-        encode=encode,
-        score=score,
-        tasks=(info.target,),
-    )
+    return pointwise.model(module, info, types.BatchSpec(batch_size, points=points), score, (info.target,))
 
 
 def build_gmf(config: McGmfConfig, info: types.DatasetInfo, batch_size: int) -> types.Model:

@@ -150,18 +150,6 @@ def of_points(
         ncf_units.check_layers(unit, width, getattr(config, "layers", 0))
     module = Ncf(kind, config, info)
 
-    def init(key, graphs):
-        del graphs
-        return module.init(key, pointwise.probe_batch(points), method=Ncf.loss)
-
-    def loss(params, graphs, batch, key, step):
-        del graphs, key, step  # the batch is all that is random
-        return module.apply(params, batch, method=Ncf.loss)
-
-    def encode(params, graphs):
-        del graphs
-        return module.apply(params, method=Ncf.tables)
-
     def score(params, tables, users, start, size, behavior):
         del behavior  # there is one score
         mine, theirs = pointwise.select(tables, users, start, size)
@@ -171,16 +159,7 @@ def of_points(
 
         return block(mine, theirs) if kind == "gmf" else ncf_units.tiled(block, mine, theirs)
 
-    return types.Model(
-        info=info,
-        graphs={},
-        batch=types.BatchSpec(batch_size, points=points),
-        init=init,
-        loss=loss,
-        encode=encode,
-        score=score,
-        tasks=(info.target,),
-    )
+    return pointwise.model(module, info, types.BatchSpec(batch_size, points=points), score, (info.target,))
 
 
 def build_gmf(config: GmfConfig, info: types.DatasetInfo, batch_size: int) -> types.Model:

@@ -146,18 +146,6 @@ def build(config: NmtrConfig, info: types.DatasetInfo, batch_size: int) -> types
     points = types.PointSpec(info.behaviors, config.negatives)
     is_bilinear = config.unit == "gmf" and not config.gmf_layer
 
-    def init(key, graphs):
-        del graphs
-        return module.init(key, pointwise.probe_batch(points), method=Nmtr.loss)
-
-    def loss(params, graphs, batch, key, step):
-        del graphs, key, step  # the batch is all that is random
-        return module.apply(params, batch, method=Nmtr.loss)
-
-    def encode(params, graphs):
-        del graphs
-        return module.apply(params, method=Nmtr.tables)
-
     def score(params, tables, users, start, size, behavior):
         mine, theirs = pointwise.select(tables, users, start, size)
 
@@ -166,13 +154,5 @@ def build(config: NmtrConfig, info: types.DatasetInfo, batch_size: int) -> types
 
         return block(mine, theirs) if is_bilinear else ncf_units.tiled(block, mine, theirs)
 
-    return types.Model(
-        info=info,
-        graphs={},
-        batch=types.BatchSpec(batch_size, points=points),
-        init=init,
-        loss=loss,
-        encode=encode,
-        score=score,
-        tasks=tuple(name for name, weight in zip(info.behaviors, weights, strict=True) if weight),
-    )
+    tasks = tuple(name for name, weight in zip(info.behaviors, weights, strict=True) if weight)
+    return pointwise.model(module, info, types.BatchSpec(batch_size, points=points), score, tasks)

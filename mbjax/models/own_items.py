@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import pydantic
 
 from mbjax import errors, types
+from mbjax.models import untrained
 from mbjax.ops import rows
 
 EXACT = 2**24
@@ -55,25 +56,15 @@ def build(config: OwnItemsConfig, info: types.DatasetInfo, batch_size: int = 0) 
     """
     del batch_size
 
-    def init(key, graphs):
-        del key, graphs
-        return {}
-
-    def loss(params, graphs, batch, key, step):
-        del params, graphs, batch, key, step
-        return jnp.float32(0.0), {}
-
-    def encode(params, graphs):
+    def encode(graphs):
         """The histories of each behavior, and the places of the items' counts with their number."""
-        del params
         _check_exact(config, info, max(graphs[name].matrix.nse for name in info.behaviors))
         return {
             "histories": [(graphs[name].row_ptr, graphs[name].matrix.indices[:, 1]) for name in info.behaviors],
             "popularity": [dense_rank(jnp.diff(graphs[name].col_ptr)) for name in info.behaviors],
         }
 
-    def score(params, tables, users, start, size, behavior):
-        del params
+    def score(tables, users, start, size, behavior):
         others = [history for other, history in enumerate(tables["histories"]) if other != behavior]
         level = jnp.zeros((users.shape[0], size), jnp.float32)
         for place, (row_ptr, item) in enumerate(others):  # upstream to downstream
@@ -85,15 +76,7 @@ def build(config: OwnItemsConfig, info: types.DatasetInfo, batch_size: int = 0) 
         place, number = tables["popularity"][behavior]
         return level * number + jax.lax.dynamic_slice_in_dim(place, start, size)
 
-    return types.Model(
-        info=info,
-        graphs={name: types.GraphSpec((name,)) for name in info.behaviors},
-        batch=None,
-        init=init,
-        loss=loss,
-        encode=encode,
-        score=score,
-    )
+    return untrained.model(info, {name: types.GraphSpec((name,)) for name in info.behaviors}, encode, score)
 
 
 def dense_rank(counts: types.Array) -> tuple[types.Array, types.Array]:

@@ -5,10 +5,12 @@ All are contributions of a batch that add up over devices; see ``types.Points``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 
 from mbjax import types
 
@@ -39,6 +41,39 @@ def select(tables: tuple[Any, Any], users: types.Array, start: types.Array | int
     """The rows of some users and of a range of items, of a pair of trees [U, ...] and [I, ...]."""
     mine = jax.tree.map(lambda x: x[users], tables[0])
     return mine, jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), tables[1])
+
+
+def model(
+    module: nn.Module,
+    info: types.DatasetInfo,
+    batch: types.BatchSpec,
+    score: Callable[..., types.Array],
+    tasks: tuple[str, ...],
+) -> types.Model:
+    """Makes a model of a module whose losses and tables need nothing but the batch and the parameters.
+
+    Args:
+      module: with the methods ``loss(batch)`` and ``tables()``.
+      info: sizes and behaviors.
+      batch: its batches, of points.
+      score: as that of ``types.Model``.
+      tasks: the behaviors that it ranks.
+    """
+    kind = type(module)
+
+    def init(key, graphs):
+        del graphs
+        return module.init(key, probe_batch(batch.points), method=kind.loss)
+
+    def loss(params, graphs, batch, key, step):
+        del graphs, key, step  # the batch is all that is random
+        return module.apply(params, batch, method=kind.loss)
+
+    def encode(params, graphs):
+        del graphs
+        return module.apply(params, method=kind.tables)
+
+    return types.Model(info=info, graphs={}, batch=batch, init=init, loss=loss, encode=encode, score=score, tasks=tasks)
 
 
 def probe_batch(spec: types.PointSpec) -> types.UserBatch:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import pydantic
 
 from mbjax import types
+from mbjax.models import untrained
 
 
 class PopularityConfig(pydantic.BaseModel):
@@ -29,30 +30,12 @@ def build(config: PopularityConfig, info: types.DatasetInfo, batch_size: int = 0
     """
     del config, batch_size
 
-    def init(key, graphs):
-        del key, graphs
-        return {}
-
-    def loss(params, graphs, batch, key, step):
-        del params, graphs, batch, key, step
-        return jnp.float32(0.0), {}
-
-    def encode(params, graphs):
+    def encode(graphs):
         """Counts, float32 [K, I]."""
-        del params
         return jnp.stack([jnp.diff(graphs[name].col_ptr).astype(jnp.float32) for name in info.behaviors])
 
-    def score(params, tables, users, start, size, behavior):
-        del params
+    def score(tables, users, start, size, behavior):
         counts = jax.lax.dynamic_slice_in_dim(tables[behavior], start, size)
         return jnp.broadcast_to(counts, (users.shape[0], size))
 
-    return types.Model(
-        info=info,
-        graphs={name: types.GraphSpec((name,)) for name in info.behaviors},
-        batch=None,
-        init=init,
-        loss=loss,
-        encode=encode,
-        score=score,
-    )
+    return untrained.model(info, {name: types.GraphSpec((name,)) for name in info.behaviors}, encode, score)
