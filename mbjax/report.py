@@ -87,6 +87,8 @@ SELECTIONS = {
 }
 HARMLESS = ("train.eval_every", "train.patience", "evaluate.batch_size", "evaluate.item_tile")
 """Overrides with which a run still counts as the model's own configuration."""
+PARTS = ("backbone.name", "head.name", "contrastive.weight", "model.unit")
+"""Overrides that make another model, which the papers report under another name or not at all."""
 
 
 def read(folder: str | pathlib.Path) -> list[Record]:
@@ -122,6 +124,13 @@ def find_published(model: str, ablation: str | None, dataset: str) -> dict[str, 
             if (row["model"], row["dataset"]) == (name, dataset) and table["paper"].startswith(paper):
                 found.setdefault(row["behavior"], {**row, "paper": table["paper"], "protocol": table["protocol"]})
     return found
+
+
+def find_published_of(record: Record) -> dict[str, dict[str, Any]]:
+    """As ``find_published``, for a results file; nothing for a run whose backbone, head or terms are chosen by hand."""
+    if any(path.endswith(PARTS) for path in record.get("overrides") or {}):
+        return {}
+    return find_published(record["model"], record.get("ablation"), record["dataset"])
 
 
 def update(text: str, records: Sequence[Record], *, source: str = "the file") -> str:
@@ -208,7 +217,7 @@ def _overview(dataset: str, records: Sequence[Record]) -> str:
     lines = [head, ["---", "---", "---", "---", "---:", "---:", *["---:"] * len(behaviors)]]
     for group in _groups(here):
         record = group[0]
-        paper = find_published(record["model"], record.get("ablation"), dataset)
+        paper = find_published_of(record)
         selection = "test_per_behavior" if "test_per_behavior" in record["selection"] else _selections(group)[0]
         epochs = sorted({r["epochs"] for r in group})
         cells = [

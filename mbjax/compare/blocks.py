@@ -149,7 +149,7 @@ def _order(runs: Sequence[sources.Run]) -> list[str]:
 
 def published(run: sources.Run) -> dict[str, dict[str, Any]]:
     """Behavior -> row of a paper that reports the run's model; empty if none does."""
-    return report.find_published(run.record["model"], run.record.get("ablation"), run.record["dataset"])
+    return report.find_published_of(run.record)
 
 
 def _block(groups: Sequence[grouping.Group], behavior: str, metric: str, papers: bool) -> Block:

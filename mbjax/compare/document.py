@@ -105,9 +105,7 @@ def notes(groups: Sequence[grouping.Group], sheets: Sequence[blocks.Sheet], *, w
     )
     papers = {}
     for g in groups:
-        found = report.find_published(
-            g.first.record["model"], g.first.record.get("ablation"), g.first.record["dataset"]
-        )
+        found = report.find_published_of(g.first.record)
         papers |= {row["paper"]: row["protocol"] for row in found.values()}
     said += [f"Paper: {name}; {protocol}." for name, protocol in papers.items()]
     if with_tests:
