@@ -14,7 +14,6 @@ from typing import NamedTuple
 from matplotlib import figure
 from matplotlib.backends import backend_agg
 
-from mbjax import tables
 from mbjax.compare import blocks
 from mbjax.compare import groups as grouping
 from mbjax.train import plots, run_folder
@@ -44,48 +43,23 @@ class Panel(NamedTuple):
     bars: tuple[Bar, ...]
 
 
-def draw(
-    sheets: Sequence[blocks.Sheet],
-    groups: Sequence[grouping.Group],
-    metric: str,
-    path: str | pathlib.Path,
-    *,
-    subtitle: str = "",
-) -> None:
-    """Draws a metric as horizontal bars, from 0 on; every panel has a scale of its own.
+Grid = Sequence[Sequence[Panel]]
 
-    Colors tell models apart and gray is an anchor. Whiskers are one standard deviation to either side over seeds,
-    diamonds the published numbers.
 
-    Args:
-      sheets: of one data set.
-      groups: of the data set; their order is that of the bars.
-      metric: such as ``"ndcg@10"``.
-      path: of the PNG.
-      subtitle: a second line of the title.
-    """
-    panels = []
+def whole(sheets: Sequence[blocks.Sheet], metric: str) -> Grid:
+    """A metric over all pairs, with the published numbers: one line of panels, one for each behavior."""
+    row = []
     for sheet, block in _find(sheets, metric):
         users = "" if sheet.users is None else f"\n{sheet.users:,} users"
         bars = tuple(Bar(line.group.label, line.mean, line.deviation, line.paper) for line in block.lines)
-        panels.append(Panel(f"{sheet.behavior}{users}", bars))
-    _draw([panels], groups, f"{tables.title(metric)} on {sheets[0].dataset}", subtitle, path)
+        row.append(Panel(f"{sheet.behavior}{users}", bars))
+    return [row]
 
 
-def draw_parts(
-    sheets: Sequence[blocks.Sheet],
-    groups: Sequence[grouping.Group],
-    metric: str,
-    path: str | pathlib.Path,
-    *,
-    subtitle: str = "",
-) -> bool:
-    """Draws a metric over visited pairs beside the same over unvisited ones, a line of two panels for each behavior.
+def parts(sheets: Sequence[blocks.Sheet], metric: str) -> Grid:
+    """A metric over visited pairs beside the same over unvisited ones: a line of two panels for each behavior.
 
-    Args are those of ``draw``; a behavior without pairs of both kinds is left out.
-
-    Returns:
-      Whether anything was left to draw.
+    A behavior without pairs of both kinds is left out, so that there may be no line.
     """
     grid = []
     for sheet, block in _find(sheets, metric):
@@ -99,17 +73,28 @@ def draw_parts(
             row.append(Panel(f"{sheet.behavior}, {name}\n{pairs:,} pairs", bars))
         if all(panel.bars for panel in row):
             grid.append(row)
-    if grid:
-        _draw(grid, groups, f"{tables.title(metric)} on {sheets[0].dataset}", subtitle, path)
-    return bool(grid)
+    return grid
 
 
 def _find(sheets, metric):
     return [(sheet, block) for sheet in sheets for block in sheet.blocks if block.metric == metric]
 
 
-def _draw(grid: Sequence[Sequence[Panel]], groups: Sequence[grouping.Group], heading: str, subtitle: str, path) -> None:
-    """Draws lines of panels; all have the same groups from top to bottom."""
+def draw(
+    grid: Grid, groups: Sequence[grouping.Group], path: str | pathlib.Path, *, heading: str, subtitle: str = ""
+) -> None:
+    """Draws lines of panels with horizontal bars, from 0 on; every panel has a scale of its own.
+
+    Colors tell models apart and gray is an anchor. Whiskers are one standard deviation to either side over seeds,
+    diamonds the published numbers.
+
+    Args:
+      grid: of ``whole`` or ``parts``, at least one line.
+      groups: of the data set; their order is that of the bars.
+      path: of the PNG.
+      heading: the title.
+      subtitle: a second line of the title.
+    """
     drawn = {bar.label for row in grid for panel in row for bar in panel.bars}
     labels = [group.label for group in groups if group.label in drawn]
     models = list(dict.fromkeys(group.first.record["model"] for group in groups if group.first.is_trained))

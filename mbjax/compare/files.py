@@ -41,14 +41,9 @@ def write(
         here = [sheet for sheet in sheets if sheet.dataset == dataset]
         text.append(f"## {dataset}")
         for metric in dict.fromkeys(block.metric for sheet in here for block in sheet.blocks):
-            path = folder / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', dataset)}-{metric}.png"
-            chart.draw(here, groups[dataset], metric, path, subtitle=_subtitle(here, split))
-            text.append(f"![{tables.title(metric)} on {dataset}]({path.name})")
-            made.append(path)
-            parts = path.with_name(f"{path.stem}-visited.png")
-            if chart.draw_parts(here, groups[dataset], metric, parts, subtitle=_subtitle(here, split)):
-                text.append(f"![{tables.title(metric)} on {dataset}, visited and unvisited pairs]({parts.name})")
-                made.append(parts)
+            for path, caption in _charts(folder, here, groups[dataset], metric, split):
+                text.append(f"![{caption}]({path.name})")
+                made.append(path)
         for sheet in here:
             text += [f"### {document.title(sheet, split)}", document.markdown(document.results(sheet))]
             if any(block.best for block in sheet.blocks):
@@ -59,6 +54,21 @@ def write(
     run_folder.replace_file(page, lambda temporary: temporary.write_text(content, encoding="utf-8"))
     logging.write_csv(list(rows(sheets, split)), table)
     return [page, table, *made]
+
+
+def _charts(folder, sheets, groups, metric: str, split: str) -> Iterator[tuple[pathlib.Path, str]]:
+    """Draws a metric over all pairs and, where there are both, over visited and unvisited ones; paths and captions."""
+    dataset = sheets[0].dataset
+    name, heading = f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', dataset)}-{metric}", f"{tables.title(metric)} on {dataset}"
+    drawings = [
+        ("", "", chart.whole(sheets, metric)),
+        ("-visited", ", visited and unvisited pairs", chart.parts(sheets, metric)),
+    ]
+    for suffix, words, grid in drawings:
+        if grid:
+            path = folder / f"{name}{suffix}.png"
+            chart.draw(grid, groups, path, heading=heading, subtitle=_subtitle(sheets, split))
+            yield path, heading + words
 
 
 def rows(sheets: Sequence[blocks.Sheet], split: str) -> Iterator[dict[str, Any]]:

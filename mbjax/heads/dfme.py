@@ -104,11 +104,11 @@ class Dfme(base.Head):
         config = self.config
         if not config.fit:
             return [tables[j] for j in group]
-        if config.expert_index == "task":
-            start = {j: (config.alpha * tables[j] + config.beta * tables[task]) / 2 for j in group}
-            return [self._propagate(graphs, start[j], task) for j in group]
-        start = {j: (config.alpha * tables[task] + config.beta * tables[j]) / 2 for j in group}
-        return [self._propagate(graphs, start[j], j) for j in group]
+        mixed = [(j, task) if config.expert_index == "task" else (task, j) for j in group]  # whose share is alpha, beta
+        return [
+            self._propagate(graphs, (config.alpha * tables[other] + config.beta * tables[owner]) / 2, owner)
+            for other, owner in mixed
+        ]
 
     def _propagate(self, graphs, state, behavior: int):
         config = self.config
