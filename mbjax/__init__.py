@@ -32,6 +32,7 @@ _PUBLIC = {
     "load_dataset": "mbjax.data:load",
     "recommend_run": "mbjax.experiment:recommend",
     "restore_run": "mbjax.experiment:restore",
+    "retrain_run": "mbjax.experiment:retrain",
     "train_run": "mbjax.experiment:train",
 }
 

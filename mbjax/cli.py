@@ -108,10 +108,18 @@ def _train(argv: list[str]) -> int:
         model_class = _model_class(given["model"])
         fields = _resolved(options.fields, config.known_fields(model_class), cli_help.TRAIN)
         settings = config.load(given["model"], given["dataset"], model_class, overrides=fields, **header)
+    if "retrain" in given and (settings.protocol != "honest" or settings.data.valid in ("none", "into_train")):
+        raise errors.ConfigError(
+            "--retrain goes on from an epoch that validation pairs chose: it needs --protocol=honest and a data.valid "
+            "that holds pairs out."
+        )
     _virtual_devices(settings.devices)
     experiment = _experiment()
     record = pathlib.Path(given["record"]) if given.get("record") else "record" in given
-    return experiment.train(settings, workdir, resume="resume" in given, record=record).exit_code
+    outcome = experiment.train(settings, workdir, resume="resume" in given, record=record)
+    if "retrain" in given and outcome.reason != "signal":
+        outcome = experiment.retrain(settings, outcome, record=record)
+    return outcome.exit_code
 
 
 def _eval(argv: list[str]) -> int:

@@ -40,6 +40,11 @@ TRAIN = {
     "devices": Option("INT", "accelerators, or virtual CPU devices, that share each batch (default 1)"),
     "workdir": Option("DIR", "the run folder (default: a new one under runs/)"),
     "resume": Option("", "go on with the run in the run folder; with --workdir the model need not be repeated"),
+    "retrain": Option(
+        "",
+        "afterwards train again on training and validation pairs together, for as many epochs as validation chose; in "
+        "the folder retrain/ of the run",
+    ),
     "record": Option("[FILE]", "also write a results file (default: a name under results/)"),
     "data-dir": Option("DIR,...", "where data sets lie, searched first: short for --data.dirs"),
     "help": Option("", "this text; with --model all fields of that model"),

@@ -20,16 +20,19 @@ class Recorder:
     """Stands in for ``mbjax.experiment`` and remembers its calls."""
 
     def __init__(self, error: BaseException | None = None):
-        self.calls, self.error = [], error
+        self.calls, self.error, self.reason = [], error, "finished"
 
     def _call(self, name, args, options):
         self.calls.append((name, args, options))
         if self.error is not None:
             raise self.error
-        return types.SimpleNamespace(exit_code=0)
+        return types.SimpleNamespace(exit_code=0, reason=self.reason)
 
     def train(self, *args, **options):
         return self._call("train", args, options)
+
+    def retrain(self, *args, **options):
+        return self._call("retrain", args, options)
 
     def evaluate_run(self, *args, **options):
         return self._call("evaluate_run", args, options)
@@ -90,6 +93,19 @@ def test_train_options(experiment):
     assert not settings.model.use_tff and settings.model.resample_per_task
     assert (settings.train.learning_rate, settings.evaluate.ks) == (1e-4, (5, 10))
     assert (workdir, options["record"], options["resume"]) == (pathlib.Path("w"), pathlib.Path("r.json"), False)
+
+
+def test_retrain_follows_a_run_that_was_not_stopped(experiment, monkeypatch, capsys):
+    argv = ["--model=bvae", "--dataset=jd", "--retrain", "--record=r.json"]
+    assert cli.train_main(argv) == 0
+    [(_, (settings, _), _), (name, given, options)] = experiment.calls
+    assert name == "retrain" and given[0] is settings and options == {"record": pathlib.Path("r.json")}
+    experiment.calls.clear()
+    monkeypatch.setattr(experiment, "reason", "signal")
+    cli.train_main(argv)
+    assert [name for name, *_ in experiment.calls] == ["train"]
+    for wrong in ("--protocol=paper", "--data.valid=none"):
+        assert "--retrain goes on from an epoch" in failure(capsys, cli.train_main, *argv, wrong)
 
 
 def test_resume_needs_only_the_folder(experiment, run):
@@ -285,7 +301,7 @@ def test_programming_mistakes_keep_their_traceback(experiment):
 def test_data_warnings_are_one_line(experiment, capsys, monkeypatch):
     def warn(*args, **options):
         warnings.warn("cart has no\ntraining pairs", errors.DataWarning, stacklevel=1)
-        return types.SimpleNamespace(exit_code=0)
+        return types.SimpleNamespace(exit_code=0, reason="finished")
 
     monkeypatch.setattr(experiment, "train", warn)
     with warnings.catch_warnings():

@@ -64,7 +64,9 @@ def _candidates(run: sources.Run) -> str:
     words = [f"mask={protocol['mask']}"]
     # Validation pairs taken from training and masked all the same leave the candidates as they are without any; so do
     # pairs of their own files that are not masked.
-    if protocol["valid"] != "none" and bool(protocol["mask_valid"]) != is_inside:
+    if protocol["valid"] == "into_train":
+        words += [] if protocol["mask_valid"] else ["validation pairs in training"]
+    elif protocol["valid"] != "none" and bool(protocol["mask_valid"]) != is_inside:
         words.append(f"mask_valid={protocol['mask_valid']} with {_held_out(run)}")
     if protocol["mask"] == "all_behaviors":
         words += [_held_out(run)] if is_inside else []  # other behaviors' validation pairs are never masked

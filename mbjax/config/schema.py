@@ -83,10 +83,11 @@ class DataConfig(Section):
         None, description="behaviors to use, funnel order, target last; none: all that have training pairs"
     )
     target: str | None = Field(None, description="the behavior to predict; none: the last one")
-    valid: Literal["file", "file_inside_train", "random_one", "none"] | None = Field(
+    valid: Literal["file", "file_inside_train", "random_one", "none", "into_train"] | None = Field(
         None,
         description="where validation pairs come from; file: own files; file_inside_train: listed pairs leave "
-        "training; random_one: one training target pair per user; nothing given: the data set's rule",
+        "training; random_one: one training target pair per user; into_train: nothing is validated on, own files are "
+        "trained on too (see --retrain); nothing given: the data set's rule",
     )
     valid_leaves: Literal["same_behavior", "all_behaviors"] = Field(
         "same_behavior",

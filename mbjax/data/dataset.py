@@ -26,7 +26,7 @@ class Dataset:
       test: of behaviors with held-out test pairs.
       users, items: raw ids.
       mask_valid: whether validation pairs are masked at test time.
-      valid_rule: ``"file"``, ``"file_inside_train"``, ``"random_one"`` or ``"none"``.
+      valid_rule: one of ``options.VALID_RULES``.
       fingerprint: hex SHA-256 of the content before any choice; see ``content.Content.fingerprint``.
       notes: what was counted, dropped or left out, one line each.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-VALID_RULES = ("file", "file_inside_train", "random_one", "none")
+VALID_RULES = ("file", "file_inside_train", "random_one", "none", "into_train")
 LOG_SPLITS = ("leave_one_out", "time_80_10_10")
 
 
@@ -54,7 +54,7 @@ class Options:
       download: fetch a published data set that is found in none of them.
       behaviors: the behaviors to use, in funnel order; None means all that have training pairs.
       target: the target; None means the data set's own. It is moved to the end of the funnel.
-      valid: ``"file"``, ``"file_inside_train"``, ``"random_one"`` or ``"none"``; None means the data set's own rule.
+      valid: one of ``VALID_RULES``, see ``splits.hold_out``; None means the data set's own rule.
       valid_leaves: which training pairs a validation pair is taken out of: ``"same_behavior"``, or ``"all_behaviors"``,
         so that it is unvisited.
       mask_valid: whether held-out validation pairs are masked at test time; None means the data set's own.

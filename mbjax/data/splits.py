@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mbjax import errors
+from mbjax.data import options
 
 KeysOf = dict[str, np.ndarray]
 
@@ -130,7 +131,9 @@ def hold_out(
     """Applies a validation rule.
 
     Args:
-      rule: ``"file"``, ``"file_inside_train"``, ``"random_one"`` or ``"none"``; see ``Options.valid``.
+      rule: ``"file"``: the split's own files. ``"file_inside_train"``: listed training pairs. ``"random_one"``: one
+        training pair of the target from each user. ``"none"``: no pairs are validated on, those of files are not used.
+        ``"into_train"``: those of files are training pairs too, as where a model is trained once more.
       train, valid, inside: keys of the splits ``train``, ``valid`` and ``valid_inside_train``, by behavior.
 
     Returns:
@@ -141,6 +144,10 @@ def hold_out(
     """
     if rule == "none":
         return train, {}, []
+    if rule == "into_train":
+        added = {behavior: keys for behavior, keys in valid.items() if keys.size}
+        notes = [f"train.{behavior}: {keys.size} validation pairs were added" for behavior, keys in added.items()]
+        return train | {behavior: np.union1d(train[behavior], keys) for behavior, keys in added.items()}, {}, notes
     if rule == "random_one":
         drawn = random_one(train[target], num_items, seed)
         return train | {target: np.setdiff1d(train[target], drawn, assume_unique=True)}, {target: drawn}, []
@@ -149,7 +156,7 @@ def hold_out(
             raise _no_pairs(rule, "valid")
         return train, valid, []
     if rule != "file_inside_train":
-        raise errors.unknown("validation rule", rule, ("file", "file_inside_train", "random_one", "none"))
+        raise errors.unknown("validation rule", rule, options.VALID_RULES)
     if not any(keys.size for keys in inside.values()):
         raise _no_pairs(rule, "valid_inside_train")
     rest, held, notes = dict(train), {}, []

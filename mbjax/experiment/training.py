@@ -103,10 +103,12 @@ class Run:
         self.experiment, self.folder = experiment, folder
         self.commit = machine.commit()
         config = self.config = experiment.config
-        self.split = "test" if config.protocol == "paper" else "valid"
+        # The split that is looked at on the way; none where the number of epochs was settled by another run.
+        settled = config.protocol == "honest" and experiment.dataset.valid_rule == "into_train"
+        self.split = None if settled else "test" if config.protocol == "paper" else "valid"
         if (
             experiment.is_trained
-            and config.protocol == "honest"
+            and self.split == "valid"
             and not any(m.nnz for m in experiment.dataset.valid.values())
         ):
             raise errors.IncompatibleError(
@@ -114,9 +116,9 @@ class Run:
                 f"{experiment.dataset.valid_rule} holds none out. Choose another data.valid, or --protocol=paper."
             )
         # Before anything is written: they refuse behaviors without held-out pairs.
-        splits = dict.fromkeys([self.split, "test"] if experiment.is_trained else ["test"])
+        splits = dict.fromkeys([self.split, "test"] if experiment.is_trained and self.split else ["test"])
         self.evaluators = {split: experiment.evaluator(split) for split in splits}
-        if experiment.is_trained:
+        if experiment.is_trained and self.split:
             _check_monitor(config.train.monitor, self.evaluators[self.split].behaviors)
         text = configuration.dump(config)
         if resume:
@@ -132,7 +134,7 @@ class Run:
         if experiment.is_trained:
             self.advance = experiment.advance()
             self.steps_per_epoch = self.advance.steps_per_epoch
-            self.keeper = keeper.Keeper(folder, self.steps_per_epoch, keep_best=config.protocol == "honest")
+            self.keeper = keeper.Keeper(folder, self.steps_per_epoch, keep_best=self.split == "valid")
             if resume:
                 self.state, self.position = self.keeper.restore(self.state)
         self.log = logging.RunLog(folder.path, from_epoch=self.position.step // self.steps_per_epoch)
@@ -149,6 +151,7 @@ class Run:
         self.state = None  # donated from here on
         monitor = config.train.monitor
         monitor = f"{self.split} {monitor if '@' in monitor else f'{monitor}@{config.evaluate.ks[0]}'}"
+        monitor = monitor if self.split else ""
         best = self._best_value()
         with (
             loop.signals() as should_stop,
@@ -163,7 +166,7 @@ class Run:
                 row |= {"loss": position.sums["loss"]}
                 row |= {"loss_parts": {k: v for k, v in position.sums.items() if k != "loss"}}
                 due = config.train.eval_every and (epoch + 1) % config.train.eval_every == 0
-                due = bool(due or epoch + 1 == config.train.epochs)
+                due = bool(due or epoch + 1 == config.train.epochs) and self.split is not None
                 if due:
                     start = time.perf_counter()
                     params = parallel.single(state, num_devices).params

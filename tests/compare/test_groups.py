@@ -86,6 +86,7 @@ REFUSED = [
     ({}, {"mask": "all_behaviors"}, "test", "different items to rank.*a: candidates mask=same_behavior; b: .*=all_beh"),
     ({}, {"mask_valid": True}, "test", "different items to rank.*b: .*mask_valid=True with valid=file"),
     ({}, {"valid": "file_inside_train"}, "test", "different items to rank.*mask_valid=False with valid=file_inside"),
+    ({}, {"valid": "into_train"}, "test", "different items to rank.*b: .*validation pairs in training"),
     ({}, {"valid": "none"}, "valid", "different validation pairs.*valid=file; b: validation pairs valid=none"),
     (
         {"valid": "random_one", "mask_valid": True},
@@ -114,6 +115,7 @@ ALLOWED = [
     # Pairs out of training that are masked all the same: the same candidates as with them in training.
     ({"valid": "file_inside_train", "mask_valid": True}, {"valid": "none", "mask_valid": True}, "test"),
     ({"valid": "random_one", "mask_valid": True}, {"valid": "none", "mask_valid": True}, "test"),
+    ({"valid": "random_one", "mask_valid": True}, {"valid": "into_train", "mask_valid": True}, "test"),
     ({}, {"dataset": "ub", "dataset_fingerprint": "cd" * 32}, "test"),
 ]
 

@@ -42,7 +42,7 @@ def test_random_one_draws_every_pair_of_a_user():
     valid=by_behavior("view", "buy"),
     test=by_behavior("view", "buy"),
     inside=by_behavior("view", "buy"),
-    rule=st.sampled_from(["file", "file_inside_train", "random_one", "none"]),
+    rule=st.sampled_from(["file", "file_inside_train", "random_one", "none", "into_train"]),
 )
 def test_splits_are_disjoint_under_every_rule(train, valid, test, inside, rule):
     original = {b: k.copy() for b, k in train.items()}
@@ -59,12 +59,14 @@ def test_splits_are_disjoint_under_every_rule(train, valid, test, inside, rule):
         joined = np.concatenate(parts)
         assert np.unique(joined).size == joined.size
         np.testing.assert_array_equal(train[behavior], original[behavior])  # arguments are left alone
-        if rule in ("file_inside_train", "random_one"):
+        if rule == "into_train":
+            np.testing.assert_array_equal(rest[behavior], np.sort(np.concatenate([train[behavior], valid[behavior]])))
+        elif rule in ("file_inside_train", "random_one"):
             kept = np.sort(np.concatenate(parts[:2]))
             np.testing.assert_array_equal(kept, train[behavior])
         else:
             np.testing.assert_array_equal(rest[behavior], train[behavior])
-    assert rule != "none" or held == {}
+    assert rule not in ("none", "into_train") or held == {}
 
 
 def test_known_pairs_are_dropped_counted_and_named():

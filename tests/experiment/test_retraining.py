@@ -1,0 +1,45 @@
+"""The second training: which pairs it learns from, for how long, and what it leaves."""
+
+from __future__ import annotations
+
+import pytest
+import trial
+
+from mbjax import cli, errors, experiment
+from mbjax import config as configuration
+from mbjax.experiment import wiring
+
+
+def test_it_trains_on_both_splits_for_the_chosen_number_of_epochs(four, folder, tmp_path):
+    config = trial.config(folder)
+    first = four.__class__(**{**vars(four), "workdir": tmp_path})
+    again = experiment.retrain(config, first)
+    assert again.workdir == tmp_path / "retrain"
+    assert [row["epoch"] for row in again.rows] == list(range(four.epochs["valid"] + 1))
+    assert not any("valid" in row or "test" in row for row in again.rows)
+    assert again.epochs == {"last": four.epochs["valid"]} and set(again.tables) == {"last"}
+    # The pairs, by hand: training and validation together.
+    split, joined = (wiring.build(c).dataset for c in (config, configuration.override(config, {"valid": "into_train"})))
+    for name, matrix in split.train.items():
+        both = matrix + split.valid[name] if name in split.valid else matrix
+        assert (joined.train[name] != both).nnz == 0
+    assert any(m.nnz for m in split.valid.values()) and not joined.valid
+    # The same seed and the same number of steps, but more pairs: another model.
+    assert again.tables["last"]["buy"] != four.tables["valid"]["buy"]
+    # In a fresh process the folder gives the same numbers.
+    assert experiment.evaluate_run(again.workdir)["test"]["buy"]["ndcg@5"] == again.tables["last"]["buy"]["ndcg@5"]
+
+
+def test_an_interrupted_second_run_goes_on(folder, tmp_path, capsys):
+    argv = [*trial.options(folder, tmp_path / "run"), "--retrain"]
+    assert cli.train_main(argv) == 0
+    assert "training again on training and validation pairs" in capsys.readouterr().out
+    before = (tmp_path / "run" / "retrain" / "metrics.jsonl").read_bytes()
+    assert cli.train_main([*argv, "--resume"]) == 0
+    assert (tmp_path / "run" / "retrain" / "metrics.jsonl").read_bytes() == before
+
+
+def test_it_needs_an_epoch_chosen_on_validation(folder, tmp_path):
+    outcome = experiment.train(trial.config(folder, protocol="paper"), tmp_path / "run")
+    with pytest.raises(errors.ConfigError, match="no epoch was chosen on validation pairs"):
+        experiment.retrain(trial.config(folder, protocol="paper"), outcome)
