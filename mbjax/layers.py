@@ -69,6 +69,21 @@ class ItemDecoder(nn.Module):
         return self.kernel, self.bias
 
 
+def decode_tile(decoder: types.Params, latent: types.Array, start: types.Array, size: int) -> types.Array:
+    """The logits of a tile of items from an ``ItemDecoder``'s parameters.
+
+    Args:
+      decoder: ``{"kernel": [I, D], "bias": [I]}``.
+      latent: float [B, D].
+      start, size: the first item and the number of items.
+
+    Returns:
+      float [B, size].
+    """
+    kernel, bias = (jax.lax.dynamic_slice_in_dim(decoder[name], start, size) for name in ("kernel", "bias"))
+    return latent @ kernel.T + bias
+
+
 def probe_batch(histories) -> types.UserBatch:
     """The smallest batch of histories: one user with one item. Parameters are created by running the loss on it."""
     history = types.Ragged(jnp.array([0, 1], jnp.int32), jnp.zeros(1, jnp.int32), jnp.zeros(1, jnp.int32))

@@ -32,7 +32,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
 import pydantic
 from flax import linen as nn
@@ -259,9 +258,7 @@ def build(config: BvaeConfig, info: types.DatasetInfo, batch_size: int) -> types
 
     def score(params, tables, users, start, size, behavior):
         decoder = params["params"][f"decoder_{info.behaviors[behavior]}"]
-        kernel = jax.lax.dynamic_slice_in_dim(decoder["kernel"], start, size)
-        bias = jax.lax.dynamic_slice_in_dim(decoder["bias"], start, size)
-        return tables[behavior][users] @ kernel.T + bias
+        return layers.decode_tile(decoder, tables[behavior][users], start, size)
 
     return types.Model(
         info=info,

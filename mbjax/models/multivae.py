@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
 import pydantic
 from flax import linen as nn
@@ -118,9 +117,7 @@ def build(config: MultivaeConfig, info: types.DatasetInfo, batch_size: int) -> t
 
     def score(params, tables, users, start, size, behavior):
         del behavior  # one ranking serves all
-        decoder = params["params"]["decoder"]
-        kernel = jax.lax.dynamic_slice_in_dim(decoder["kernel"], start, size)
-        return tables[users] @ kernel.T + jax.lax.dynamic_slice_in_dim(decoder["bias"], start, size)
+        return layers.decode_tile(params["params"]["decoder"], tables[users], start, size)
 
     return types.Model(
         info=info,
