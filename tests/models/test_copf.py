@@ -42,7 +42,7 @@ def test_published_settings_of_copf(dataset, weights, steps):
     head = model.head
     assert (head.name, set(head.layers), head.alpha, head.beta, head.expert_scale) == ("dfme", {1}, 0.1, 0.001, 0.1)
     assert (head.relation_on_self, head.expert_index, head.stop_gradient) == (False, "task", "none")
-    assert model.contrastive == objectives.ContrastiveConfig(weight=1.0, temperature=0.1)
+    assert model.contrastive == objectives.ContrastiveConfig(weight=1.0, temperature=0.5 if dataset == "taobao" else 0.1)
     assert model.contrastive.reduction == "pairs_over_users" and model.unique.weight == 0
     assert (train.batch_size, train.epochs, train.patience) == (256, 200, 0)
     assert (train.optimizer, train.learning_rate, train.decay_rate, train.decay_steps) == ("adam", 1e-3, 0.96, steps)
