@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import time
 
 import jax
 import platformdirs
@@ -27,8 +28,21 @@ def keep(folder: str | os.PathLike | None = None) -> pathlib.Path | None:
     path = pathlib.Path(folder or pathlib.Path(platformdirs.user_cache_dir("mbjax")) / "compiled")
     try:
         path.mkdir(parents=True, exist_ok=True)
+        _mend(path)
     except OSError:
         return None
     jax.config.update("jax_compilation_cache_dir", str(path))
     jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)
     return path
+
+
+def _mend(path: pathlib.Path) -> None:
+    """Removes programs without the time of their last use, as a kill between the two files leaves them.
+
+    JAX asks for every time before it writes, so one such program would keep it from keeping any other. Of a young one
+    another process may be about to write the time.
+    """
+    for program in path.glob("*-cache"):
+        is_young = time.time() - program.stat().st_mtime < 60
+        if not is_young and not program.with_name(program.name.removesuffix("-cache") + "-atime").exists():
+            program.unlink(missing_ok=True)

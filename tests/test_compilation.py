@@ -1,5 +1,8 @@
 """The persistent compilation cache is turned on where asked, and never against the environment."""
 
+import os
+import time
+
 import jax
 import pytest
 
@@ -35,3 +38,12 @@ def test_a_folder_that_cannot_be_made_is_no_error(settings, monkeypatch, tmp_pat
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     (tmp_path / "file").write_text("")
     assert compilation.keep(tmp_path / "file" / "programs") is None
+
+
+def test_half_an_entry_is_removed(settings, monkeypatch, tmp_path):
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    for name, age in {"whole-cache": 90, "whole-atime": 90, "half-cache": 90, "young-cache": 5}.items():
+        (tmp_path / name).write_bytes(b"12345678")
+        os.utime(tmp_path / name, (time.time() - age, time.time() - age))
+    assert compilation.keep(tmp_path) == tmp_path
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["whole-atime", "whole-cache", "young-cache"]
