@@ -31,9 +31,7 @@ def test_it_trains_on_both_splits_for_the_chosen_number_of_epochs(four, folder, 
 
 
 def test_an_interrupted_second_run_goes_on(cache, folder, tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv(
-        "JAX_COMPILATION_CACHE_DIR", str(cache)
-    )  # it is not moved
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(cache))  # it is not moved
     argv = [*trial.options(folder, tmp_path / "run"), "--retrain"]
     assert cli.train_main(argv) == 0
     assert "training again on training and validation pairs" in capsys.readouterr().out
