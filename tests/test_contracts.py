@@ -23,7 +23,7 @@ ABLATIONS = [(name, each) for name in models.MODELS for each in configuration.mo
 TRAINED = [name for name in models.MODELS if (configuration.model_file(name).get("train") or {}).get("epochs") != 0]
 QUICK = ("bvae", "copf", "pkef")  # the others take as long together as all the rest of the tests
 # One of each kind of batch is placed on four devices; of the others, losses and gradients are seen to add up.
-PLACED = ("bvae", "copf", "nmtr")
+PLACED = ("bvae", "copf", "pkef", "nmtr")
 dataset = functools.cache(toy.dataset)
 
 
