@@ -149,9 +149,9 @@ class Run:
             return "patience"
         state = parallel.replicate(self.state, num_devices)
         self.state = None  # donated from here on
-        monitor = config.train.monitor
-        monitor = f"{self.split} {monitor if '@' in monitor else f'{monitor}@{config.evaluate.ks[0]}'}"
-        monitor = monitor if self.split else ""
+        metric = config.train.monitor
+        metric = metric if "@" in metric else f"{metric}@{config.evaluate.ks[0]}"
+        monitor = f"{self.split} {metric}" if self.split else ""
         best = self._best_value()
         with (
             loop.signals() as should_stop,
