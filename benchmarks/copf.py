@@ -124,7 +124,7 @@ class Timer:
             self._gathering("DFME propagation, with gradients", propagation, work),
             script.Part(
                 "gate factors and experts side by side, with gradients",
-                max(0.0, both - propagation),
+                both - propagation,
                 written / self.measured.near,
                 f"{_mb(written)} of item rows and their gradients",
             ),

@@ -12,7 +12,7 @@ import rich.padding
 import rich.table
 import rich.text
 
-from mbjax import config, errors
+from mbjax import config, errors, tables
 
 
 class Option(NamedTuple):
@@ -188,7 +188,10 @@ def _alternatives(out, model: str, choices: Iterable[config.Choice], values: Map
                 paths = config.known_fields(section)
                 inside = [path.removeprefix("model.") for path in paths if path.startswith("model.")]
                 names = [path for path in inside if f"{choice.path}.{path}" != choice.key]
-                rows.append((f"--{choice.key}={name}", f"with {', '.join(names)}" if names else "without fields"))
+                mark = "reconstructed; " if name in tables.RECONSTRUCTED else ""
+                rows.append(
+                    (f"--{choice.key}={name}", mark + (f"with {', '.join(names)}" if names else "without fields"))
+                )
                 example = example or f"--{choice.key.removeprefix('model.')}={name}"
     if rows:
         _table(out, "Alternatives, and the fields that take the place of those above", rows)

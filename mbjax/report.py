@@ -71,6 +71,7 @@ PUBLISHED_AS = {
     ("lightgcn", None): "LightGCN",
     ("lightgcn_m", None): "LightGCN M",
     ("mbcgcn", None): "MB-CGCN",
+    ("mbcgcn", "released_data"): "MB-CGCN",
     ("crgcn", None): "CRGCN",
     ("cigf", None): "CIGF",
     ("cascading_rank", None): "CascadingRank (alpha 0, beta 0.9)",
@@ -89,6 +90,8 @@ HARMLESS = ("train.eval_every", "train.patience", "evaluate.batch_size", "evalua
 """Overrides with which a run still counts as the model's own configuration."""
 PARTS = ("backbone.name", "head.name", "contrastive.weight", "model.unit")
 """Overrides that make another model, which the papers report under another name or not at all."""
+OTHER_TASK = ("data.behaviors", "data.subsample", "data.hold_out", "evaluate.mask")
+"""Overrides that change what is learned from, or what is ranked."""
 
 
 def read(folder: str | pathlib.Path) -> list[Record]:
@@ -122,13 +125,21 @@ def find_published(model: str, ablation: str | None, dataset: str) -> dict[str, 
     for table in published():
         for row in table["rows"]:
             if (row["model"], row["dataset"]) == (name, dataset) and table["paper"].startswith(paper):
+                paper = table["paper"]  # papers share names of data sets, not always the data
                 found.setdefault(row["behavior"], {**row, "paper": table["paper"], "protocol": table["protocol"]})
     return found
 
 
 def find_published_of(record: Record) -> dict[str, dict[str, Any]]:
-    """As ``find_published``, for a results file; nothing for a run whose backbone, head or terms are chosen by hand."""
-    if any(path.endswith(PARTS) for path in record.get("overrides") or {}):
+    """As ``find_published``, for a results file.
+
+    Nothing for a run whose backbone, head or terms are chosen by hand, that has other data or candidates, or, where
+    nothing is trained, another rule.
+    """
+    by_hand = tuple(record.get("overrides") or {})
+    if any(path.endswith(PARTS) or path in OTHER_TASK for path in by_hand):
+        return {}
+    if not record.get("epochs") and any(path.startswith("model.") for path in by_hand):
         return {}
     return find_published(record["model"], record.get("ablation"), record["dataset"])
 
@@ -175,9 +186,14 @@ def _groups(records: Sequence[Record]) -> list[list[Record]]:
 
 def _model_table(model: str, dataset: str, own: Sequence[Record], records: Sequence[Record]) -> str:
     paper = find_published(model, None, dataset)
-    popularity = [r for r in records if (r["model"], r["dataset"]) == ("popularity", dataset) and model != "popularity"]
+    anchors = [
+        group
+        for name in ("popularity", "own_items")
+        if name != model
+        for group in _groups([r for r in records if (r["model"], r["dataset"]) == (name, dataset) and _is_plain(r)])[:1]
+    ]
     groups = _groups(own)
-    # Comparable with the paper first, then the honest run, then the anchor.
+    # Comparable with the paper first, then the honest run, then the anchors.
     groups.sort(key=lambda group: group[0]["protocol"]["name"] != "paper")
     metrics = _metrics(paper, own)
     main = next((m for m in metrics if m.startswith("ndcg")), metrics[0])
@@ -189,7 +205,7 @@ def _model_table(model: str, dataset: str, own: Sequence[Record], records: Seque
             row = paper[behavior]
             cells = [cell(row["metrics"].get(m), row.get("sd", {}).get(m)) for m in metrics]
             block.append([f"published, {row['paper']}", "as published", "", *cells, ""])
-        for group in [*groups, *_groups(popularity)[:1]]:
+        for group in [*groups, *anchors]:
             for selection in _selections(group):
                 values = [_of(record, selection, behavior) for record in group]
                 values = [value for value in values if value]
@@ -221,7 +237,7 @@ def _overview(dataset: str, records: Sequence[Record]) -> str:
         selection = "test_per_behavior" if "test_per_behavior" in record["selection"] else _selections(group)[0]
         epochs = sorted({r["epochs"] for r in group})
         cells = [
-            tables.model_title(record["model"]),
+            tables.model_title(record["model"], backbone=(record.get("overrides") or {}).get("model.backbone.name")),
             _variant(record),
             record["protocol"]["name"],
             _epoch_of(group, selection),

@@ -12,7 +12,7 @@ Table = Mapping[str, Mapping[str, Any]]
 
 TITLES = {"hr": "HR", "ndcg": "NDCG", "rec": "Rec", "prec": "Prec", "mrr": "MRR", "f1": "F1"}
 RECONSTRUCTED = frozenset({"bigel"})
-"""Models whose equations are not public: every table says so."""
+"""Models, and encoders of the same name, whose equations are not public: every table says so."""
 INDENT = "  "
 """Begins the names of lines that are a part of the line above."""
 
@@ -23,9 +23,17 @@ def title(metric: str) -> str:
     return TITLES.get(kind, kind) + at + k
 
 
-def model_title(name: str, *details: str) -> str:
-    """A model's name with what belongs in brackets behind it: ``"bigel (reconstructed, valid 29)"``."""
-    words = [*(["reconstructed"] if name in RECONSTRUCTED else []), *filter(None, details)]
+def model_title(name: str, *details: str, backbone: str | None = None) -> str:
+    """A model's name with what belongs in brackets behind it: ``"bigel (reconstructed, valid 29)"``.
+
+    Args:
+      name: of the model.
+      details: what else stands in the brackets; empty ones are left out.
+      backbone: the encoder, where it was chosen by hand or may have been.
+    """
+    marks = ["reconstructed"] if name in RECONSTRUCTED else []
+    marks = marks or ([f"{backbone} reconstructed"] if backbone in RECONSTRUCTED else [])
+    words = [*marks, *filter(None, details)]
     return f"{name} ({', '.join(words)})" if words else name
 
 

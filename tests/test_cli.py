@@ -348,6 +348,7 @@ def test_help_shows_the_chosen_sections_and_names_the_others(capsys):
     assert found["--model.head.name"][0] == "dfme"
     assert found["--model.head.alpha"][:2] == ["0.1", "NUMBER"]
     assert "--model.head.level" not in found
+    assert found["--model.backbone.name=bigel"][:3] == ["reconstructed;", "with", "layers,"]
     assert found["--model.head.name=pme"][:2] == ["with", "level,"]
     assert found["--model.head.name=inner_product"] == ["without", "fields"]
     assert "--model.head.name=dfme" not in found

@@ -22,8 +22,7 @@ NUM_BEHAVIORS = (1, 2, 3, 4)
 ABLATIONS = [(name, each) for name in models.MODELS for each in configuration.model_file(name).get("ablations") or ()]
 TRAINED = [name for name in models.MODELS if (configuration.model_file(name).get("train") or {}).get("epochs") != 0]
 QUICK = ("bvae", "copf", "pkef")  # the others take as long together as all the rest of the tests
-# One of each kind of batch is placed on four devices; of the others, losses and gradients are seen to add up.
-PLACED = ("bvae", "copf", "pkef", "nmtr")
+PLACED = ("bvae", "copf", "pkef", "nmtr")  # one of each kind of batch is placed on four devices each time
 dataset = functools.cache(toy.dataset)
 
 
@@ -142,7 +141,9 @@ def test_saved_and_restored_it_goes_on_bit_for_bit(trained, tmp_path):
     checkpoints.close()
 
 
-@pytest.mark.parametrize("name", PLACED)
+@pytest.mark.parametrize(
+    "name", [name if name in PLACED else pytest.param(name, marks=pytest.mark.exhaustive) for name in TRAINED]
+)
 def test_four_devices_do_what_one_does(name):
     experiment, _, states, losses = train(name)
     several = wiring.Experiment(

@@ -117,11 +117,35 @@ def test_published_numbers_are_in_the_package():
 
 
 def test_a_model_put_together_by_hand_is_not_the_papers():
-    record = {"model": "copf", "dataset": "taobao", "ablation": None, "overrides": {"model.backbone.layers": [1]}}
+    record = {"model": "copf", "dataset": "taobao", "ablation": None, "epochs": 200}
+    record["overrides"] = {"model.backbone.layers": [1]}
     assert report.find_published_of(record)["buy"]["metrics"]["hr@10"] == 0.1552
     assert report.find_published_of(record | {"overrides": {"model.head.name": "pme"}}) == {}
     pme = report.find_published_of(record | {"ablation": "pme"})
     assert pme["buy"]["metrics"]["hr@10"] == 0.1525
+
+
+OTHER = [
+    ("nmtr", {"data.behaviors": ["cart", "buy"]}, 30),
+    ("nmtr", {"data.subsample": "view=0.5"}, 30),
+    ("bpr_mf", {"evaluate.mask": "all_behaviors"}, 300),
+    ("own_items", {"model.level": "count"}, 0),
+    ("cascading_rank", {"model.alpha": 0.7}, 0),
+]
+
+
+@pytest.mark.parametrize(("model", "overrides", "epochs"), OTHER)
+def test_another_task_or_rule_is_not_the_papers(model, overrides, epochs):
+    record = {"model": model, "dataset": "taobao", "ablation": None, "overrides": {}, "epochs": epochs}
+    assert "buy" in report.find_published_of(record)
+    assert report.find_published_of(record | {"overrides": overrides}) == {}
+    assert "buy" in report.find_published_of(record | {"overrides": {"evaluate.batch_size": 64}})
+
+
+def test_published_numbers_are_of_one_paper():
+    """NMTR's Beibei, with purchases, is not COPF's, with buys; both papers have NeuMF."""
+    found = report.find_published("neumf", None, "beibei")
+    assert set(found) == {"buy"} and found["buy"]["paper"].startswith("COPF")
 
 
 def test_model_table_averages_seeds_and_compares_with_the_paper(make_record):
@@ -153,6 +177,9 @@ def test_anchors_are_untrained_rows(make_record):
     anchor = make_record([], {"last": (0, table(0.01, 0.01))}, model_name="popularity", overrides={})
     text = report.render("bvae-jd", [make_record(), anchor])
     assert "| popularity | no training | 1 | 0.0100 | 0.0100 | 0.0100 | 0.0100 | -86.5 % |" in text
+    own = make_record([], {"last": (0, table(0.02, 0.01))}, model_name="own_items", overrides={})
+    text = report.render("bvae-jd", [make_record(), anchor, own])
+    assert "| popularity | no training | 1 | 0.0100 |" in text and "| own_items | no training | 1 | 0.0200 |" in text
 
 
 README = "# x\n<!-- results:bvae-jd -->\nold\n<!-- /results -->\ntext\n"

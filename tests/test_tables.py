@@ -90,4 +90,7 @@ def test_reconstructed_models_are_marked():
     assert tables.model_title("bvae", "", "valid 3") == "bvae (valid 3)"
     assert tables.model_title("bigel") == "bigel (reconstructed)"
     assert tables.model_title("bigel", "valid 29") == "bigel (reconstructed, valid 29)"
+    assert tables.model_title("bigel", backbone="bigel") == "bigel (reconstructed)"
+    assert tables.model_title("copf", "last 3", backbone="bigel") == "copf (bigel reconstructed, last 3)"
+    assert tables.model_title("copf", backbone="cogcn") == tables.model_title("copf") == "copf"
     assert {name for name, entry in models.MODELS.items() if "reconstructed" in entry.summary} == tables.RECONSTRUCTED

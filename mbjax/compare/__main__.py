@@ -12,7 +12,7 @@ import rich.console
 import rich.text
 
 from mbjax import compilation, errors, metrics, report
-from mbjax.compare import blocks, document, files, groups, sources
+from mbjax.compare import anchors, blocks, document, files, groups, sources
 
 DESCRIPTION = """\
 Puts runs side by side: one table for each data set and behavior, with the papers' numbers where there are any, and
@@ -24,9 +24,9 @@ A RUN is
   a results file and a .parquet  that eval.py --per-user wrote for the same run stands right after it
   a folder of either             all that lies in it, such as results or runs
 
-Runs that differ by nothing but the seed are one line, mean ± standard deviation. Anchors such as popularity are runs
-like any other. Runs on different data sets are put in tables of their own; runs on other states of a data set, or with
-other candidates to rank, are refused: their numbers do not compare.
+Runs that differ by nothing but the seed are one line, mean ± standard deviation. The anchors popularity and own_items
+are always shown, named or not, and are runs like any other. Runs on different data sets are put in tables of their own;
+runs on other states of a data set, or with other candidates to rank, are refused: their numbers do not compare.
 """
 EPILOG = """\
 examples:
@@ -124,15 +124,11 @@ def _compare(options: argparse.Namespace) -> None:
         print(text, file=sys.stderr)
 
     ks = [int(k) for _, _, k in (name.partition("@") for name in options.metric) if k.isdecimal() and int(k)]
-    runs, everywhere = sources.read(
-        options.runs,
-        split=options.split,
-        selection=options.selection,
-        ks=ks,
-        tests=not options.no_tests,
-        say=say,
-    )
+    given = {"split": options.split, "ks": ks, "tests": not options.no_tests, "say": say}
+    runs, everywhere = sources.read(options.runs, selection=options.selection, **given)
     groups.check(runs, options.split)
+    beside, without = anchors.missing(runs, **given)
+    runs, everywhere = [*runs, *beside], [*everywhere, *without]
     grouped, notes = {}, {}
     for dataset in dict.fromkeys(run.record["dataset"] for run in runs):
         here = [run for run in runs if run.record["dataset"] == dataset]

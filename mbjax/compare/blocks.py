@@ -176,9 +176,10 @@ def _block(groups: Sequence[grouping.Group], behavior: str, metric: str, papers:
     values = {line.group.label: found for line in lines if (found := _per_user(line.group, behavior, metric))}
     if len(values) < 2:
         return Block(metric, tuple(lines))
-    best = max((line for line in lines if line.group.label in values), key=lambda line: line.mean)
     _check_users(values, behavior)
     arrays = {label: array for label, (_, array) in values.items()}
+    # The best of what is tested: a group's seeds without per-user values do not count here.
+    best = max((line for line in lines if line.group.label in arrays), key=lambda line: arrays[line.group.label].mean())
     reference = arrays.pop(best.group.label)
     if reference.size < 2:
         return Block(metric, tuple(lines))

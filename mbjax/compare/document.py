@@ -103,6 +103,11 @@ def notes(groups: Sequence[grouping.Group], sheets: Sequence[blocks.Sheet], *, w
         "Visited: held-out pairs that the user had met through another behavior in training; means are over "
         "the users that have any."
     )
+    if len(dict.fromkeys(_learned_from(g.first.record) for g in groups)) > 1:
+        said.append(
+            "The runs have not the same behaviors, or only a part of their pairs: what one of them had not seen is "
+            "unvisited for it, so visited and unvisited pairs are not the same from line to line."
+        )
     papers = {}
     for g in groups:
         found = report.find_published_of(g.first.record)
@@ -111,6 +116,12 @@ def notes(groups: Sequence[grouping.Group], sheets: Sequence[blocks.Sheet], *, w
     if with_tests:
         said += _on_tests(groups, sheets)
     return said
+
+
+def _learned_from(record) -> tuple[str, ...]:
+    """What decides which held-out pairs are visited."""
+    overrides = record.get("overrides") or {}
+    return (*sorted(record.get("behaviors", ())), str(overrides.get("data.subsample", "")))
 
 
 def _on_tests(groups: Sequence[grouping.Group], sheets: Sequence[blocks.Sheet]) -> list[str]:

@@ -145,7 +145,8 @@ def _labels(groups: Sequence[Group]) -> list[str]:
     protocols = {g.first.record["protocol"]["name"] for g in trained}
 
     def label(g: Group, detail: int) -> str:
-        record, words = g.first.record, [tables.model_title(g.first.record["model"])]
+        record = g.first.record
+        words = [tables.model_title(record["model"], backbone=g.settings.get("model.backbone.name"))]
         words += [record["ablation"]] if record.get("ablation") else []
         for path, value in g.settings.items():
             if detail == 2 or (_text((path, value)) not in common and (detail or path not in report.HARMLESS)):

@@ -35,6 +35,7 @@ class Run:
       per_user: rows of ``evaluate.Result.per_user``, or None.
       untested: why there are no per-user values, as a phrase; empty if there are.
       values: the whole configuration, dotted path -> value; None for a results file, which does not hold it.
+      config: of a run folder.
     """
 
     source: str
@@ -44,6 +45,7 @@ class Run:
     per_user: pl.DataFrame | None = None
     untested: str = ""
     values: Mapping[str, Any] | None = None
+    config: config.Config | None = None
 
     @property
     def is_trained(self) -> bool:
@@ -200,6 +202,7 @@ def _run(found: _Found, selection: str, split: str, ks: tuple[int, ...], tests: 
         per_user=frame if tests else None,
         untested=untested,
         values=None if found.config is None else found.config.values(),
+        config=found.config,
     )
 
 

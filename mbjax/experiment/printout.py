@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import rich.console
 
+from mbjax import config as configuration
 from mbjax import models, results, tables, types
 from mbjax.data import optimum, synthetic
 from mbjax.experiment import wiring
@@ -75,7 +76,7 @@ def _optimum(seed: int, info: types.DatasetInfo) -> types.Model:
 def evaluation(experiment: wiring.Experiment, split: str, where: dict[str, Any], table: Table) -> None:
     """Prints the table of a restored run."""
     config = experiment.config
-    name = tables.model_title(config.model_name, where["checkpoint"])
+    name = _title(config, where["checkpoint"])
     caption = f"{experiment.dataset.info.name}, {split} split, checkpoint {where['checkpoint']} at step {where['step']}"
     show({name: table} | references(experiment, split, tuple(table)), caption, ks=config.evaluate.ks, details=True)
 
@@ -87,7 +88,7 @@ def final(experiment: wiring.Experiment, outcome: training.Outcome, keep: bool |
     for name in ("valid", "last"):
         if name in outcome.tables:
             chosen = f"{name} {outcome.epochs[name]}" if experiment.is_trained else ""
-            rows[tables.model_title(config.model_name, chosen)] = outcome.tables[name]
+            rows[_title(config, chosen)] = outcome.tables[name]
     record = results.record(
         config,
         experiment.dataset,
@@ -99,7 +100,7 @@ def final(experiment: wiring.Experiment, outcome: training.Outcome, keep: bool |
     )
     for name in config.evaluate.selections:
         if name in record["selection"]:
-            rows[tables.model_title(config.model_name, name)] = record["selection"][name]
+            rows[_title(config, name)] = record["selection"][name]
     # Before anything else is computed or drawn: nothing that comes after can cost the run its numbers.
     folder.write_json(folder.path / "results.json", record)
     path = None
@@ -119,11 +120,16 @@ def final(experiment: wiring.Experiment, outcome: training.Outcome, keep: bool |
         caption += ". No user had met a held-out pair through another behavior in training"
     show(rows | beside, caption, ks=config.evaluate.ks[:1], details=True)
     plots.per_behavior(
-        main, folder.plots / "per_behavior.png", beside, title=f"{config.model_name} on {experiment.dataset.info.name}"
+        main, folder.plots / "per_behavior.png", beside, title=f"{_title(config)} on {experiment.dataset.info.name}"
     )
     say(f"run folder: {outcome.workdir} (metrics.csv, plots/, results.json, checkpoints)")
     if path:
         say(f"results file: {path}")
+
+
+def _title(config: configuration.Config, *details: str) -> str:
+    backbone = getattr(config.model, "backbone", None)
+    return tables.model_title(config.model_name, *details, backbone=getattr(backbone, "name", None))
 
 
 def _write_to(path: pathlib.Path, chosen: dict[str, Any]) -> pathlib.Path:

@@ -13,6 +13,7 @@ y: scores of the positive and negative of a sampled triple, s: ``score_scale``, 
 
 from __future__ import annotations
 
+import warnings
 from typing import Literal
 
 import jax
@@ -185,6 +186,9 @@ def build(config: ComposedConfig, info: types.DatasetInfo, batch_size: int) -> t
     for place, field in (("backbone", "layers"), ("head", "layers"), ("head", "merge_weights")):
         if values := getattr(getattr(config, place), field, None):
             base.per_behavior(values, info, f"{place}.{field}")
+    if config.unique.weight and (unknown := sorted(set(config.unique.exclude) - set(info.behaviors))):
+        note = f"unique.exclude names {', '.join(unknown)}: not among the behaviors {', '.join(info.behaviors)}."
+        warnings.warn(note, errors.DataWarning, stacklevel=2)
     trained = tuple(name for name, weight in zip(info.behaviors, weights, strict=True) if weight)
     known = info.behaviors if config.negatives == "all_behaviors" else ()
     triples = {name: types.PairSet(name, known=known) for name in trained}

@@ -25,7 +25,7 @@ from mbjax.models import compose, objectives
 
 
 class CopfConfig(compose.ComposedConfig):
-    """Switches of COPF; the defaults are those that give the published numbers."""
+    """Switches of COPF; the defaults are the released program's, settings of a data set are in ``configs/``."""
 
     backbone: backbones.BackboneConfig = cogcn.CogcnConfig()
     head: heads.HeadConfig = dfme.DfmeConfig()

@@ -7,8 +7,6 @@ the L2 term, divided by the batch size like the rest, as in the released program
 Differences:
   pre-training: the released command starts from a LightGCN trained on views (``--pretrain 1``); the frame has no
     phases, so training starts from random tables.
-  users: the released program draws the B users of a batch from those with pairs of the target; here from all, and
-    those without give nothing.
   views and carts: the program holds out one of each user: ``data.hold_out=mbcgcn_holdout`` (Taobao); PKEF and COPF
     train on all.
 """

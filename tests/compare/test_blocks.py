@@ -69,6 +69,20 @@ def test_tests_are_against_the_best_over_the_means_of_seeds(make_run):
     assert found["bvae wo_base"][-4:] == (1, 1, 1, 1)
 
 
+def test_the_best_is_chosen_among_what_is_tested(make_run):
+    """A seed without per-user values lifts the mean of a group, not what is paired."""
+    sheets = build(
+        make_run([1.0, 2.0, 3.0]),
+        make_run(purchase=9.0, seed=1),
+        make_run([2.0, 3.0, 5.0], ablation="wo_tff"),
+        behaviors=["purchase"],
+        metric_names=["ndcg@5"],
+    )
+    (block,) = sheets[0].blocks
+    assert block.lines[0].mean == 5.5 and block.best.label == "bvae wo_tff"
+    assert block.lines[0].test.difference == pytest.approx(-4 / 3)
+
+
 def test_other_users_cannot_be_paired(make_run):
     with pytest.raises(errors.IncompatibleError, match="'bvae' and 'bvae wo_tff' are of different users of behavior"):
         build(make_run([1.0, 2.0, 3.0]), make_run([1.0, 2.0, 3.0], users="abc", ablation="wo_tff"))

@@ -82,6 +82,17 @@ def test_epochs_chosen_differently_are_told_apart(write, capsys):
     assert "does what the model's authors did" in out
 
 
+def test_other_behaviors_make_other_visited_pairs(write, capsys):
+    note = "visited and unvisited pairs are not the same from line to line"
+    assert program.main([write("a.json"), write("b.json", ablation="wo_tff")]) == 0
+    assert note not in " ".join(capsys.readouterr().out.split())
+    fewer = write("c.json", behaviors=["purchase"], overrides={"data.behaviors": ["purchase"]})
+    half = write("d.json", overrides={"data.subsample": "click=0.5"})
+    for path in (fewer, half):
+        assert program.main([write("a.json"), path]) == 0
+        assert note in " ".join(capsys.readouterr().out.split())
+
+
 def test_values_of_users_are_tested(write, tmp_path, capsys):
     """Differences of -1/4, -2/4 and -3/4, the t-test and Wilcoxon's of which test_significance works out."""
 
@@ -119,14 +130,15 @@ def test_values_of_users_are_tested(write, tmp_path, capsys):
 def test_run_folders_from_the_command_line(trained, compiled, tmp_path, capsys):
     assert program.main([str(trained), "--metric=ndcg@3,rec@5", f"--out={tmp_path}"]) == 0
     printed = capsys.readouterr()
-    assert printed.err.count("evaluating") == 3
+    assert printed.err.count("evaluating") == 4
     buy = [row for row in rows(tmp_path) if (row["behavior"], row["metric"]) == ("buy", "ndcg@3")]
     assert [(row["run"], row["seeds"], row["selection"]) for row in buy] == [
-        ("multivae", "0 1", "valid"), ("popularity", "0", "last"),
+        ("multivae", "0 1", "valid"), ("popularity", "0", "last"), ("own_items", "0", "last"),
     ]  # fmt: skip
-    tested, best = sorted(buy, key=lambda row: row["tested_against"] == "")
-    assert tested["tested_against"] == best["run"]
-    assert float(tested["test/difference"]) == pytest.approx(float(tested["mean"]) - float(best["mean"]))
+    *tested, best = sorted(buy, key=lambda row: row["tested_against"] == "")
+    for row in tested:
+        assert row["tested_against"] == best["run"]
+        assert float(row["test/difference"]) == pytest.approx(float(row["mean"]) - float(best["mean"]))
     assert re.search(r"multivae +2 +\d\.\d{4} ± ", printed.out)
     assert "toy, buy: test split, 10 users" in printed.out
 

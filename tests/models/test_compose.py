@@ -11,7 +11,7 @@ import pytest
 from mbjax import config as configuration
 from mbjax import errors, evaluate, models, topk, types
 from mbjax.experiment import wiring
-from mbjax.models import compose, copf, pkef
+from mbjax.models import compose, copf, objectives, pkef
 from mbjax.ops import graph
 
 SIZE, BATCH, DRAWS = 3, 6, 4
@@ -323,3 +323,11 @@ def test_only_trained_behaviors_are_evaluated():
     config = configuration.load("pkef", "demo", models.MODELS["pkef"].config, overrides=overrides)
     source, _ = literal.pairs(3)
     assert wiring.build(config, source).evaluator("test").behaviors == ("cart", "buy")
+
+
+def test_an_excluded_behavior_that_is_not_there_is_named():
+    """A slip of the pen would train every term, and say nothing."""
+    info = types.DatasetInfo("toy", 3, 4, ("view", "cart", "buy"))
+    config = pkef.PkefConfig(unique=objectives.UniqueConfig(weight=1.0, exclude=("crat",)))
+    with pytest.warns(errors.DataWarning, match="unique.exclude names crat: not among the behaviors view, cart, buy"):
+        compose.build(config, info, 2)
