@@ -180,9 +180,9 @@ def test_the_context_is_added_to_every_behavior_and_the_target_is_aligned_withou
     params = drawn_params(source, rng, feedback="target", context=context)
     tables = cascade(source, base, params, layers, "mean")
     union = of_union(source, base, 3)
-    factors = {"sum": np.ones(4), "scaled": params.get("context"), "none": np.zeros(4)}[context]
+    factors = {"sum": [1] * num_behaviors, "scaled": params.get("context"), "none": [0] * num_behaviors}[context]
     before = fed_back(source, tables, params, "target")
-    expected = [table + factor * union for table, factor in zip(before, factors, strict=False)]
+    expected = [table + factor * union for table, factor in zip(before, factors, strict=True)]
     made = run(source, base, params, layers=layers, context=context, context_layers=3)
     np.testing.assert_allclose(made.behaviors, expected, **CLOSE)
     anchors, candidates = made.alignment
