@@ -192,7 +192,8 @@ def build(config: ComposedConfig, info: types.DatasetInfo, batch_size: int) -> t
     trained = tuple(name for name, weight in zip(info.behaviors, weights, strict=True) if weight)
     known = info.behaviors if config.negatives == "all_behaviors" else ()
     triples = {name: types.PairSet(name, known=known) for name in trained}
-    if (config.contrastive.weight and info.num_behaviors > 1) or config.alignment.side == "both":
+    aligns_items = config.alignment.weight and config.alignment.side == "both"
+    if (config.contrastive.weight and info.num_behaviors > 1) or aligns_items:
         triples |= {info.target: types.PairSet(info.target, known=known)}
     triples |= {spec.name: spec.pairs for spec in objectives.unique_sets(config.unique, info, weights)}
 

@@ -94,7 +94,10 @@ def contrastive(
 def align(
     config: AlignmentConfig, encoding: base.Encoding, info: types.DatasetInfo, batch: types.UserBatch
 ) -> types.Array:
-    """The mean over the users of the global batch, against each other; and over the batch's target positives."""
+    """The mean over the users of the global batch, against each other; and over the batch's target positives.
+
+    A user that a batch holds twice, which only a ``steps_per_epoch`` set by hand can bring about, counts twice.
+    """
     directions = [encoding.alignment, encoding.alignment[::-1]] if config.symmetric else [encoding.alignment]
     loss = 0.0
     for anchor, candidates in directions:

@@ -15,7 +15,7 @@ from mbjax.models import objectives
 USERS, ITEMS, TEMPERATURE = 7, 5, 0.4
 INFO = types.DatasetInfo("toy", USERS, ITEMS, ("view", "buy"))
 # Padding holds user 0, who must not count in the first batch and must count once in the second.
-BATCHES = {"without user 0": (3, 5, 2, -1, 6, -1), "with user 0": (3, 0, 2, -1, 6, -1)}
+BATCHES = {"without_user_0": (3, 5, 2, -1, 6, -1), "with_user_0": (3, 0, 2, -1, 6, -1)}
 batches = pytest.mark.parametrize("everyone", BATCHES.values(), ids=BATCHES)
 
 
@@ -131,5 +131,5 @@ def test_only_users_of_the_batch_get_gradients(symmetric):
 
 
 def test_the_weight_is_left_to_the_model():
-    tables, batch = encoding().alignment, make_batch(BATCHES["without user 0"])
+    tables, batch = encoding().alignment, make_batch(BATCHES["without_user_0"])
     np.testing.assert_array_equal(align(tables, batch), align(tables, batch, weight=3.0))
