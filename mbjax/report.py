@@ -42,6 +42,7 @@ PUBLISHED_AS = {
     ("copf", "wo_fit"): "w/o fit.",
     ("copf", "no_aggregation"): "No Aggregation",
     ("copf", "target_sg"): "COPF",
+    ("copf", "paper_weight"): "COPF",
     ("copf", "projection"): ("COPF", "Projection Fusion"),
     ("copf", "summation"): ("COPF", "Summation"),
     ("copf", "linear"): ("COPF", "Linear Trans."),
@@ -88,7 +89,7 @@ SELECTIONS = {
 }
 HARMLESS = ("train.eval_every", "train.patience", "evaluate.batch_size", "evaluate.item_tile")
 """Overrides with which a run still counts as the model's own configuration."""
-PARTS = ("backbone.name", "head.name", "contrastive.weight", "model.unit")
+PARTS = ("backbone.name", "head.name", "model.unit")
 """Overrides that make another model, which the papers report under another name or not at all."""
 OTHER_TASK = ("data.behaviors", "data.subsample", "data.hold_out", "evaluate.mask")
 """Overrides that change what is learned from, or what is ranked."""
@@ -136,8 +137,10 @@ def find_published_of(record: Record) -> dict[str, dict[str, Any]]:
     Nothing for a run whose backbone, head or terms are chosen by hand, that has other data or candidates, or, where
     nothing is trained, another rule.
     """
-    by_hand = tuple(record.get("overrides") or {})
+    by_hand = record.get("overrides") or {}
     if any(path.endswith(PARTS) or path in OTHER_TASK for path in by_hand):
+        return {}
+    if any(path.endswith("contrastive.weight") and not value for path, value in by_hand.items()):
         return {}
     if not record.get("epochs") and any(path.startswith("model.") for path in by_hand):
         return {}

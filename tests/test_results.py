@@ -121,6 +121,8 @@ def test_a_model_put_together_by_hand_is_not_the_papers():
     record["overrides"] = {"model.backbone.layers": [1]}
     assert report.find_published_of(record)["buy"]["metrics"]["hr@10"] == 0.1552
     assert report.find_published_of(record | {"overrides": {"model.head.name": "pme"}}) == {}
+    assert report.find_published_of(record | {"overrides": {"model.contrastive.weight": 0.0}}) == {}
+    assert "buy" in report.find_published_of(record | {"overrides": {"model.contrastive.weight": 0.5}})
     pme = report.find_published_of(record | {"ablation": "pme"})
     assert pme["buy"]["metrics"]["hr@10"] == 0.1525
 
