@@ -29,7 +29,7 @@ def test_published_settings_of_copf(dataset, weights, steps):
     np.testing.assert_allclose(model.behavior_weights, weights, atol=1e-6)
     assert (model.embedding_size, model.score_scale, model.loss_factor, model.l2_weight) == (64, 300, 3, 0.01)
     assert (model.pairs_per_user, model.users_per_epoch, model.steps_per_epoch, model.l2_on) == (40, 0, 0, "tables")
-    # Layers and temperature are published for beibei alone; those of taobao were searched.
+    # Layers and temperature are published for beibei alone; those of taobao were searched, and the term's weight.
     assert (model.backbone.name, sorted(set(model.backbone.layers))) == (
         "cogcn",
         [2] if dataset == "taobao" else [1],
@@ -43,7 +43,9 @@ def test_published_settings_of_copf(dataset, weights, steps):
     assert (head.name, set(head.layers), head.alpha, head.beta, head.expert_scale) == ("dfme", {1}, 0.1, 0.001, 0.1)
     assert (head.relation_on_self, head.expert_index, head.stop_gradient) == (False, "task", "none")
     temperature = 0.5 if dataset == "taobao" else 0.1
-    assert model.contrastive == objectives.ContrastiveConfig(weight=1.0, temperature=temperature)
+    weight = 0.1 if dataset == "taobao" else 1.0
+    assert model.contrastive == objectives.ContrastiveConfig(weight=weight, temperature=temperature)
+    assert load("copf", dataset, ablation="paper_weight").model.contrastive.weight == 1.0
     assert model.contrastive.reduction == "pairs_over_users" and model.unique.weight == 0
     assert (train.batch_size, train.epochs, train.patience) == (256, 200, 0)
     assert (train.optimizer, train.learning_rate, train.decay_rate, train.decay_steps) == ("adam", 1e-3, 0.96, steps)
