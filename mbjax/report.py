@@ -87,6 +87,8 @@ SELECTIONS = {
     "best_test_late": "best late epoch on test (oracle)",
     "test_per_behavior": "each behavior's best epoch on test (oracle)",
 }
+ANCHORS = ("popularity", "own_items")
+"""Models without training that stand in every table and comparison."""
 HARMLESS = ("train.eval_every", "train.patience", "evaluate.batch_size", "evaluate.item_tile")
 """Overrides with which a run still counts as the model's own configuration."""
 PARTS = ("backbone.name", "head.name", "model.unit")
@@ -191,7 +193,7 @@ def _model_table(model: str, dataset: str, own: Sequence[Record], records: Seque
     paper = find_published(model, None, dataset)
     anchors = [
         group
-        for name in ("popularity", "own_items")
+        for name in ANCHORS
         if name != model
         for group in _groups([r for r in records if (r["model"], r["dataset"]) == (name, dataset) and _is_plain(r)])[:1]
     ]

@@ -7,14 +7,13 @@ named, and computed, which takes seconds, where a run folder tells the data.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
 
 from mbjax import config, errors, report
 from mbjax.compare import groups, sources
 from mbjax.train import run_folder
-
-NAMES = ("popularity", "own_items")
 
 
 def missing(
@@ -37,13 +36,15 @@ def missing(
     found, notes = [], []
     for dataset in dict.fromkeys(run.record["dataset"] for run in runs):
         here = [run for run in runs if run.record["dataset"] == dataset]
-        absent = [name for name in NAMES if not any(_is_plain(run.record, name) for run in here)]
+        absent = [name for name in report.ANCHORS if not any(_is_plain(run.record, name) for run in here)]
         if all(len(run.record.get("behaviors", ())) == 1 for run in here):
             absent = [name for name in absent if name != "own_items"]  # it would be popularity once more
         for name in absent:
+            recorded = functools.partial(_recorded, name, here, tests)
+            computed = functools.partial(_computed, name, here, split, ks, tests, say)
             # Per-user values come from an evaluation only; means may as well be read.
-            makers = [_computed, _recorded] if tests or split == "valid" else [_recorded, _computed]
-            made = next(filter(None, (make(name, here, split, tuple(ks), tests, say) for make in makers)), None)
+            first, second = (computed, recorded) if tests else (recorded, computed)
+            made = first() or second()
             if made is None:
                 notes.append(
                     f"{name} is not shown: no results file of it lies beside those of {dataset}. This makes one: "
@@ -59,26 +60,20 @@ def _is_plain(record: report.Record, name: str) -> bool:
     return record["model"] == name and not record.get("ablation") and not by_hand
 
 
-def _recorded(name, here, split, ks, tests, say) -> sources.Run | None:
+def _recorded(name, here, tests) -> sources.Run | None:
     """From a results file in the folder of one that was named: same data, same candidates."""
-    del ks, say
-    if split != "test":
-        return None
     for run in here:
         if not run.source.endswith(".json"):
             continue
-        beside = [sources.Run(str(path), report.read_file(path), "last", {}) for path in _files(run.source, name)]
+        files = sorted(pathlib.Path(run.source).parent.glob(f"{name}-*.json"))
+        beside = [sources.Run(str(path), report.read_file(path), "last", {}) for path in files]
         fits = [other for other in beside if _is_plain(other.record, name) and _compares(other, run)]
         # Among several, the one whose training pairs are the same too.
         fits.sort(key=lambda other: other.record["protocol"] != run.record["protocol"])
         if fits:
-            reason = "a results file without a Parquet file of per-user values after it" if tests else "--no-tests"
+            reason = sources.NO_USERS if tests else "--no-tests"
             return dataclasses.replace(fits[0], table=fits[0].record["selection"]["last"], untested=reason)
     return None
-
-
-def _files(source: str, name: str) -> list[pathlib.Path]:
-    return sorted(pathlib.Path(source).parent.glob(f"{name}-*.json"))
 
 
 def _compares(one: sources.Run, other: sources.Run) -> bool:
@@ -105,11 +100,9 @@ def _computed(name, here, split, ks, tests, say) -> sources.Run | None:
     experiment = wiring.build(settings.model_copy(update=sections))
     run_folder.RunFolder(run.source).check_same(experiment.dataset)
     say(f"evaluating {name} on the {split} split of {run.record['dataset']}")
-    evaluator = experiment.evaluator(split, ks=tuple(dict.fromkeys([*run.config.evaluate.ks, *ks])))
-    result = evaluator(experiment.model, experiment.start().params, experiment.graphs, per_user=tests)
+    table, frame = sources.measure(experiment, experiment.start().params, split, ks)
     shared = ("dataset", "protocol", "behaviors", "dataset_fingerprint")
     record = {"model": name, "ablation": None, "overrides": given, "seed": 0, "epochs": 0, "selection": {}}
     record |= {key: run.record[key] for key in shared}
-    frame = result.per_user if tests else None
-    untested = "" if tests else "--no-tests"
-    return sources.Run(f"{name} on the data of {run.source}", record, "last", result.table, frame, untested)
+    source = f"{name} on the data of {run.source}"
+    return sources.Run(source, record, "last", table, frame if tests else None, "" if tests else "--no-tests")

@@ -10,15 +10,21 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from mbjax import config, errors, report, results, selections
 from mbjax.train import logging, run_folder
 
+if TYPE_CHECKING:
+    from mbjax import types
+    from mbjax.experiment import wiring
+
 CHECKPOINTS = {"valid": "best", "last": "last"}
 """Selections that a run folder keeps -> checkpoint."""
+NO_USERS = "a results file without a Parquet file of per-user values after it"
+"""Why the run of a results file is in no test."""
 TOLERANCE = 10.0**-results.DIGITS
 """Means of per-user values may differ by this much from those in a results file, which are rounded."""
 
@@ -193,7 +199,7 @@ def _run(found: _Found, selection: str, split: str, ks: tuple[int, ...], tests: 
     elif tests:
         untested = f"no checkpoint is kept of '{selection}'"
         if found.config is None:
-            untested = "a results file without a Parquet file of per-user values after it"
+            untested = NO_USERS
     return Run(
         source=str(found.path),
         record=found.record,
@@ -210,6 +216,13 @@ def _evaluate(found: _Found, selection: str, split: str, ks: tuple[int, ...]):
     from mbjax import experiment  # late, likewise
 
     made, params, _ = experiment.restore(found.path, found.config, which=CHECKPOINTS[selection])
+    return measure(made, params, split, ks)
+
+
+def measure(
+    made: wiring.Experiment, params: types.Params, split: str, ks: Iterable[int]
+) -> tuple[selections.Table, pl.DataFrame]:
+    """The table of an experiment and its per-user values, at its own cut-offs and at ``ks``."""
     evaluator = made.evaluator(split, ks=tuple(dict.fromkeys([*made.config.evaluate.ks, *ks])))
     result = evaluator(made.model, params, made.graphs, per_user=True)
     return result.table, result.per_user
