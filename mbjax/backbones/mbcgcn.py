@@ -14,7 +14,8 @@ Differences:
     others, which heads need, we take their own block X^k: ``output``.
   initial values: N(0, 0.01^2) of tables and maps in the released program, by which later blocks start about 100 times
     smaller than the first; the frame's default is Xavier's, ``init_std=0.01`` is the program's.
-  pre-training: the released command starts from a LightGCN trained on views; not offered.
+  pre-training: the released command starts from a LightGCN trained on views; ``train.init_from``, see the header of
+    ``configs/models/mbcgcn.yaml``.
 """
 
 from __future__ import annotations

@@ -148,6 +148,11 @@ class TrainConfig(Section):
         description="what selects the best epoch: BEHAVIOR:METRIC@K, mean for the average over behaviors; without @K "
         "the first cut-off. Metrics: ndcg hr rec prec mrr f1",
     )
+    init_from: str | None = Field(
+        None,
+        description="run folder whose trained parameters this run starts from, those of the same name, such as the "
+        "embedding tables of a model that was trained on views; none: all at random",
+    )
     chunk_steps: int = Field(
         0, ge=0, description="steps in one compiled call, after which signals are obeyed [steps]; 0: automatic"
     )

@@ -11,7 +11,7 @@ import jax
 
 from mbjax import config as configuration
 from mbjax import data, errors, machine, parallel, selections, types
-from mbjax.experiment import keeper, printout, wiring
+from mbjax.experiment import keeper, printout, warm_start, wiring
 from mbjax.train import logging, loop, progress, run_folder
 
 Table = dict[str, dict[str, Any]]
@@ -120,6 +120,7 @@ class Run:
         self.evaluators = {split: experiment.evaluator(split) for split in splits}
         if experiment.is_trained and self.split:
             _check_monitor(config.train.monitor, self.evaluators[self.split].behaviors)
+        self.state, self.position = self._start(resume), loop.Position()
         text = configuration.dump(config)
         if resume:
             parse = type(config.model)
@@ -128,7 +129,6 @@ class Run:
             )
         else:
             folder.create(text, experiment.dataset)
-        self.state, self.position = experiment.start(), loop.Position()
         self.keeper, self.steps_per_epoch = None, 1
         self.compiled: set[str] = set()  # splits that were evaluated in this process
         if experiment.is_trained:
@@ -138,6 +138,13 @@ class Run:
             if resume:
                 self.state, self.position = self.keeper.restore(self.state)
         self.log = logging.RunLog(folder.path, from_epoch=self.position.step // self.steps_per_epoch)
+
+    def _start(self, resume: bool) -> types.TrainState:
+        """The state before the first step; where a checkpoint is about to replace it, the other run is not needed."""
+        state, source = self.experiment.start(), self.config.train.init_from
+        if not source or (resume and any(self.folder.last.glob("[0-9]*"))):
+            return state
+        return warm_start.apply(self.experiment, state, source)
 
     def fit(self) -> str:
         """Trains; returns why it ended."""

@@ -5,8 +5,8 @@ product, trained on the target alone in the frame of ``mbjax/models/target_only.
 the L2 term, divided by the batch size like the rest, as in the released program.
 
 Differences:
-  pre-training: the released command starts from a LightGCN trained on views (``--pretrain 1``); the frame has no
-    phases, so training starts from random tables.
+  pre-training: the released command starts from a LightGCN trained on views (``--pretrain 1``). Here that is a run
+    of its own, whose folder is named by ``train.init_from``; without it training starts from random tables.
   views and carts: the program holds out one of each user: ``data.hold_out=mbcgcn_holdout`` (Taobao); PKEF and COPF
     train on all.
 """
