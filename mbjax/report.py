@@ -137,7 +137,7 @@ def find_published_of(record: Record) -> dict[str, dict[str, Any]]:
     """As ``find_published``, for a results file.
 
     Nothing for a run whose backbone, head or terms are chosen by hand, that has other data or candidates, or, where
-    nothing is trained, another rule.
+    nothing is trained, another rule. A model of one behavior that was chosen by hand is beside its paper there alone.
     """
     by_hand = record.get("overrides") or {}
     if any(path.endswith(PARTS) or path in OTHER_TASK for path in by_hand):
@@ -146,7 +146,9 @@ def find_published_of(record: Record) -> dict[str, dict[str, Any]]:
         return {}
     if not record.get("epochs") and any(path.startswith("model.") for path in by_hand):
         return {}
-    return find_published(record["model"], record.get("ablation"), record["dataset"])
+    found = find_published(record["model"], record.get("ablation"), record["dataset"])
+    target = by_hand.get("data.target")
+    return {behavior: row for behavior, row in found.items() if target in (None, behavior)}
 
 
 def update(text: str, records: Sequence[Record], *, source: str = "the file") -> str:

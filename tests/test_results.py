@@ -144,6 +144,12 @@ def test_another_task_or_rule_is_not_the_papers(model, overrides, epochs):
     assert "buy" in report.find_published_of(record | {"overrides": {"evaluate.batch_size": 64}})
 
 
+def test_a_model_of_views_is_not_beside_what_a_paper_has_of_buys():
+    record = {"model": "lightgcn", "dataset": "taobao", "ablation": None, "epochs": 20}
+    assert set(report.find_published_of(record | {"overrides": {"data.target": "buy"}})) == {"buy"}
+    assert report.find_published_of(record | {"overrides": {"data.target": "view"}}) == {}
+
+
 def test_published_numbers_are_of_one_paper():
     """NMTR's Beibei, with purchases, is not COPF's, with buys; both papers have NeuMF."""
     found = report.find_published("neumf", None, "beibei")
