@@ -151,8 +151,10 @@ def _labels(groups: Sequence[Group]) -> list[str]:
         for path, value in g.settings.items():
             if detail == 2 or (_text((path, value)) not in common and (detail or path not in report.HARMLESS)):
                 words.append(_text((path if detail == 2 else path.rpartition(".")[2], value)))
-        if g.first.is_trained and (detail == 2 or len(protocols) > 1):
-            words.append(f"({record['protocol']['name']})")
+        name = record["protocol"]["name"]
+        # What is not trained has a protocol too: which pairs it counts.
+        if detail == 2 or len(protocols) > 1 if g.first.is_trained else protocols and name not in protocols:
+            words.append(f"({name})")
         if detail == 2:
             words += [f"valid={record['protocol']['valid']}", f"mask_valid={record['protocol']['mask_valid']}"]
             words.append(g.first.selection)

@@ -56,6 +56,9 @@ def test_labels_say_more_where_they_would_be_the_same(make_run, make_record):
 def test_protocols_are_named_where_they_differ(make_run, anchor):
     runs = [make_run(), make_run(protocol="paper", selection="last"), make_run(**anchor)]
     assert labels(*runs) == ["bvae (honest)", "bvae (paper)", "popularity"]
+    # An anchor that has counted validation pairs says so beside runs that have not.
+    assert labels(make_run(), make_run(**anchor, protocol="paper")) == ["bvae", "popularity (paper)"]
+    assert labels(make_run(**anchor, protocol="paper")) == ["popularity"]
 
 
 def test_defaults_that_changed_between_run_folders_divide_a_group(make_run):
