@@ -28,7 +28,7 @@ def keep(folder: str | os.PathLike | None = None) -> pathlib.Path | None:
     path = pathlib.Path(folder or pathlib.Path(platformdirs.user_cache_dir("mbjax")) / "compiled")
     try:
         path.mkdir(parents=True, exist_ok=True)
-        _mend(path)
+        mend(path)
     except OSError:
         return None
     jax.config.update("jax_compilation_cache_dir", str(path))
@@ -36,13 +36,17 @@ def keep(folder: str | os.PathLike | None = None) -> pathlib.Path | None:
     return path
 
 
-def _mend(path: pathlib.Path) -> None:
+def mend(path: pathlib.Path, young: float = 60.0) -> None:
     """Removes programs without the time of their last use, as a kill between the two files leaves them.
 
     JAX asks for every time before it writes, so one such program would keep it from keeping any other. Of a young one
     another process may be about to write the time.
+
+    Args:
+      path: the folder of the cache.
+      young: age up to which a program is left alone [seconds].
     """
     for program in path.glob("*-cache"):
-        is_young = time.time() - program.stat().st_mtime < 60
+        is_young = time.time() - program.stat().st_mtime < young
         if not is_young and not program.with_name(program.name.removesuffix("-cache") + "-atime").exists():
             program.unlink(missing_ok=True)

@@ -17,8 +17,8 @@ import numpy as np
 import toy
 from jax.experimental.compilation_cache import compilation_cache
 
+from mbjax import compilation, models, types
 from mbjax import config as configuration
-from mbjax import models, types
 from mbjax.data import content, prepared, vocabulary
 from mbjax.experiment import wiring
 from mbjax.train import checkpoint, logging
@@ -67,10 +67,7 @@ def config(data: pathlib.Path, model: str = "bvae", protocol: str = "honest", **
 @contextlib.contextmanager
 def compiled_once(cache: pathlib.Path) -> Iterator[None]:
     """Keeps compiled programs in a folder, so that many runs of one model, in any process, compile it once."""
-    # A program that a test killed may have left one without its time, which would keep JAX from writing any other.
-    for path in cache.glob("*-cache"):
-        if not path.with_name(path.name.removesuffix("-cache") + "-atime").exists():
-            path.unlink()
+    compilation.mend(cache, young=0.0)  # a test may have killed a program that was writing
     before = {name: getattr(jax.config, name) for name in CACHE}
     for name, value in (CACHE | {"jax_compilation_cache_dir": str(cache)}).items():
         jax.config.update(name, value)
