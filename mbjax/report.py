@@ -19,9 +19,10 @@ import pathlib
 import re
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from mbjax import errors, tables
+from mbjax.config import schema
 
 Record = Mapping[str, Any]
 
@@ -87,7 +88,7 @@ SELECTIONS = {
     "best_test_late": "best late epoch on test (oracle)",
     "test_per_behavior": "each behavior's best epoch on test (oracle)",
 }
-ANCHORS = ("popularity", "own_items")
+ANCHORS = get_args(schema.Anchor)
 """Models without training that stand in every table and comparison."""
 HARMLESS = ("train.eval_every", "train.patience", "evaluate.batch_size", "evaluate.item_tile")
 """Overrides with which a run still counts as the model's own configuration."""

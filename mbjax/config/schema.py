@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pydantic
 from pydantic import Field
@@ -16,6 +16,8 @@ from pydantic import Field
 from mbjax.config import sections
 
 MONITOR = re.compile(r"(?P<behavior>[^:@\s]+):(?P<metric>ndcg|hr|rec|prec|mrr|f1)(@(?P<k>[1-9]\d*))?")
+Anchor = Literal["popularity", "own_items"]
+"""A model without training that stands beside the others in tables and comparisons."""
 
 
 class Section(pydantic.BaseModel):
@@ -184,8 +186,8 @@ class EvaluateConfig(Section):
     selections: tuple[Literal["best_test", "best_test_late", "test_per_behavior"], ...] = Field(
         (), description="epochs chosen by looking at the test split, reported beside 'last'; only with protocol=paper"
     )
-    anchors: tuple[Literal["popularity", "own_items"], ...] = Field(
-        ("popularity", "own_items"),
+    anchors: tuple[Anchor, ...] = Field(
+        get_args(Anchor),
         description="models without training that the final tables show beside the model; empty: none",
     )
 

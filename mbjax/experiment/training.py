@@ -121,19 +121,21 @@ class Run:
         if experiment.is_trained and self.split:
             _check_monitor(config.train.monitor, self.evaluators[self.split].behaviors)
         self.state, self.position = self._start(resume), loop.Position()
+        self.keeper, self.steps_per_epoch = None, 1
+        if experiment.is_trained:
+            self.advance = experiment.advance()
+            self.steps_per_epoch = self.advance.steps_per_epoch
         text = configuration.dump(config)
         if resume:
+            self._check_epochs()
             parse = type(config.model)
             folder.resume(
                 text, experiment.dataset, lambda old: configuration.difference(configuration.parse(old, parse), config)
             )
         else:
             folder.create(text, experiment.dataset)
-        self.keeper, self.steps_per_epoch = None, 1
         self.compiled: set[str] = set()  # splits that were evaluated in this process
         if experiment.is_trained:
-            self.advance = experiment.advance()
-            self.steps_per_epoch = self.advance.steps_per_epoch
             self.keeper = keeper.Keeper(folder, self.steps_per_epoch, keep_best=self.split == "valid")
             if resume:
                 self.state, self.position = self.keeper.restore(self.state)
@@ -142,9 +144,19 @@ class Run:
     def _start(self, resume: bool) -> types.TrainState:
         """The state before the first step; where a checkpoint is about to replace it, the other run is not needed."""
         state, source = self.experiment.start(), self.config.train.init_from
-        if not source or (resume and any(self.folder.last.glob("[0-9]*"))):
+        if not source or (resume and self.folder.steps_done()):
             return state
         return warm_start.apply(self.experiment, state, source)
+
+    def _check_epochs(self) -> None:
+        """Refuses to go on to an epoch that is over: what would be tested is not what that epoch came to."""
+        done, epochs = self.folder.steps_done(), self.config.train.epochs
+        if done > epochs * self.steps_per_epoch:
+            whole, steps = divmod(done, self.steps_per_epoch)
+            raise errors.CheckpointError(
+                f"run folder {self.folder.path} stands after {whole} epochs{f' and {steps} steps' if steps else ''}; "
+                f"train.epochs={epochs} is fewer. Give {whole + bool(steps)} or more, or choose another --workdir."
+            )
 
     def fit(self) -> str:
         """Trains; returns why it ended."""

@@ -23,7 +23,15 @@ from typing import Any
 
 from mbjax import errors
 
-MAY_CHANGE = ("train.epochs", "train.save_minutes", "data.dirs", "data.download", "evaluate.anchors")
+MAY_CHANGE = (
+    "train.epochs",
+    "train.eval_every",
+    "train.patience",
+    "train.save_minutes",
+    "data.dirs",
+    "data.download",
+    "evaluate.anchors",
+)
 """Configuration fields that a resumed run may change: they leave the steps already done as they were."""
 
 
@@ -46,6 +54,10 @@ class RunFolder:
     def has_run(self) -> bool:
         """Whether a run was started here."""
         return self.config_file.is_file()
+
+    def steps_done(self) -> int:
+        """Steps before the newest checkpoint; 0 if there is none."""
+        return max((int(entry.name) for entry in self.last.glob("*") if entry.name.isdigit()), default=0)
 
     def config_text(self) -> str:
         """The YAML of the run's configuration. Raises ConfigError if there is no run."""

@@ -141,6 +141,23 @@ def test_another_configuration_is_refused_with_the_difference(folder, copy):
     assert (copy / "config.yaml").read_text() == before
 
 
+@pytest.mark.parametrize(("epochs", "step", "where"), [(1, 6, "2 epochs"), (2, 7, "2 epochs and 1 steps")])
+def test_an_epoch_that_is_over_is_refused(folder, copy, epochs, step, where):
+    (copy / "last" / "6").rename(copy / "last" / str(step))
+    before = (copy / "config.yaml").read_text()
+    with pytest.raises(errors.CheckpointError, match=f"stands after {where}; train.epochs={epochs} is fewer. Give "):
+        experiment.train(trial.config(folder, train__epochs=epochs), copy, resume=True)
+    assert (copy / "config.yaml").read_text() == before
+
+
+def test_a_resumed_run_may_look_more_often_and_wait_longer(four, folder, copy):
+    changes = {"train__eval_every": 2, "train__patience": 3}
+    outcome = experiment.train(trial.config(folder, **changes), copy, resume=True)
+    assert ["valid" in row for row in outcome.rows] == [True, True, False, True]
+    assert [row["loss"] for row in outcome.rows] == [row["loss"] for row in four.rows]
+    assert outcome.tables["last"] == four.tables["last"]
+
+
 def test_other_data_are_refused(folder, copy):
     with pytest.raises(errors.CheckpointError, match="other data: fingerprint of 'toy'"):
         experiment.train(trial.config(folder), copy, resume=True, dataset=toy.dataset(2, seed=1))

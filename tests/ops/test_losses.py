@@ -45,7 +45,9 @@ def test_value_and_gradients_are_those_of_the_dense_formula(num_rows, key):
 
     ours = jax.value_and_grad(lambda *a: losses.multinomial_nll(*a[:3], history, a[3]), argnums=(0, 1, 2, 3))
     literal = jax.value_and_grad(lambda *a: dense_nll(*a[:3], multi_hot, a[3]), argnums=(0, 1, 2, 3))
-    (value, gradients), (expected, expected_gradients) = (f(latent, kernel, bias, weight) for f in (ours, literal))
+    (value, gradients), (expected, expected_gradients) = (
+        jax.jit(f)(latent, kernel, bias, weight) for f in (ours, literal)
+    )
     np.testing.assert_allclose(value, expected, rtol=1e-5)
     for ours_, theirs in zip(gradients[:3], expected_gradients[:3], strict=True):
         np.testing.assert_allclose(ours_, theirs, atol=2e-5)

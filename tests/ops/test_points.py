@@ -26,12 +26,12 @@ def csr(rows):
     return matrix
 
 
-def drawn(spec, train, key, epoch=0, num_devices=1):
-    """All batches of an epoch, those of the devices side by side: users, real pairs and Points as numpy."""
+def drawing(spec, train, num_devices=1):
+    """The sampler, and ``(key, epoch)`` -> all batches of an epoch as numpy, those of the devices side by side."""
     sampler, store = sampling.user_sampler(spec, train, num_devices)
 
     @jax.jit
-    def all_batches(key):
+    def all_batches(key, epoch):
         plan = sampler.plan(key, epoch)
 
         def one(place):
@@ -41,8 +41,13 @@ def drawn(spec, train, key, epoch=0, num_devices=1):
 
         return jax.lax.map(one, jnp.arange(sampler.steps_per_epoch))
 
-    found = jax.device_get(all_batches(key))  # [steps, devices, ...]
-    return sampler, found
+    return sampler, lambda key, epoch=0: jax.device_get(all_batches(key, epoch))  # [steps, devices, ...]
+
+
+def drawn(spec, train, key, num_devices=1):
+    """The sampler and the batches of the first epoch."""
+    sampler, draw = drawing(spec, train, num_devices)
+    return sampler, draw(key)
 
 
 def flat(array):
@@ -50,7 +55,8 @@ def flat(array):
 
 
 def test_an_epoch_is_a_pass_over_the_union_with_true_labels(source, key):
-    sampler, found = drawn(UNION, source.train, key)
+    sampler, draw = drawing(UNION, source.train)
+    found = draw(key)
     matrices = [source.train[b].toarray() for b in ("view", "cart", "buy")]
     union = sum(matrices) > 0
     assert sampler.steps_per_epoch == -(-union.sum() // 16)
@@ -62,15 +68,16 @@ def test_an_epoch_is_a_pass_over_the_union_with_true_labels(source, key):
     assert (flat(found.points.weight)[~real] == 0).all() and (flat(found.points.label)[~real] == 0).all()
     assert (flat(found.points.weight)[real] == 1).all()
     np.testing.assert_array_equal(found.points.total[:, 0], 5 * (found.weight > 0).sum(axis=(1, 2)))
-    other = drawn(UNION, source.train, key, epoch=1)[1]
+    other = draw(key, 1)
     assert np.any(other.user != found.user) and np.any(other.points.item != found.points.item)
 
 
 def test_negatives_are_outside_the_union_and_uniform(source, key):
     union = sum(source.train[b].toarray() for b in source.info.behaviors) > 0
     counts = np.zeros(union.shape)
+    _, draw = drawing(UNION, source.train)
     for epoch in range(4):
-        _, found = drawn(UNION, source.train, key, epoch)
+        found = draw(key, epoch)
         user, points, weight = flat(found.user), flat(found.points.item), flat(found.points.weight)
         np.add.at(counts, (user[:, None], points[:, 1:]), weight[:, 1:])
     assert (counts[union] == 0).all()
