@@ -77,8 +77,6 @@ PUBLISHED_AS = {
     ("crgcn", None): "CRGCN",
     ("cigf", None): "CIGF",
     ("cascading_rank", None): "CascadingRank (alpha 0, beta 0.9)",
-    ("own_items", None): "own_items",
-    ("popularity", None): "popularity",
 }
 """(model, ablation) -> the name under which papers report it, with the paper where several use that name."""
 SELECTIONS = {

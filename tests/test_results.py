@@ -131,7 +131,6 @@ OTHER = [
     ("nmtr", {"data.behaviors": ["cart", "buy"]}, 30),
     ("nmtr", {"data.subsample": "view=0.5"}, 30),
     ("bpr_mf", {"evaluate.mask": "all_behaviors"}, 300),
-    ("own_items", {"model.level": "count"}, 0),
     ("cascading_rank", {"model.alpha": 0.7}, 0),
 ]
 
@@ -142,6 +141,12 @@ def test_another_task_or_rule_is_not_the_papers(model, overrides, epochs):
     assert "buy" in report.find_published_of(record)
     assert report.find_published_of(record | {"overrides": overrides}) == {}
     assert "buy" in report.find_published_of(record | {"overrides": {"evaluate.batch_size": 64}})
+
+
+@pytest.mark.parametrize("model", report.ANCHORS)
+def test_what_was_measured_by_no_paper_is_not_published(model):
+    record = {"model": model, "dataset": "taobao", "ablation": None, "overrides": {}, "epochs": 0}
+    assert report.find_published_of(record) == {}
 
 
 def test_a_model_of_views_is_not_beside_what_a_paper_has_of_buys():

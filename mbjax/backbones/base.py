@@ -84,7 +84,7 @@ def own_graphs(info: types.DatasetInfo, normalisation: str, **more: Any) -> dict
 
 
 def matrix_name(behaviors: Sequence[str], normalisation: str, entries: str = "union") -> str:
-    """A name that tells a matrix from the left-normalised ones, which heads ask for by the bare names of behaviors."""
+    """A name that tells a matrix from the left-normalized ones, which heads ask for by the bare names of behaviors."""
     marks = [mark for mark, usual in ((entries, "union"), (normalisation, "left")) if mark != usual]
     return ", ".join(["+".join(behaviors), *marks])
 

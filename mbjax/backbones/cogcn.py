@@ -10,9 +10,10 @@ pair), starting from what its predecessor ended with:
 :math:`\hat C_k`: the bipartite matrix of S_k, rows scaled to sum 1 (rows without pairs stay zero), without self loops.
 
 Differences:
-  cumulative graph: the paper (eq. 5) sums the separately normalised matrices of the behaviors up to k and the identity
+  cumulative graph: the paper (eq. 5) sums the separately normalized matrices of the behaviors up to k and the identity
     k times; the released program normalises the summed counts once. Default ``cum_graph="count_sum"``, the program's;
     ``"sum_of_normalised"`` is the paper's.
+  layers: one number L in the paper; the program has one for each behavior: ``layers``.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class CogcnConfig(base.Section):
         (1,), min_length=1, description="graph layers of each behavior in funnel order, or one number for all"
     )
     cum_graph: Literal["count_sum", "sum_of_normalised"] = pydantic.Field(
-        "count_sum", description="joins the behaviors up to k: counts normalised once (program), or each by itself"
+        "count_sum", description="joins the behaviors up to k: counts normalized once (program), or each by itself"
     )
     graph: Literal["upstream", "own", "all"] = pydantic.Field(
         "upstream", description="pairs a behavior propagates on: up to itself, its own only, or all behaviors'"

@@ -2,7 +2,7 @@ r"""LightGCN_M: LightGCN on the graph of all behaviors together, a baseline of C
 
 .. math:: E^{l+1} = \hat A E^l, \quad Z^k = \frac{1}{L+1} \sum_{l=0}^{L} E^l \quad \text{for every behavior } k
 
-:math:`\hat A`: the bipartite matrix of the pairs that any behavior has, symmetrically normalised, without self loops.
+:math:`\hat A`: the bipartite matrix of the pairs that any behavior has, symmetrically normalized, without self loops.
 
 Differences:
   all of it: no paper gives more than "LightGCN with the multi-behavioral graph" and no program is public. That the
@@ -31,7 +31,7 @@ class LightgcnMConfig(base.Section):
     entries: Literal["union", "count", "normalised_sum"] = pydantic.Field(
         "union",
         description="how the behaviors become one graph: 1 where any has the pair, the number that have it, or the sum "
-        "of their normalised matrices",
+        "of their normalized matrices",
     )
     tables: Literal["shared", "per_behavior"] = pydantic.Field(
         "shared", description="embedding tables: one pair for all behaviors, or a pair for each on the same graph"

@@ -1,6 +1,6 @@
 r"""MF: the embedding tables themselves, :math:`Z^k = E_0` for every behavior; no graph.
 
-Matrix factorisation, with BPR the model of Rendle et al., UAI 2009.
+Matrix factorization, with BPR the model of Rendle et al., UAI 2009.
 
 Differences:
   biases: none; an item bias is optional in the reference, and the papers that compare to it name none.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pathlib
 import time
@@ -68,12 +69,16 @@ def train(
       MbjaxError: see ``mbjax.errors``; nothing half-written is left behind.
     """
     experiment = wiring.build(config, dataset)
-    run = Run(experiment, choose_folder(config, workdir, resume), resume)
-    try:
+    folder = choose_folder(config, workdir, resume)
+    with contextlib.ExitStack() as stack:
+        if resume:
+            stack.enter_context(folder.alone())
+        run = Run(experiment, folder, resume)
+        stack.callback(run.close)
+        if not resume:
+            stack.enter_context(folder.alone())  # it exists now
         reason = run.fit()
         outcome = None if reason == "signal" else run.conclude(reason)
-    finally:
-        run.close()
     if outcome is None:
         printout.interrupted(run.folder.path)
         return Outcome(run.folder.path, reason, {}, {}, run.log.rows())

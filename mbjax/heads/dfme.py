@@ -16,14 +16,15 @@ expert, the others follow in funnel order; one gate serves all tasks. s = 0.1, a
 Differences:
   backward decoupling: the paper stops the gradient of the target's expert inside the auxiliary tasks (eq. 14) and finds
     that better on all three data sets (Table 3, w/o back.). In the released program an inner loop overwrites the
-    variable that is compared, so with one or two layers no gradient is ever stopped: ``stop_gradient`` = ``"target"``
-    (paper), ``"none"`` (program), ``"all"`` (the ablation all sg.). What it stops is the table F, and with
+    variable that is compared: where a task has as many layers as there are behaviors, all its other experts are
+    stopped, and nothing is with fewer. ``stop_gradient`` = ``"target"`` (paper), ``"none"`` (program with its own
+    settings), ``"all"`` (the ablation all sg.). What it stops is the table F, and with
     ``stop_gradient_gate`` the gate's share as well, as eq. 14 prints. At the published scales the choice hardly shows:
     on Taobao (COGCN 2, 2, 2) ``"target"`` changes the ranking losses' gradient of the embedding tables by 0.01 % of its
     length before training and by 0.07 % after 100 epochs. So the default is the program's, and the paper's gain of 7 %
     is not explained by it (docs/copf_on_taobao.md).
   expert scale: s is not in the paper; the program applies it to both sides. With it, alpha and beta the other experts
-    give 0.00001 of a purchase's score there, 2 % of a view's; ``expert_scale=1`` gives them a hundred times as much.
+    give 0.000015 of a purchase's score there, 2 % of a view's; ``expert_scale=1`` gives them a hundred times as much.
   relation: the paper multiplies the self term by r as well (eq. 11): ``relation_on_self``.
   experts of a task: eq. 14 and the program use the graph and relation of the task; appendix A.3.3 those of the other
     behavior: ``expert_index="other"``.

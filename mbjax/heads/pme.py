@@ -15,7 +15,8 @@ Differences:
   level: the paper projects the products :math:`q^j = u_j \circ v_j` onto :math:`q^k`; the released program the rows of
     users and of items: ``level="product"`` and ``"embedding"`` (default).
   scale: the paper speaks of a small value; the program's is 0.01 on each side: ``scale``.
-  gate: the paper's input is z of the task (eq. 17), the program's user || item.
+  gate: the paper's input is z of the task (eq. 17), the program's user || item. Section 3.2 speaks of a gate for each
+    task, eq. 17 has no index; the program has one: ``shared_gate``.
 """
 
 from __future__ import annotations

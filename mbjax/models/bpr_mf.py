@@ -1,4 +1,4 @@
-r"""BPR-MF: matrix factorisation for one behavior with the BPR criterion (Rendle et al., UAI 2009).
+r"""BPR-MF: matrix factorization for one behavior with the BPR criterion (Rendle et al., UAI 2009).
 
 .. math:: y_{ui} = \langle p_u, q_i \rangle
 

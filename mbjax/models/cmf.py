@@ -1,4 +1,4 @@
-r"""CMF: collective matrix factorisation, one matrix for each behavior with shared factors.
+r"""CMF: collective matrix factorization, one matrix for each behavior with shared factors.
 
 Singh and Gordon, KDD 2008; for several behaviors of users Zhao et al., WWW 2015. With P_k: factors of users, Q: of
 items,

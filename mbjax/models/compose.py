@@ -5,10 +5,12 @@ is a weighted sum over the tasks with further terms:
 
 .. math::
     L = f \sum_k \lambda_k \operatorname{mean} softplus(s\,y_k^- - s\,y_k^+)
-        + \gamma L_{contrastive} + L_{parallel} + L_{unique} + \rho\, |\theta|^2
+        + \gamma L_{contrastive} + \gamma' L_{alignment} + L_{parallel} + L_{unique} + \rho\, |\theta|^2
 
 y: scores of the positive and negative of a sampled triple, s: ``score_scale``, f: ``loss_factor``, lambda:
-``behavior_weights``, rho: ``l2_weight``. A model of a paper is a configuration of this frame with its own defaults.
+``behavior_weights``, rho: ``l2_weight``, gamma and gamma': ``contrastive.weight`` and ``alignment.weight``. The
+parallel and unique terms carry f and lambda of their behavior too. A model of a paper is a configuration of this frame
+with its own defaults.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ of ``mbjax/models/compose.py``.
 
 Differences:
   contrastive mean: the paper averages over all users; the released program sums over the batch's target pairs and
-    divides by the number of all users, also for items. ``contrastive.reduction="mean"`` is over those pairs; a term
-    with every user and item as an anchor is not offered.
+    divides by the number of all users, also for items. ``contrastive.reduction="all_nodes"`` is the paper's, with
+    every user and item as an anchor in every step; ``"mean"`` is the mean over those pairs.
   similarity: an inner product is the paper's example; the program takes cosines: ``contrastive.similarity``.
   experts: the paper does not print a sum over the layers of DFME; the program sums over them.
   ranking loss: a sum over pairs of averaged products in the paper; in the program a mean over the sampled triples,

@@ -15,7 +15,7 @@ from mbjax.ops import pairs, projection
 
 
 class ContrastiveConfig(base.Section):
-    r"""Alignment of the target with every auxiliary behavior (COPF, section 4.3 of the specification).
+    r"""Alignment of the target with every auxiliary behavior (COPF).
 
     .. math:: L = \sum_{a<K} \frac1U \sum_{(u,v)} \Big[ -\ln \frac{e^{\cos(Z^K_u, Z^a_u)/\tau}}
               {\sum_{u'} e^{\cos(Z^K_u, Z^a_{u'})/\tau}} - \text{the same of } v \text{ over all items} \Big]
@@ -23,8 +23,10 @@ class ContrastiveConfig(base.Section):
 
     weight: float = pydantic.Field(0.0, ge=0, description="gamma, weight of the contrastive term; 0: none")
     temperature: float = pydantic.Field(0.1, gt=0, description="tau, divisor of the similarities")
-    reduction: Literal["pairs_over_users", "mean"] = pydantic.Field(
-        "pairs_over_users", description="sum over the batch's target pairs / number of all users (program), or a mean"
+    reduction: Literal["pairs_over_users", "mean", "all_nodes"] = pydantic.Field(
+        "pairs_over_users",
+        description="sum over the batch's target pairs / number of all users (program), their mean, or the mean over "
+        "all users and over all items (paper)",
     )
     similarity: Literal["cosine", "inner_product"] = pydantic.Field("cosine", description="similarity of two rows")
     side: Literal["both", "user", "item"] = pydantic.Field("both", description="what is aligned: users, items or both")
@@ -73,22 +75,25 @@ def bpr(scores: types.Array, drawn: types.Triples) -> types.Array:
 def contrastive(
     config: ContrastiveConfig, encoding: base.Encoding, info: types.DatasetInfo, batch: types.UserBatch
 ) -> types.Array:
-    """The alignment loss; anchors are the target's rows of the batch's positive target pairs."""
+    """The alignment loss; anchors are the target's rows of the batch's positive target pairs, or of all nodes."""
     drawn = batch.triples[info.target]
-    divisor = jnp.float32(info.num_users) if config.reduction == "pairs_over_users" else drawn.total
-    everyone = jnp.broadcast_to(batch.user[:, None], drawn.positive.shape)
-    counts = (
-        alignment.multiplicity(everyone, drawn.weight, info.num_users),
-        alignment.multiplicity(drawn.positive, drawn.weight, info.num_items),
-    )
+    if config.reduction == "all_nodes":
+        weights = tuple(jnp.full(size, batch.share / size) for size in (info.num_users, info.num_items))
+    else:
+        divisor = jnp.float32(info.num_users) if config.reduction == "pairs_over_users" else drawn.total
+        everyone = jnp.broadcast_to(batch.user[:, None], drawn.positive.shape)
+        weights = (
+            alignment.multiplicity(everyone, drawn.weight, info.num_users) / divisor,
+            alignment.multiplicity(drawn.positive, drawn.weight, info.num_items) / divisor,
+        )
     loss = 0.0
     target = base.users_items(encoding.behaviors[-1], info)
     for table in encoding.behaviors[:-1]:
-        sides = zip(("user", "item"), target, base.users_items(table, info), counts, strict=True)
-        for side, anchor, candidates, count in sides:
+        sides = zip(("user", "item"), target, base.users_items(table, info), weights, strict=True)
+        for side, anchor, candidates, weight in sides:
             if config.side in ("both", side):
-                loss += alignment.info_nce(anchor, candidates, count, config.temperature, config.similarity)
-    return loss / divisor
+                loss += alignment.info_nce(anchor, candidates, weight, config.temperature, config.similarity)
+    return loss
 
 
 def align(

@@ -9,19 +9,25 @@
     best/  last/        checkpoints
     plots/              PNG
 
-A run folder holds one run: a new run in a used folder and a continuation under another configuration or on other data
-are refused.
+A run folder holds one run: a new run in a used folder, a continuation under another configuration or on other data, and
+a second process are refused.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from mbjax import errors
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None
 
 MAY_CHANGE = (
     "train.epochs",
@@ -58,6 +64,30 @@ class RunFolder:
     def steps_done(self) -> int:
         """Steps before the newest checkpoint; 0 if there is none."""
         return max((int(entry.name) for entry in self.last.glob("*") if entry.name.isdigit()), default=0)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keeps the folder, if it exists, from other processes that ask for the same; a killed one holds nothing.
+
+        Raises:
+          CheckpointError: another process trains here.
+        """
+        if fcntl is None or not self.path.is_dir():
+            yield
+            return
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise errors.CheckpointError(
+                    f"another process is training in run folder {self.path}. Stop it, or choose another --workdir."
+                ) from None
+            except OSError:
+                pass  # a file system without locks
+            yield
+        finally:
+            os.close(handle)
 
     def config_text(self) -> str:
         """The YAML of the run's configuration. Raises ConfigError if there is no run."""

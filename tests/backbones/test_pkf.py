@@ -101,11 +101,13 @@ def test_every_switch_matters():
         assert max(np.abs(a - b).max() for a, b in zip(default, other[0], strict=True)) > 0.1
 
 
-def test_default_layers_are_four_then_one_each():
-    _, pairs = literal.pairs(3)
-    encoding, _, _, e0, _ = encode(3)
-    cascade, _ = literal.pkf(e0, pairs, (4, 1, 1), fusion("projection", {}, 3))
-    np.testing.assert_allclose(encoding.behaviors[2], cascade[2], rtol=2e-4, atol=2e-3)
+@pytest.mark.parametrize("layers", [(4, 1), (4, 1, 1), (4, 1, 1, 1)])
+def test_default_layers_are_four_then_one_each(layers):
+    num = len(layers)
+    _, pairs = literal.pairs(num)
+    encoding, _, _, e0, _ = encode(num)
+    cascade, _ = literal.pkf(e0, pairs, layers, fusion("projection", {}, num))
+    np.testing.assert_allclose(encoding.behaviors[-1], cascade[-1], rtol=2e-4, atol=2e-3)
 
 
 def test_without_projection_the_cascade_is_cogcn_on_own_graphs():

@@ -158,6 +158,19 @@ def test_a_resumed_run_may_look_more_often_and_wait_longer(four, folder, copy):
     assert outcome.tables["last"] == four.tables["last"]
 
 
+def test_a_folder_that_is_in_use_is_refused(folder, copy, monkeypatch):
+    before, tried = (copy / "metrics.jsonl").read_text(), []
+
+    def epoch(self, *args, **options):
+        with pytest.raises(errors.CheckpointError, match="another process is training"):
+            experiment.train(trial.config(folder), copy, resume=True)
+        tried.append((copy / "metrics.jsonl").read_text())
+
+    monkeypatch.setattr(progress.Progress, "epoch", epoch)
+    experiment.train(trial.config(folder), copy, resume=True)
+    assert len(tried) == 2 and tried[0].startswith(before)
+
+
 def test_other_data_are_refused(folder, copy):
     with pytest.raises(errors.CheckpointError, match="other data: fingerprint of 'toy'"):
         experiment.train(trial.config(folder), copy, resume=True, dataset=toy.dataset(2, seed=1))

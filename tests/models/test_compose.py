@@ -75,7 +75,15 @@ def inner(table):
 
 
 def expected_contrastive(config, tables, batch):
-    """Section 4.3 of COPF: every positive target pair of the batch, one after another."""
+    """The contrastive term of COPF: every positive target pair of the batch; or a quarter of every node."""
+    if config.reduction == "all_nodes":
+        sides = (slice(None, USERS), USERS), (slice(USERS, None), ITEMS)
+        means = [
+            literal.info_nce(tables[-1][rows], table[rows], range(size), config.temperature) / size
+            for table in tables[:-1]
+            for rows, size in sides
+        ]
+        return config.weight * 0.25 * sum(means)
     drawn = batch.triples["buy"]
     real = drawn.weight > 0
     everyone = {"user": np.broadcast_to(batch.user[:, None], real.shape)[real], "item": drawn.positive[real]}
@@ -90,7 +98,7 @@ def expected_contrastive(config, tables, batch):
 
 
 def expected_unique(config, tables, weights, names, batch):
-    """Section 3.4 of PKEF: for each ordered pair of behaviors (k, j)."""
+    """The unique-behavior loss of PKEF: for each ordered pair of behaviors (k, j)."""
     unique, parts = config.unique, {}
     for k, first in enumerate(names):
         for j, second in enumerate(names):
@@ -135,6 +143,7 @@ SHARES = {2: (0.4, 0.6), 3: (1 / 3, 1 / 3, 1 / 3), 4: (0.0, 0.5, 0.2, 0.3)}
         (2, {"contrastive": {"weight": 0.7, "temperature": 0.4, "similarity": "inner_product"}, "l2_on": "batch"}),
         (4, {"contrastive": {"weight": 2.0, "reduction": "mean", "side": "user"}, "mean_over": "users"}),
         (3, {"contrastive": {"weight": 1.0, "side": "item"}, "l2_weight": 0.0}),
+        (3, {"contrastive": {"weight": 1.0, "reduction": "all_nodes"}, "l2_weight": 0.0}),
     ],
 )
 def test_loss_of_copf(num_behaviors, options):

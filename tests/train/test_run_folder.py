@@ -92,6 +92,16 @@ def test_resuming_the_same_run_is_allowed_and_takes_over_more_epochs(folder):
     assert folder.config_text() == longer
 
 
+def test_a_folder_is_for_one_process(folder, tmp_path):
+    other = run_folder.RunFolder(folder.path)
+    with folder.alone(), pytest.raises(errors.CheckpointError, match="another process is training in run folder"):
+        other.alone().__enter__()
+    with other.alone():
+        pass
+    with run_folder.RunFolder(tmp_path / "nothing").alone():
+        assert not (tmp_path / "nothing").exists()
+
+
 def test_resuming_with_another_configuration_shows_the_difference(folder):
     with pytest.raises(errors.CheckpointError, match=r"model.embedding_size: 100 -> 50\. Undo"):
         resume(folder, OLD.replace("100", "50").replace("4", "8"))

@@ -1,0 +1,86 @@
+"""What each row of the papers' component studies sets, by hand from their captions: names that are easily confused."""
+
+import pytest
+
+from mbjax import config, models
+
+COPF = {
+    # Table 3: "no pre" P, "no in" A, "no post" D, both F, strict pre and in C, strict pre B, strict in H
+    "wo_cogcn": {"backbone.start": "base", "backbone.graph": "own"},
+    "copf_p": {"backbone.start": "base"},
+    "copf_a": {"backbone.graph": "all"},
+    "copf_d": {"backbone.decouple": False, "head.name": "bilinear", "contrastive.weight": 0.0},
+    "copf_f": {"backbone.start": "base", "backbone.graph": "all"},
+    "copf_c": {"backbone.start": "strict", "backbone.graph": "own"},
+    "copf_b": {"backbone.start": "strict"},
+    "copf_h": {"backbone.graph": "own"},
+    "wo_dfme": {"head.name": "bilinear", "contrastive.weight": 0.0},
+    "wo_con": {"contrastive.weight": 0.0},
+    "wo_for": {"head.fit": False, "head.stop_gradient": "target"},
+    "wo_back": {},
+    "all_sg": {"head.stop_gradient": "all"},
+    "wo_fit": {"head.fit": False},
+    "target_sg": {"head.stop_gradient": "target"},
+    # Table 4, with the contrastive term
+    "no_aggregation": {"head.name": "inner_product"},
+    "summation": {"head.name": "aggregation", "head.scheme": "summation"},
+    "linear": {"head.name": "aggregation", "head.scheme": "linear"},
+    "vanilla_fusion": {"head.name": "aggregation", "head.scheme": "vanilla"},
+    "projection": {"head.name": "pme"},
+    # Table 5, without
+    **{
+        name: {"head.name": name, "contrastive.weight": 0.0}
+        for name in ("shared_bottom", "mmoe", "ple", "bilinear", "mesi", "pme")
+    },
+    "bilinear_con": {"head.name": "bilinear"},
+    # Table 6
+    "with_lightgcn_m": {"backbone.name": "lightgcn_m"},
+    "with_mbcgcn": {"backbone.name": "mbcgcn"},
+    "with_crgcn": {"backbone.name": "crgcn"},
+    "with_cigf": {"backbone.name": "cigf"},
+    "with_pkf": {"backbone.name": "pkf", "parallel_weight": 0.0},
+    "paper_weight": {},
+    "paper_graph": {"backbone.cum_graph": "sum_of_normalised"},
+    "paper_relation": {"head.relation_on_self": True},
+    "paper_scale": {"head.expert_scale": 1.0},
+}
+CASCADE = {"backbone.fusion": "none", "backbone.parallel": False}
+PKEF = {
+    # Table 3
+    "base": CASCADE | {"head.name": "bilinear", "unique.weight": 0.0},
+    "wo_pkf": CASCADE,
+    "wo_pme": {"head.name": "bilinear", "unique.weight": 0.0},
+    # Table 4
+    "summation": {"backbone.fusion": "summation"},
+    "linear": {"backbone.fusion": "linear"},
+    "vanilla_fusion": {"backbone.fusion": "vanilla"},
+    # Table 5
+    **{name: {"head.name": name, "unique.weight": 0.0} for name in ("shared_bottom", "bilinear", "mmoe", "ple")},
+    "paper_projection": {
+        "backbone.proj_scale": 1.0,
+        "backbone.proj_source": "message",
+        "backbone.self_loops": True,
+    },
+    "paper_unique": {"unique.direction": "paper"},
+    "paper_experts": {"head.level": "product"},
+}
+
+
+def values(model, **options):
+    """Fields of the model and training on Beibei, where the default is the published one."""
+    return config.load(model, "beibei", models.MODELS[model].config, **options).values()
+
+
+@pytest.mark.parametrize(("model", "rows"), [("copf", COPF), ("pkef", PKEF)])
+def test_each_row_changes_this_and_nothing_else(model, rows):
+    assert list(rows) == list(config.model_file(model)["ablations"])
+    default = values(model)
+    for name, expected in rows.items():
+        made = values(model, ablation=name)
+        changed = {path for path in made.keys() | default.keys() if made.get(path) != default.get(path)}
+        for path, value in expected.items():
+            assert made[f"model.{path}"] == value, (name, path)
+        # A section of another name has its own defaults below it.
+        other = {path.split(".")[0] for path in expected if path.endswith(".name")}
+        rest = {path for path in changed if path.split(".")[1] not in other}
+        assert rest == {f"model.{path}" for path in expected if path.split(".")[0] not in other}, name
