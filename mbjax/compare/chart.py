@@ -69,8 +69,10 @@ def parts(sheets: Sequence[blocks.Sheet], metric: str) -> Grid:
             bars = tuple(
                 Bar(line.group.label, part.mean, part.deviation) for line, part in found if part.mean is not None
             )
-            pairs = max((part.pairs for _, part in found), default=0)
-            row.append(Panel(f"{sheet.behavior}, {name}\n{pairs:,} pairs", bars))
+            # Runs on other training data have other visited pairs.
+            pairs = sorted({part.pairs for _, part in found if part.pairs})
+            number = " to ".join(f"{n:,}" for n in dict.fromkeys((*pairs[:1], *pairs[-1:]))) or "0"
+            row.append(Panel(f"{sheet.behavior}, {name}\n{number} pairs", bars))
         if all(panel.bars for panel in row):
             grid.append(row)
     return grid

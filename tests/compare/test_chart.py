@@ -38,3 +38,10 @@ def test_a_behavior_without_visited_pairs_is_left_out(compared, make_record):
     assert [[panel.title.partition(",")[0] for panel in row] for row in grid] == [["click", "click"]]
     record["selection"]["valid"]["click"]["visited"] = none
     assert chart.parts(compared(record), "hr@5") == []
+
+
+def test_runs_that_saw_other_pairs_are_told_apart(compared, make_record):
+    other = make_record(ablation="wo_tff")
+    other["selection"]["valid"]["purchase"]["unvisited"]["pairs"] = 9
+    (_, unvisited), _ = chart.parts(compared(make_record(), other), "hr@5")
+    assert unvisited.title == "purchase, unvisited\n7 to 9 pairs"
