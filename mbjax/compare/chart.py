@@ -70,9 +70,9 @@ def parts(sheets: Sequence[blocks.Sheet], metric: str) -> Grid:
                 Bar(line.group.label, part.mean, part.deviation) for line, part in found if part.mean is not None
             )
             # Runs on other training data have other visited pairs.
-            pairs = sorted({part.pairs for _, part in found if part.pairs})
-            number = " to ".join(f"{n:,}" for n in dict.fromkeys((*pairs[:1], *pairs[-1:]))) or "0"
-            row.append(Panel(f"{sheet.behavior}, {name}\n{number} pairs", bars))
+            pairs = [part.pairs for _, part in found if part.pairs] or [0]
+            ends = " to ".join(f"{number:,}" for number in sorted({min(pairs), max(pairs)}))
+            row.append(Panel(f"{sheet.behavior}, {name}\n{ends} pairs", bars))
         if all(panel.bars for panel in row):
             grid.append(row)
     return grid

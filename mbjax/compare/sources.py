@@ -166,7 +166,7 @@ def _folder(path: pathlib.Path) -> _Found:
         "epochs": len(rows),
         "selection": finished.get("selection", {}),
     }
-    kept = tuple(name for name, place in CHECKPOINTS.items() if any((path / place).glob("[0-9]*")))
+    kept = tuple(name for name, place in CHECKPOINTS.items() if run_folder.checkpoint_steps(path / place))
     return _Found(path, record, settings, kept=kept if rows else ("last",))
 
 

@@ -40,11 +40,11 @@ def restore(
     if not experiment.is_trained:
         return experiment, experiment.start().params, {"checkpoint": "untrained", "step": 0}
     if which is None:
-        which = "best" if any(folder.best.glob("[0-9]*")) else "last"
+        which = "best" if run_folder.checkpoint_steps(folder.best) else "last"
     target = jax.eval_shape(experiment.start)
     if which == "best":
         target = target.replace(opt_state=())
-        if not any(folder.best.glob("[0-9]*")):
+        if not run_folder.checkpoint_steps(folder.best):
             hint = (
                 " A run with --protocol=paper keeps none: its epochs are chosen on the test split."
                 if (config.protocol == "paper")

@@ -149,13 +149,14 @@ class Run:
     def _start(self, resume: bool) -> types.TrainState:
         """The state before the first step; where a checkpoint is about to replace it, the other run is not needed."""
         state, source = self.experiment.start(), self.config.train.init_from
-        if not source or (resume and self.folder.steps_done()):
+        if not source or (resume and run_folder.checkpoint_steps(self.folder.last)):
             return state
         return warm_start.apply(self.experiment, state, source)
 
     def _check_epochs(self) -> None:
         """Refuses to go on to an epoch that is over: what would be tested is not what that epoch came to."""
-        done, epochs = self.folder.steps_done(), self.config.train.epochs
+        done = max(run_folder.checkpoint_steps(self.folder.last), default=0)
+        epochs = self.config.train.epochs
         if done > epochs * self.steps_per_epoch:
             whole, steps = divmod(done, self.steps_per_epoch)
             raise errors.CheckpointError(

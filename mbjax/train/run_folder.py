@@ -41,6 +41,11 @@ MAY_CHANGE = (
 """Configuration fields that a resumed run may change: they leave the steps already done as they were."""
 
 
+def checkpoint_steps(folder: pathlib.Path) -> list[int]:
+    """The steps that have a checkpoint in ``best/`` or ``last/``, ascending, by their names: nothing is opened."""
+    return sorted(int(entry.name) for entry in folder.glob("[0-9]*") if entry.name.isdigit())
+
+
 class RunFolder:
     """Names and guards the files of a run. Nothing is read or made before a method is called."""
 
@@ -60,10 +65,6 @@ class RunFolder:
     def has_run(self) -> bool:
         """Whether a run was started here."""
         return self.config_file.is_file()
-
-    def steps_done(self) -> int:
-        """Steps before the newest checkpoint; 0 if there is none."""
-        return max((int(entry.name) for entry in self.last.glob("*") if entry.name.isdigit()), default=0)
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:

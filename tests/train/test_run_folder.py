@@ -93,9 +93,9 @@ def test_resuming_the_same_run_is_allowed_and_takes_over_more_epochs(folder):
 
 
 def test_a_folder_is_for_one_process(folder, tmp_path):
-    other = run_folder.RunFolder(folder.path)
-    with folder.alone(), pytest.raises(errors.CheckpointError, match="another process is training in run folder"):
-        other.alone().__enter__()
+    other, refused = run_folder.RunFolder(folder.path), "another process is training in run folder"
+    with folder.alone(), pytest.raises(errors.CheckpointError, match=refused), other.alone():
+        pass
     with other.alone():
         pass
     with run_folder.RunFolder(tmp_path / "nothing").alone():
