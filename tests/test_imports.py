@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
@@ -14,10 +15,12 @@ PACKAGE = Path(__file__).resolve().parent.parent / "mbjax"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # layer -> the layers it may import besides itself; a layer is a module or sub-package directly under mbjax.
-VOCABULARY = {"types", "errors"}
+VOCABULARY = {"types", "errors", "paths", "program"}
 ALLOWED = {
     "types": set(),
     "errors": set(),
+    "paths": {"errors"},
+    "program": set(),
     "ops": VOCABULARY,
     "layers": VOCABULARY | {"ops"},
     "backbones": VOCABULARY | {"ops", "layers"},
@@ -63,6 +66,17 @@ def test_imports_go_one_way(path):
     if layer in ALLOWED:
         assert seen <= ALLOWED[layer], f"'{layer}' may import {sorted(ALLOWED[layer])}"
     assert not seen & FORBIDDEN.get(layer, set())
+
+
+def test_no_circles():
+    """Of modules, those imported for the type checker alone included: a package's own module stands for itself."""
+    of = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in MODULES}
+    names = {name.removesuffix(".__init__"): path for name, path in of.items()}
+    edges = {name: {other for other in imported(path) if other in names} - {name} for name, path in names.items()}
+    try:
+        tuple(graphlib.TopologicalSorter(edges).static_order())
+    except graphlib.CycleError as error:
+        raise AssertionError(" -> ".join(error.args[1])) from None
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))

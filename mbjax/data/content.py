@@ -20,6 +20,21 @@ Keys = Mapping[str, Mapping[str, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
+class Dropped:
+    """Who was left out while a log was read, so that whoever asks for him later can be told.
+
+    Attributes:
+      what: ``"user"`` or ``"item"``.
+      field: of the configuration, the reason: ``"data.log.require_target_train"``.
+      ids: raw ids, sorted.
+    """
+
+    what: str
+    field: str
+    ids: vocabulary.Vocabulary
+
+
+@dataclasses.dataclass(frozen=True)
 class Content:
     """A data set as it was published or read.
 
@@ -33,6 +48,7 @@ class Content:
       lost_valid_file: the data set is known with validation pairs inside training, and this copy lacks them.
       hold_out: behavior -> int64 [n], sorted and distinct: training pairs of the list that was asked for
         (``Options.hold_out``). They are still in ``keys``.
+      dropped: users and items that the files have and the vocabularies have not, by reason.
     """
 
     name: str
@@ -45,6 +61,7 @@ class Content:
     notes: tuple[str, ...] = ()
     lost_valid_file: bool = False
     hold_out: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    dropped: tuple[Dropped, ...] = ()
 
     def fingerprint(self) -> str:
         """SHA-256 of the sorted pairs of each split and behavior, with the sizes.
@@ -89,6 +106,7 @@ def build(
     notes=(),
     lost_valid_file: bool = False,
     hold_out: Mapping[str, np.ndarray] | None = None,
+    dropped: tuple[Dropped, ...] = (),
 ) -> Content:
     """Makes a ``Content`` of pairs; duplicates are dropped, counted and named in the notes.
 
@@ -96,6 +114,7 @@ def build(
       pairs: split -> behavior -> integers [n, 2], (user, item), in any order. Readers have checked the ranges.
       users, items: raw ids; None means that indices are the raw ids.
       hold_out: behavior -> integers [n, 2], a list of training pairs.
+      dropped: see ``Content``.
 
     Raises:
       ValueError: for a split that does not exist or an index out of range.
@@ -129,4 +148,5 @@ def build(
         notes=tuple(notes),
         lost_valid_file=lost_valid_file,
         hold_out=keys_of("hold_out", hold_out or {}),
+        dropped=tuple(dropped),
     )

@@ -29,6 +29,7 @@ class Dataset:
       valid_rule: one of ``options.VALID_RULES``.
       fingerprint: hex SHA-256 of the content before any choice; see ``content.Content.fingerprint``.
       notes: what was counted, dropped or left out, one line each.
+      dropped: users and items of the files that are not among ``users`` and ``items``, by reason.
     """
 
     info: types.DatasetInfo
@@ -41,6 +42,7 @@ class Dataset:
     valid_rule: str
     fingerprint: str
     notes: tuple[str, ...] = ()
+    dropped: tuple[content.Dropped, ...] = ()
 
 
 def assemble(
@@ -110,6 +112,7 @@ def prepare(source: content.Content, choice=None) -> Dataset:
         valid_rule=rule,
         fingerprint=source.fingerprint(),
         notes=tuple(notes),
+        dropped=source.dropped,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import pathlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import rich.console
@@ -13,11 +13,8 @@ import rich.console
 from mbjax import config as configuration
 from mbjax import models, results, tables, types
 from mbjax.data import optimum, synthetic
-from mbjax.experiment import wiring
+from mbjax.experiment import outcomes, wiring
 from mbjax.train import plots, run_folder
-
-if TYPE_CHECKING:
-    from mbjax.experiment import training
 
 Table = dict[str, dict[str, Any]]
 
@@ -81,7 +78,7 @@ def evaluation(experiment: wiring.Experiment, split: str, where: dict[str, Any],
     show({name: table} | references(experiment, split, tuple(table)), caption, ks=config.evaluate.ks, details=True)
 
 
-def final(experiment: wiring.Experiment, outcome: training.Outcome, keep: bool | pathlib.Path) -> None:
+def final(experiment: wiring.Experiment, outcome: outcomes.Outcome, keep: bool | pathlib.Path) -> None:
     """Prints the final tables and says where the rest lies."""
     config, folder = experiment.config, run_folder.RunFolder(outcome.workdir)
     rows = {}

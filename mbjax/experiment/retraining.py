@@ -6,7 +6,7 @@ import pathlib
 
 from mbjax import config as configuration
 from mbjax import errors
-from mbjax.experiment import printout, training
+from mbjax.experiment import outcomes, printout, training
 from mbjax.train import run_folder
 
 FOLDER = "retrain"
@@ -14,8 +14,8 @@ FOLDER = "retrain"
 
 
 def retrain(
-    config: configuration.Config, outcome: training.Outcome, *, record: bool | pathlib.Path = False
-) -> training.Outcome:
+    config: configuration.Config, outcome: outcomes.Outcome, *, record: bool | pathlib.Path = False
+) -> outcomes.Outcome:
     """Trains anew for as many epochs as validation chose, with no pair held out but those of the test split.
 
     The second run goes on from its last checkpoint if it was interrupted. Its test table is of its last epoch.

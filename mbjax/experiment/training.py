@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import pathlib
 import time
 from typing import Any
@@ -12,40 +11,10 @@ import jax
 
 from mbjax import config as configuration
 from mbjax import data, errors, machine, parallel, selections, types
-from mbjax.experiment import keeper, printout, warm_start, wiring
+from mbjax.experiment import keeper, outcomes, printout, warm_start, wiring
 from mbjax.train import logging, loop, progress, run_folder
 
 Table = dict[str, dict[str, Any]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What a run came to.
-
-    Attributes:
-      workdir: the run folder.
-      reason: ``"finished"``, ``"patience"`` or ``"signal"`` (resumable).
-      tables: selection -> test table by behavior; empty after a signal.
-      epochs: selection -> epoch.
-      rows: those of metrics.jsonl.
-      seconds: ``test_pass``, ``total`` and, where this process compiled, ``compile``.
-      commit: of the code that the run (or its resumption) started with; None outside a checkout.
-      parameters: number of trained values.
-    """
-
-    workdir: pathlib.Path
-    reason: str
-    tables: dict[str, Table]
-    epochs: dict[str, int]
-    rows: list[dict[str, Any]]
-    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
-    commit: str | None = None
-    parameters: int = 0
-
-    @property
-    def exit_code(self) -> int:
-        """0, or 130 when a signal ended the run."""
-        return 130 if self.reason == "signal" else 0
 
 
 def train(
@@ -55,7 +24,7 @@ def train(
     resume: bool = False,
     record: bool | pathlib.Path = False,
     dataset: data.Dataset | None = None,
-) -> Outcome:
+) -> outcomes.Outcome:
     """Runs an experiment in a run folder.
 
     Args:
@@ -81,7 +50,7 @@ def train(
         outcome = None if reason == "signal" else run.conclude(reason)
     if outcome is None:
         printout.interrupted(run.folder.path)
-        return Outcome(run.folder.path, reason, {}, {}, run.log.rows())
+        return outcomes.Outcome(run.folder.path, reason, {}, {}, run.log.rows())
     printout.final(experiment, outcome, record)
     return outcome
 
@@ -232,7 +201,7 @@ class Run:
     def _best_value(self) -> float | None:
         return self.keeper.best.value if self.keeper.best.epoch >= 0 else None
 
-    def conclude(self, reason: str) -> Outcome:
+    def conclude(self, reason: str) -> outcomes.Outcome:
         """Reads the test split at the selected epoch and at the last, and finishes the log."""
         experiment = self.experiment
         evaluator = self.evaluators["test"]
@@ -257,7 +226,7 @@ class Run:
         times = {"test_pass": seconds, "total": _total_seconds(rows)}
         if len(rows) > 1:
             times["compile"] = max(0.0, rows[0]["seconds"] - rows[1]["seconds"])
-        return Outcome(
+        return outcomes.Outcome(
             self.folder.path,
             reason,
             tables,

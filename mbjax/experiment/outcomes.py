@@ -1,0 +1,39 @@
+"""What a training run came to."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from typing import Any
+
+Table = dict[str, dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a run came to.
+
+    Attributes:
+      workdir: the run folder.
+      reason: ``"finished"``, ``"patience"`` or ``"signal"`` (resumable).
+      tables: selection -> test table by behavior; empty after a signal.
+      epochs: selection -> epoch.
+      rows: those of metrics.jsonl.
+      seconds: ``test_pass``, ``total`` and, where this process compiled, ``compile``.
+      commit: of the code that the run (or its resumption) started with; None outside a checkout.
+      parameters: number of trained values.
+    """
+
+    workdir: pathlib.Path
+    reason: str
+    tables: dict[str, Table]
+    epochs: dict[str, int]
+    rows: list[dict[str, Any]]
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    commit: str | None = None
+    parameters: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 130 when a signal ended the run."""
+        return 130 if self.reason == "signal" else 0
