@@ -12,8 +12,6 @@ Runs that differ by nothing but the seed are one line: mean and population stand
 
 from __future__ import annotations
 
-import functools
-import importlib.resources
 import json
 import pathlib
 import re
@@ -21,64 +19,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from mbjax import errors, tables
+from mbjax import errors, literature, tables
 from mbjax.config import schema
 
 Record = Mapping[str, Any]
 
 MARKER = re.compile(r"(<!-- results:(?P<name>\S+) -->\n)(?P<old>.*?)(<!-- /results -->)", re.DOTALL)
-PUBLISHED_AS = {
-    ("bvae", None): "BVAE",
-    ("multivae", None): "VAE (T.)",
-    ("multivae", "target"): "VAE (T.)",
-    ("multivae", "union"): "VAE (U.)",
-    ("copf", None): "COPF",
-    ("copf", "wo_cogcn"): "w/o COGCN",
-    **{("copf", f"copf_{letter}"): f"COPF-{letter.upper()}" for letter in "pafdcbh"},
-    ("copf", "wo_dfme"): "w/o DFME",
-    ("copf", "wo_con"): "w/o con.",
-    ("copf", "wo_for"): "w/o for.",
-    ("copf", "wo_back"): "w/o back.",
-    ("copf", "all_sg"): "all sg.",
-    ("copf", "wo_fit"): "w/o fit.",
-    ("copf", "no_aggregation"): "No Aggregation",
-    ("copf", "target_sg"): "COPF",
-    ("copf", "paper_weight"): "COPF",
-    ("copf", "projection"): ("COPF", "Projection Fusion"),
-    ("copf", "summation"): ("COPF", "Summation"),
-    ("copf", "linear"): ("COPF", "Linear Trans."),
-    ("copf", "vanilla_fusion"): ("COPF", "Vanilla Fusion"),
-    ("copf", "shared_bottom"): "COGCN+SB",
-    **{("copf", name): f"COGCN+{name.upper()}" for name in ("mmoe", "ple", "mesi", "pme")},
-    ("copf", "bilinear"): "COGCN+Bilinear",
-    ("copf", "with_lightgcn_m"): "LightGCN M +DFME",
-    ("copf", "with_mbcgcn"): "MB-CGCN+DFME",
-    ("copf", "with_crgcn"): "CRGCN+DFME",
-    ("copf", "with_cigf"): "CIGF+DFME",
-    ("copf", "with_pkf"): "PKEF+DFME",
-    ("pkef", None): "PKEF",
-    ("pkef", "base"): "Base Model",
-    ("pkef", "wo_pkf"): "PKEF w/o PKF",
-    ("pkef", "wo_pme"): "PKEF w/o PME",
-    ("pkef", "summation"): ("PKEF", "Summation"),
-    ("pkef", "linear"): ("PKEF", "Linear Trans."),
-    ("pkef", "vanilla_fusion"): ("PKEF", "Vanilla Fusion"),
-    ("pkef", "bilinear"): "PKF+Bilinear",
-    ("pkef", "mmoe"): "PKF+MMOE",
-    ("pkef", "ple"): "PKF+PLE",
-    ("pkef", "shared_bottom"): "PKF+SB",
-    ("bpr_mf", None): "MF-BPR",
-    ("neumf", None): "NeuMF",
-    ("nmtr", None): "NMTR",
-    ("lightgcn", None): "LightGCN",
-    ("lightgcn_m", None): "LightGCN M",
-    ("mbcgcn", None): "MB-CGCN",
-    ("mbcgcn", "released_data"): "MB-CGCN",
-    ("crgcn", None): "CRGCN",
-    ("cigf", None): "CIGF",
-    ("cascading_rank", None): "CascadingRank (alpha 0, beta 0.9)",
-}
-"""(model, ablation) -> the name under which papers report it, with the paper where several use that name."""
 SELECTIONS = {
     "valid": "best epoch on validation",
     "last": "last epoch",
@@ -88,12 +34,8 @@ SELECTIONS = {
 }
 ANCHORS = get_args(schema.Anchor)
 """Models without training that stand in every table and comparison."""
-HARMLESS = ("train.eval_every", "train.patience", "evaluate.batch_size", "evaluate.item_tile")
+HARMLESS = ("train.eval_every", "train.patience", "evaluate.ks", "evaluate.batch_size", "evaluate.item_tile")
 """Overrides with which a run still counts as the model's own configuration."""
-PARTS = ("backbone.name", "head.name", "model.unit")
-"""Overrides that make another model, which the papers report under another name or not at all."""
-OTHER_TASK = ("data.behaviors", "data.subsample", "data.hold_out", "evaluate.mask")
-"""Overrides that change what is learned from, or what is ranked."""
 
 
 def read(folder: str | pathlib.Path) -> list[Record]:
@@ -113,43 +55,6 @@ def read_file(path: str | pathlib.Path) -> Record:
     return record
 
 
-@functools.cache
-def published() -> list[dict[str, Any]]:
-    """The tables of the papers: paper, table, caption, protocol, rows of model, dataset, behavior, metrics."""
-    text = importlib.resources.files("mbjax").joinpath("data/published.json").read_text(encoding="utf-8")
-    return json.loads(text)
-
-
-def find_published(model: str, ablation: str | None, dataset: str) -> dict[str, dict[str, Any]]:
-    """Behavior -> row of the first paper that reports the model on the data set, with the paper's name in it."""
-    found, name = {}, PUBLISHED_AS.get((model, ablation))
-    paper, name = name if isinstance(name, tuple) else ("", name)
-    for table in published():
-        for row in table["rows"]:
-            if (row["model"], row["dataset"]) == (name, dataset) and table["paper"].startswith(paper):
-                paper = table["paper"]  # papers share names of data sets, not always the data
-                found.setdefault(row["behavior"], {**row, "paper": table["paper"], "protocol": table["protocol"]})
-    return found
-
-
-def find_published_of(record: Record) -> dict[str, dict[str, Any]]:
-    """As ``find_published``, for a results file.
-
-    Nothing for a run whose backbone, head or terms are chosen by hand, that has other data or candidates, or, where
-    nothing is trained, another rule. A model of one behavior that was chosen by hand is beside its paper there alone.
-    """
-    by_hand = record.get("overrides") or {}
-    if any(path.endswith(PARTS) or path in OTHER_TASK for path in by_hand):
-        return {}
-    if any(path.endswith("contrastive.weight") and not value for path, value in by_hand.items()):
-        return {}
-    if not record.get("epochs") and any(path.startswith("model.") for path in by_hand):
-        return {}
-    found = find_published(record["model"], record.get("ablation"), record["dataset"])
-    target = by_hand.get("data.target")
-    return {behavior: row for behavior, row in found.items() if target in (None, behavior)}
-
-
 def update(text: str, records: Sequence[Record], *, source: str = "the file") -> str:
     """Replaces what stands between the markers.
 
@@ -167,7 +72,7 @@ def render(name: str, records: Sequence[Record], source: str = "the file") -> st
         return _overview(name, records)
     model, _, dataset = name.partition("-")
     own = [r for r in records if (r["model"], r["dataset"]) == (model, dataset) and _is_plain(r)]
-    if not own and not find_published(model, None, dataset):
+    if not own and not literature.find(model, None, dataset):
         known = {f"{r['model']}-{r['dataset']}" for r in records if _is_plain(r)} | {r["dataset"] for r in records}
         raise errors.DataError(
             f"{source}: no results for the marker '{name}'. There are: {', '.join(sorted(known)) or 'none'}."
@@ -191,7 +96,7 @@ def _groups(records: Sequence[Record]) -> list[list[Record]]:
 
 
 def _model_table(model: str, dataset: str, own: Sequence[Record], records: Sequence[Record]) -> str:
-    paper = find_published(model, None, dataset)
+    paper = literature.find(model, None, dataset, cut_offs=set().union(*map(literature.cut_offs_of, own)))
     anchors = [
         group
         for name in ANCHORS
@@ -239,7 +144,7 @@ def _overview(dataset: str, records: Sequence[Record]) -> str:
     lines = [head, ["---", "---", "---", "---", "---:", "---:", *["---:"] * len(behaviors)]]
     for group in _groups(here):
         record = group[0]
-        paper = find_published_of(record)
+        paper = literature.find_of(record)
         selection = "test_per_behavior" if "test_per_behavior" in record["selection"] else _selections(group)[0]
         epochs = sorted({r["epochs"] for r in group})
         cells = [

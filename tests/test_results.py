@@ -103,64 +103,6 @@ def test_files_are_read_back_and_damaged_ones_named(make_record, tmp_path):
         report.read(path.parent)
 
 
-def test_published_numbers_are_in_the_package():
-    found = report.find_published("bvae", None, "jd")
-    assert {name: row["metrics"]["ndcg@5"] for name, row in found.items()} == {
-        "purchase": 0.0743, "click": 0.0551, "favourite": 0.0859,
-    }  # fmt: skip
-    assert report.find_published("multivae", "union", "jd")["purchase"]["metrics"]["ndcg@5"] == 0.0544
-    assert report.find_published("unknown", None, "jd") == {}
-    assert sum(len(table["rows"]) for table in report.published()) == 301
-    # Two papers have a row of that name.
-    assert report.find_published("copf", "summation", "taobao")["buy"]["metrics"]["hr@10"] == 0.0789
-    assert report.find_published("pkef", "summation", "taobao")["buy"]["metrics"]["hr@10"] == 0.1142
-
-
-def test_a_model_put_together_by_hand_is_not_the_papers():
-    record = {"model": "copf", "dataset": "taobao", "ablation": None, "epochs": 200}
-    record["overrides"] = {"model.backbone.layers": [1]}
-    assert report.find_published_of(record)["buy"]["metrics"]["hr@10"] == 0.1552
-    assert report.find_published_of(record | {"overrides": {"model.head.name": "pme"}}) == {}
-    assert report.find_published_of(record | {"overrides": {"model.contrastive.weight": 0.0}}) == {}
-    assert "buy" in report.find_published_of(record | {"overrides": {"model.contrastive.weight": 0.5}})
-    pme = report.find_published_of(record | {"ablation": "pme"})
-    assert pme["buy"]["metrics"]["hr@10"] == 0.1525
-
-
-OTHER = [
-    ("nmtr", {"data.behaviors": ["cart", "buy"]}, 30),
-    ("nmtr", {"data.subsample": "view=0.5"}, 30),
-    ("bpr_mf", {"evaluate.mask": "all_behaviors"}, 300),
-    ("cascading_rank", {"model.alpha": 0.7}, 0),
-]
-
-
-@pytest.mark.parametrize(("model", "overrides", "epochs"), OTHER)
-def test_another_task_or_rule_is_not_the_papers(model, overrides, epochs):
-    record = {"model": model, "dataset": "taobao", "ablation": None, "overrides": {}, "epochs": epochs}
-    assert "buy" in report.find_published_of(record)
-    assert report.find_published_of(record | {"overrides": overrides}) == {}
-    assert "buy" in report.find_published_of(record | {"overrides": {"evaluate.batch_size": 64}})
-
-
-@pytest.mark.parametrize("model", report.ANCHORS)
-def test_what_was_measured_by_no_paper_is_not_published(model):
-    record = {"model": model, "dataset": "taobao", "ablation": None, "overrides": {}, "epochs": 0}
-    assert report.find_published_of(record) == {}
-
-
-def test_a_model_of_views_is_not_beside_what_a_paper_has_of_buys():
-    record = {"model": "lightgcn", "dataset": "taobao", "ablation": None, "epochs": 20}
-    assert set(report.find_published_of(record | {"overrides": {"data.target": "buy"}})) == {"buy"}
-    assert report.find_published_of(record | {"overrides": {"data.target": "view"}}) == {}
-
-
-def test_published_numbers_are_of_one_paper():
-    """NMTR's Beibei, with purchases, is not COPF's, with buys; both papers have NeuMF."""
-    found = report.find_published("neumf", None, "beibei")
-    assert set(found) == {"buy"} and found["buy"]["paper"].startswith("COPF")
-
-
 def test_model_table_averages_seeds_and_compares_with_the_paper(make_record):
     other = [row | {"test": table(0.0643, 0.03)} for row in ROWS]
     lines = report.render("bvae-jd", [make_record(), make_record(other, seed=1)]).splitlines()

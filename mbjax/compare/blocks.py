@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from mbjax import errors, metrics, report, tables
+from mbjax import errors, literature, metrics, report, tables
 from mbjax.compare import groups as grouping
 from mbjax.compare import significance, sources
 
@@ -149,7 +149,7 @@ def _order(runs: Sequence[sources.Run]) -> list[str]:
 
 def published(run: sources.Run) -> dict[str, dict[str, Any]]:
     """Behavior -> row of a paper that reports the run's model; empty if none does."""
-    return report.find_published_of(run.record)
+    return literature.find_of(run.record)
 
 
 def _block(groups: Sequence[grouping.Group], behavior: str, metric: str, papers: bool) -> Block:

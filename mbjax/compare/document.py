@@ -10,7 +10,7 @@ import rich.padding
 import rich.table
 import rich.text
 
-from mbjax import report, tables
+from mbjax import literature, report, tables
 from mbjax.compare import blocks, significance
 from mbjax.compare import groups as grouping
 
@@ -110,7 +110,7 @@ def notes(groups: Sequence[grouping.Group], sheets: Sequence[blocks.Sheet], *, w
         )
     papers = {}
     for g in groups:
-        found = report.find_published_of(g.first.record)
+        found = literature.find_of(g.first.record)
         papers |= {row["paper"]: row["protocol"] for row in found.values()}
     said += [f"Paper: {name}; {protocol}." for name, protocol in papers.items()]
     if with_tests:
