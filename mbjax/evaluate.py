@@ -173,7 +173,7 @@ class Evaluator:
                 }
             table[behavior] = row
             if per_user:
-                columns = {"user": task.users, "raw_user": raw_column(self._raw_users.raw(task.users))}
+                columns = {"user": task.users, "raw_user": self._raw_users.column(task.users)}
                 columns |= {"pairs": pairs.astype(np.int32), "history": task.history.astype(np.int32)}
                 frame = pl.DataFrame(columns | values)
                 frames.append(frame.select(pl.lit(behavior).alias("behavior"), pl.all()))
@@ -207,13 +207,6 @@ def masked_pairs(dataset: data.Dataset, split: str, behavior: str, mask: str) ->
     masked.eliminate_zeros()
     masked.sort_indices()
     return masked
-
-
-def raw_column(ids: np.ndarray) -> pl.Series:
-    """Raw ids as a column that Parquet can hold; a vocabulary keeps text as Python objects."""
-    if ids.dtype.kind != "O":
-        return pl.Series(ids)
-    return pl.Series(ids.tolist(), dtype=None if ids.size else pl.String)
 
 
 def write_parquet(frame: pl.DataFrame, path: Path) -> Path:

@@ -84,9 +84,9 @@ def recommend(
         row, place = np.nonzero(items >= 0)
         frame = pl.DataFrame(
             {
-                "user": evaluate.raw_column(dataset.users.raw(chosen[row])),
+                "user": dataset.users.column(chosen[row]),
                 "rank": (place + 1).astype(np.int32),
-                "item": evaluate.raw_column(dataset.items.raw(items[row, place])),
+                "item": dataset.items.column(items[row, place]),
                 "score": scores[row, place],
             }
         )

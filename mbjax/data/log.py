@@ -152,7 +152,7 @@ def _content(name, table, behaviors, behavior, part, kept, notes) -> content.Con
         for code, split in enumerate(content.PUBLISHED_SPLITS)
         if code != 1 or (part == 1).any()
     }
-    users, items = (vocabulary.Vocabulary.from_series(table[field].unique().sort()) for field in ("user", "item"))
+    users, items = (vocabulary.Vocabulary(table[field].unique().sort()) for field in ("user", "item"))
     return content.build(name, len(users), len(items), behaviors, made, users=users, items=items, notes=notes)
 
 

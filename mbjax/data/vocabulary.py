@@ -1,12 +1,12 @@
 """The raw ids of users or items: index -> raw id and back.
 
 Everything inside mbjax works on int32 indices 0 .. n-1. Raw ids, of whatever type the log had, are kept here
-and meet the rest only when files are read or written.
+and meet the rest only when files are read or written. They are a polars column, so that their type is written too:
+an id that was an UInt64, a date or a category in the log is one in the lists.
 """
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import functools
 import os
@@ -22,59 +22,90 @@ class Vocabulary:
     """An immutable list of distinct raw ids.
 
     Attributes:
-      ids: raw ids [n], position = index. Integers are a numpy integer array; strings and bytes are an object
-        array (numpy's own string type would drop trailing NULs).
+      series: raw ids [n], position = index, a polars column ``raw_id`` without nulls.
     """
 
     def __init__(self, ids):
-        values = np.asarray(ids)
-        if values.dtype.kind in "US":  # numpy has already cut trailing NULs here: take the elements as they came
-            values = np.empty(len(ids), dtype=object)
-            values[:] = list(ids)
-        if values.ndim != 1:
-            raise ValueError(f"a vocabulary needs a flat list of ids, got shape {values.shape}")
-        self.ids = values
-        self.ids.setflags(write=False)
+        """Takes a polars column, a numpy array or a list of ids of one type."""
+        if not isinstance(ids, pl.Series):
+            shape = np.shape(ids)
+            if len(shape) != 1:
+                raise ValueError(f"a vocabulary needs a flat list of ids, got shape {shape}")
+            # numpy has cut trailing NULs of its own string type: such elements are taken as they came.
+            is_native = isinstance(ids, np.ndarray) and ids.dtype.kind not in "OUS"
+            ids = pl.Series(ids if is_native else list(ids), dtype=None if len(ids) else pl.String)
+        if ids.null_count() or ids.dtype.is_nested() or ids.dtype in (pl.Object, pl.Null):
+            raise ValueError(f"a vocabulary needs single values without nulls, got {ids.dtype}")
+        self.series = ids.alias("raw_id")
 
     @classmethod
     def range(cls, size: int) -> Vocabulary:
         """The ids 0 .. size-1, for data sets that are published with indices."""
-        return cls(np.arange(size, dtype=np.int64))
+        return cls(pl.int_range(size, dtype=pl.Int64, eager=True))
 
     @property
     def is_range(self) -> bool:
-        """Whether every raw id is its own index."""
-        return self.ids.dtype.kind in "iu" and bool((self.ids == np.arange(len(self.ids))).all())
+        """Whether every raw id is its own index, an Int64."""
+        return self.series.dtype == pl.Int64 and bool((self.ids == np.arange(len(self))).all())
+
+    @functools.cached_property
+    def ids(self) -> np.ndarray:
+        """Raw ids [n]: of numbers an array of numbers, of all else Python objects."""
+        kind = self.series.dtype
+        if (kind.is_integer() or kind.is_float()) and kind not in (pl.Int128, pl.UInt128):
+            values = self.series.to_numpy()
+        else:
+            values = np.empty(len(self), dtype=object)
+            values[:] = self.series.to_list()
+        values.setflags(write=False)
+        return values
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.series)
 
     def __eq__(self, other) -> bool:
         if not isinstance(other, Vocabulary):
             return NotImplemented
-        return len(self) == len(other) and self.ids.tolist() == other.ids.tolist()
+        return len(self) == len(other) and self.series.to_list() == other.series.to_list()
 
     __hash__ = None
 
     def __repr__(self) -> str:
-        return f"Vocabulary({len(self)} ids: {', '.join(map(repr, self.ids[:3].tolist()))}{', ...' * (len(self) > 3)})"
+        shown = ", ".join(map(repr, self.series.head(3).to_list()))
+        return f"Vocabulary({len(self)} ids: {shown}{', ...' * (len(self) > 3)})"
 
     def raw(self, indices) -> np.ndarray:
         """Raw ids of indices (any shape)."""
         return self.ids[np.asarray(indices)]
 
+    def column(self, indices) -> pl.Series:
+        """Raw ids of indices [n] as a column of their own type, for files."""
+        return self.series.gather(np.asarray(indices, dtype=np.int64))
+
     @functools.cached_property
     def _index(self) -> dict:
-        index = {raw: i for i, raw in enumerate(self.ids.tolist())}
+        index = {raw: i for i, raw in enumerate(self.series.to_list())}
         if len(index) != len(self):
             raise ValueError(f"{len(self) - len(index)} ids of a vocabulary occur more than once")
         return index
+
+    @functools.cached_property
+    def _texts(self) -> dict[str, int]:
+        """Ids as they are written on a command line, for those that are no texts."""
+        return {} if self.series.dtype == pl.String else {_text(raw): i for i, raw in enumerate(self.series.to_list())}
+
+    def find(self, raw) -> int | None:
+        """The index of a raw id, None if it is not here; text is accepted for ids of other types too."""
+        found = self._index.get(raw)
+        if found is None and isinstance(raw, str):
+            found = self._texts.get(raw)
+        return found
 
     def index(self, raws, what: str = "user") -> np.ndarray:
         """Indices of raw ids.
 
         Args:
-          raws: raw ids; text is accepted for integer ids, as it comes from a command line.
+          raws: raw ids; text is accepted for ids of other types, as it comes from a command line.
           what: ``"user"`` or ``"item"``, for the message.
 
         Returns:
@@ -85,47 +116,34 @@ class Vocabulary:
         """
         out = np.empty(len(raws), dtype=np.int32)
         for position, raw in enumerate(raws.tolist() if isinstance(raws, np.ndarray) else raws):
-            found = self._index.get(raw)
-            if found is None and isinstance(raw, str) and self.ids.dtype.kind in "iu":
-                with contextlib.suppress(ValueError):
-                    found = self._index.get(int(raw))
+            found = self.find(raw)
             if found is None:
                 raise self._unknown(raw, what)
             out[position] = found
         return out
 
     def _unknown(self, raw, what: str) -> errors.DataError:
-        names = [str(i) for i in self.ids.tolist()]
-        near = difflib.get_close_matches(str(raw), names, n=1, cutoff=0.0)
+        names = list(map(_text, self.series.to_list()))
+        near = difflib.get_close_matches(_text(raw), names, n=1, cutoff=0.0)
         hint = f" The nearest of its {len(self)} ids is '{near[0]}'." if near else " It has no ids at all."
-        return errors.DataError(f"{what} '{raw}' is not in the data set.{hint}")
+        return errors.DataError(f"{what} '{_text(raw)}' is not in the data set.{hint}")
 
     def to_parquet(self, path: str | os.PathLike) -> None:
         """Writes one column ``raw_id`` in index order, beside and renamed."""
         path = pathlib.Path(path)
         beside = path.with_name(path.name + ".part")
-        pl.DataFrame({"raw_id": self._series()}).write_parquet(beside)
+        self.series.to_frame().write_parquet(beside)
         os.replace(beside, path)
-
-    def _series(self) -> pl.Series:
-        if self.ids.dtype.kind != "O":
-            return pl.Series(self.ids)
-        return pl.Series(self.ids.tolist(), dtype=None if len(self) else pl.String)
 
     @classmethod
     def from_parquet(cls, path: str | os.PathLike) -> Vocabulary:
         """Reads what ``to_parquet`` wrote."""
         try:
-            column = pl.read_parquet(path)["raw_id"]
-        except (OSError, pl.exceptions.PolarsError) as error:
+            return cls(pl.read_parquet(path)["raw_id"])
+        except (OSError, pl.exceptions.PolarsError, ValueError) as error:
             raise errors.DataError(f"{path}: not a vocabulary ({' '.join(str(error).split())})") from error
-        return cls.from_series(column)
 
-    @classmethod
-    def from_series(cls, column: pl.Series) -> Vocabulary:
-        """From a polars column without nulls; integers, floats and times stay numbers, all else becomes objects."""
-        if column.dtype.is_integer() or column.dtype.is_float() or column.dtype.is_temporal():
-            return cls(column.to_numpy())
-        values = np.empty(len(column), dtype=object)
-        values[:] = column.to_list()
-        return cls(values)
+
+def _text(raw) -> str:
+    """An id as a person writes it; bytes as the text that they most likely are."""
+    return raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else str(raw)

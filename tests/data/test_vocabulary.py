@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import decimal
+import zoneinfo
 
 import numpy as np
 import polars as pl
@@ -13,38 +15,75 @@ from hypothesis import strategies as st
 from mbjax import errors
 from mbjax.data import Vocabulary
 
-ANY_IDS = st.one_of(
-    st.lists(st.integers(-(2**63), 2**63 - 1), unique=True, max_size=20),
-    st.lists(st.text(max_size=8).filter(lambda t: t.isprintable() or "\0" in t), unique=True, max_size=20),
-    st.lists(st.binary(max_size=8), unique=True, max_size=20),
-    st.lists(st.floats(allow_nan=False).filter(lambda x: x != 0), unique=True, max_size=20),
+
+def lists_of(values):
+    return st.lists(values, unique=True, max_size=12)
+
+
+BITS = {pl.Int8: -7, pl.Int16: -15, pl.Int32: -31, pl.Int64: -63, pl.Int128: -127}
+BITS |= {pl.UInt8: 8, pl.UInt16: 16, pl.UInt32: 32, pl.UInt64: 64}
+FEW = ["b", "a", "ä", "", "a\0"]
+TIMES = st.datetimes(datetime.datetime(1, 1, 2), datetime.datetime(9999, 12, 30))
+COLUMNS = st.one_of(
+    *(
+        lists_of(st.integers(-(2**-bits) if bits < 0 else 0, 2 ** abs(bits) - 1)).map(
+            lambda v, k=k: pl.Series(v, dtype=k)
+        )
+        for k, bits in BITS.items()
+    ),
+    lists_of(st.text(max_size=8)).map(lambda v: pl.Series(v, dtype=pl.String)),
+    lists_of(st.binary(max_size=8)).map(lambda v: pl.Series(v, dtype=pl.Binary)),
+    lists_of(st.booleans()).map(lambda v: pl.Series(v, dtype=pl.Boolean)),
+    lists_of(st.floats(allow_nan=False).filter(lambda x: x != 0)).map(lambda v: pl.Series(v, dtype=pl.Float64)),
+    lists_of(st.floats(width=32, allow_nan=False).filter(lambda x: x != 0)).map(
+        lambda v: pl.Series(v, dtype=pl.Float32)
+    ),
+    lists_of(st.integers(-(10**9), 10**9)).map(
+        lambda v: pl.Series([decimal.Decimal(x) / 100 for x in v], dtype=pl.Decimal(20, 2))
+    ),
+    lists_of(st.dates()).map(lambda v: pl.Series(v, dtype=pl.Date)),
+    lists_of(TIMES).map(lambda v: pl.Series(v, dtype=pl.Datetime("us"))),
+    lists_of(st.integers(0, 2**40)).map(lambda v: pl.Series(v).cast(pl.Datetime("ms", "Europe/Berlin"))),
+    lists_of(st.integers(-(2**40), 2**40)).map(lambda v: pl.Series(v).cast(pl.Duration("us"))),
+    lists_of(st.sampled_from(FEW)).map(lambda v: pl.Series(v, dtype=pl.Categorical)),
+    lists_of(st.sampled_from(FEW)).map(lambda v: pl.Series(v, dtype=pl.Enum(FEW))),
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(ids=ANY_IDS)
-def test_ids_of_any_type_come_back_from_parquet(tmp_path, ids):
-    kind = {int: pl.Int64, str: pl.String, bytes: pl.Binary, float: pl.Float64}[type(ids[0]) if ids else int]
-    before = Vocabulary.from_series(pl.Series(ids, dtype=kind))
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(column=COLUMNS)
+def test_ids_of_any_type_come_back_with_it(tmp_path, column):
+    before = Vocabulary(column)
     before.to_parquet(tmp_path / "ids.parquet")
     after = Vocabulary.from_parquet(tmp_path / "ids.parquet")
-    assert after == before and after.ids.tolist() == ids
-    np.testing.assert_array_equal(after.index(ids), np.arange(len(ids)))
-    assert after.raw(np.arange(len(ids))).tolist() == ids
+    assert after == before and after.series.dtype == column.dtype
+    np.testing.assert_array_equal(after.index(column.to_list()), np.arange(len(column)))
+    backwards = np.arange(len(column))[::-1]
+    assert after.raw(backwards).tolist() == column.to_list()[::-1]
+    assert after.column(backwards).equals(column.reverse(), check_dtypes=True)
     assert [p.name for p in tmp_path.iterdir()] == ["ids.parquet"]
 
 
 def test_trailing_nul_is_not_lost():
     assert Vocabulary(["a", "a\0"]).index(["a\0", "a"]).tolist() == [1, 0]
+    assert Vocabulary(np.array(["b", "a"])).index(["a", "b"]).tolist() == [1, 0]
 
 
-def test_dates_are_ids_too():
-    days = [datetime.date(2024, 5, 31), datetime.date(2023, 1, 1)]
-    assert Vocabulary.from_series(pl.Series(days)).index(days).tolist() == [0, 1]
-
-
-def test_text_finds_integer_ids_as_a_command_line_gives_them():
+def test_text_finds_ids_of_other_types_as_a_command_line_gives_them():
     assert Vocabulary([30, 10, 20]).index(["10", 20]).tolist() == [1, 2]
+    days = [datetime.date(2024, 5, 31), datetime.date(2023, 1, 1)]
+    assert Vocabulary(days).index(["2023-01-01", days[0]]).tolist() == [1, 0]
+    assert Vocabulary([b"b", b"a"]).index(["a", b"b"]).tolist() == [1, 0]
+    at = datetime.datetime(2024, 5, 31, 12, tzinfo=zoneinfo.ZoneInfo("Europe/Berlin"))
+    assert Vocabulary(pl.Series([at])).index(["2024-05-31 12:00:00+02:00"]).tolist() == [0]
+    with pytest.raises(errors.DataError, match="user '010' is not"):  # another id, where ids are texts
+        Vocabulary([30, 10, 20]).index(["010"])
+
+
+@pytest.mark.parametrize("ids", [pl.Series([[1], [2]]), pl.Series([1, None]), pl.Series([{"a": 1}]), [object()]])
+def test_what_is_no_single_value_is_no_id(ids):
+    with pytest.raises(ValueError, match="a vocabulary needs single values without nulls"):
+        Vocabulary(ids)
 
 
 def test_an_unknown_id_is_named_with_a_near_one():
