@@ -1,6 +1,6 @@
-"""Results files: one small JSON for each finished run on real data, and README tables made from them.
+"""Results files: one small JSON for each finished run on real data, and tables in Markdown files made from them.
 
-``python -m mbjax.results README.md`` writes the tables between markers anew (see ``report``); ``--check`` only says
+``python -m mbjax.results FILE ...`` writes the tables between markers anew (see ``pages``); ``--check`` only says
 whether they are up to date. A results file holds the settings of the run, what it was run with, times, and the test
 metrics at every selection; nothing in it names a folder of one machine.
 """
@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mbjax import config as configuration
-from mbjax import errors, machine, report, selections
+from mbjax import errors, machine, pages, report, selections
 from mbjax.train import run_folder
 
 PRIVATE = ("data.dirs", "data.download", "train.save_minutes", "train.chunk_steps", "evaluate.anchors")
@@ -124,7 +124,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "files", nargs="+", type=pathlib.Path, metavar="FILE", help="with <!-- results:NAME --> markers"
     )
     parser.add_argument(
-        "--results", type=pathlib.Path, help="folder of the results files (default: results/ beside FILE)"
+        "--results",
+        type=pathlib.Path,
+        help="folder of the results files (default: results/ beside FILE or above it)",
     )
     parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if a table is not up to date")
     options = parser.parse_args(argv)
@@ -132,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         for file in options.files:
             before = _text(file)
-            after = report.update(before, report.read(options.results or file.parent / "results"), source=str(file))
+            after = pages.update(before, report.read(options.results or _results_for(file)), source=str(file))
             if before == after:
                 continue
             old += 1
@@ -147,6 +149,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     return 1 if options.check and old else 0
+
+
+def _results_for(file: pathlib.Path) -> pathlib.Path:
+    """The nearest folder results/ with results files in it: beside the file, or beside a folder that it lies in."""
+    near = [folder / "results" for folder in file.absolute().parents]
+    return next((folder for folder in near if any(folder.glob("*.json"))), near[0])
 
 
 def _text(file: pathlib.Path) -> str:
