@@ -24,7 +24,7 @@ import re
 import statistics
 from collections.abc import Sequence
 
-from mbjax import errors, report, summary, tables
+from mbjax import errors, literature, report, summary, tables
 from mbjax.report import Record
 
 MARKER = re.compile(r"(<!-- results:(?P<name>\S+) -->\n)(?P<old>.*?)(<!-- /results -->)", re.DOTALL)
@@ -53,7 +53,7 @@ def render(name: str, records: Sequence[Record], source: str = "the file") -> st
         return _overview(here, with_protocol=not protocol)
     model, _, dataset = name.partition("-")
     own = [r for r in records if (r["model"], r["dataset"]) == (model, dataset) and report.is_plain(r)]
-    if not own and not report.find_published(model, None, dataset):
+    if not own and not literature.find(model, None, dataset):
         known = {f"{r['model']}-{r['dataset']}" for r in records if report.is_plain(r)}
         known |= {r["dataset"] for r in records}
         raise errors.DataError(
@@ -63,7 +63,7 @@ def render(name: str, records: Sequence[Record], source: str = "the file") -> st
 
 
 def _model_table(model: str, dataset: str, own: Sequence[Record], records: Sequence[Record]) -> str:
-    paper = report.find_published(model, None, dataset)
+    paper = literature.find(model, None, dataset, cut_offs=set().union(*map(literature.cut_offs_of, own)))
     anchors = []
     for name in report.ANCHORS:
         found = [r for r in records if (r["model"], r["dataset"]) == (name, dataset) and report.is_plain(r)]
@@ -111,7 +111,7 @@ def _overview(here: Sequence[Record], *, with_protocol: bool) -> str:
     lines = [head + [f"{behavior} {tables.title(metric)} (paper)" for behavior, metric in columns], aligned]
     for group in report.groups(here):
         record = group[0]
-        paper = report.find_published_of(record)
+        paper = literature.find_of(record)
         selection = report.selections(group)[0]
         backbone = (record.get("overrides") or {}).get("model.backbone.name")
         cells = [tables.model_title(record["model"], backbone=backbone), report.variant(record)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from mbjax import report, tables
+from mbjax import literature, report, tables
 from mbjax.report import Record
 
 TITLES = {"taobao": "Taobao", "jd": "JD", "retail_rocket": "Retail Rocket"}
@@ -114,7 +114,7 @@ def _beside_papers(records: Sequence[Record]) -> list[BesidePaper]:
     found = _own(records, "paper")
     for model, dataset, start in sorted(found, key=lambda place: (place[1], place[0], place[2])):
         group = found[model, dataset, start]
-        published = report.find_published_of(group[0])
+        published = literature.find_of(group[0])
         names = report.selections(group)
         selection = "best_test_late" if "best_test_late" in names else names[0]
         for behavior in report.behaviors({}, group):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mbjax import literature, report
+from mbjax import literature, pages, report
 
 
 def test_published_numbers_are_in_the_package():
@@ -153,10 +153,10 @@ def test_every_name_is_in_a_table_of_its_paper():
 
 def test_the_table_of_a_model_shows_the_row_of_the_paper_at_its_cut_offs():
     record = of_beibei("nmtr", None, {"evaluate.ks": list(AT_NMTR)}) | {
-        "protocol": {"name": "honest"}, "seed": 0, "behaviors": ["view", "cart", "buy"], "command": "train", "seconds": {},
-        "machine": "here", "versions": {},
+        "protocol": {"name": "honest"}, "seed": 0, "behaviors": ["view", "cart", "buy"], "command": "train",
+        "seconds": {}, "machine": "here", "versions": {},
     }  # fmt: skip
-    lines = report.render("nmtr-beibei", [record]).splitlines()
+    lines = pages.render("nmtr-beibei", [record]).splitlines()
     assert lines[0].startswith("| behavior | run | epoch of | seeds | HR@50 | NDCG@50 |")
     assert lines[2].startswith("| buy | published, NMTR (ICDE 2019), other data | as published |  | 0.2050 | 0.0590 |")
     assert lines[-1].startswith("- published: leave-one-out; full ranking; Beibei processed in another way")

@@ -5,7 +5,7 @@ import types as builtin
 
 import pytest
 
-from mbjax import errors, report, results, types
+from mbjax import errors, pages, report, results, types
 
 
 def make_config(**changes):
@@ -105,7 +105,7 @@ def test_files_are_read_back_and_damaged_ones_named(make_record, tmp_path):
 
 def test_model_table_averages_seeds_and_compares_with_the_paper(make_record):
     other = [row | {"test": table(0.0643, 0.03)} for row in ROWS]
-    lines = report.render("bvae-jd", [make_record(), make_record(other, seed=1)]).splitlines()
+    lines = pages.render("bvae-jd", [make_record(), make_record(other, seed=1)]).splitlines()
     assert lines[0] == "| behavior | run | epoch of | seeds | Prec@5 | Rec@5 | NDCG@5 | HR@5 | NDCG@5 to paper |"
     assert lines[2].startswith("| purchase | published, BVAE (RecSys 2023) | as published |  | 0.0388 ± 0.0003 |")
     # mean of .0743 and .0643, half their difference, and .0693 / .0743 - 1
@@ -119,8 +119,8 @@ def test_model_table_averages_seeds_and_compares_with_the_paper(make_record):
 
 def test_variants_are_kept_out_of_the_model_table_and_shown_in_the_overview(make_record):
     records = [make_record(), make_record(ablation="wo_base", overrides={"train.epochs": 60})]
-    assert "wo_base" not in report.render("bvae-jd", records)
-    lines = report.render("jd", records).splitlines()
+    assert "wo_base" not in pages.render("bvae-jd", records)
+    lines = pages.render("jd", records).splitlines()
     assert "purchase NDCG@5 (paper) | click NDCG@5 (paper)" in lines[0]
     assert lines[2].startswith("| bvae | train.eval_every=5 | paper |") and "0.0743 (0.0743)" in lines[2]
     assert lines[3].startswith("| bvae | wo_base, train.epochs=60 | paper |") and "(" not in lines[3].replace(
@@ -128,12 +128,28 @@ def test_variants_are_kept_out_of_the_model_table_and_shown_in_the_overview(make
     )
 
 
+def test_an_overview_can_be_of_one_protocol(make_record):
+    rows = [{"epoch": epoch, "seconds": 1.0} for epoch in range(3)]
+    records = [make_record(), make_record(rows, {"valid": (0, table(0.0706, 0.05))}, protocol="honest")]
+    lines = pages.render("jd:honest", records).splitlines()
+    assert lines[0].startswith("| model | variant | epoch of | epochs |") and len(lines) == 3
+    assert lines[2].startswith("| bvae | train.eval_every=5 | best epoch on validation | 3 | 1 | 0.0706 (0.0743) |")
+    assert pages.render("jd:paper", records).splitlines()[2].count("0.0743 (0.0743)") == 1
+
+
+def test_an_overview_of_one_behavior_has_room_for_the_hit_rate(make_record):
+    rows = [{"epoch": 0, "seconds": 1.0, "test": {"purchase": {"users": 9, "hr@5": 0.5, "ndcg@5": 0.25}}}]
+    lines = pages.render("jd", [make_record(rows)]).splitlines()
+    assert lines[0].endswith("| purchase HR@5 (paper) | purchase NDCG@5 (paper) |")
+    assert lines[2].endswith("| 0.5000 (0.1289) | 0.2500 (0.0743) |")
+
+
 def test_anchors_are_untrained_rows(make_record):
     anchor = make_record([], {"last": (0, table(0.01, 0.01))}, model_name="popularity", overrides={})
-    text = report.render("bvae-jd", [make_record(), anchor])
+    text = pages.render("bvae-jd", [make_record(), anchor])
     assert "| popularity | no training | 1 | 0.0100 | 0.0100 | 0.0100 | 0.0100 | -86.5 % |" in text
     own = make_record([], {"last": (0, table(0.02, 0.01))}, model_name="own_items", overrides={})
-    text = report.render("bvae-jd", [make_record(), anchor, own])
+    text = pages.render("bvae-jd", [make_record(), anchor, own])
     assert "| popularity | no training | 1 | 0.0100 |" in text and "| own_items | no training | 1 | 0.0200 |" in text
 
 
@@ -154,6 +170,14 @@ def test_main_rewrites_the_tables_and_checks_them(make_record, tmp_path, capsys)
     assert "old" not in text
     assert results.main([str(file), "--check"]) == 0
     assert "tables written" in capsys.readouterr().out
+
+
+def test_results_files_are_looked_for_above_the_file(make_record, tmp_path):
+    file = tmp_path / "docs" / "results" / "jd.md"
+    file.parent.mkdir(parents=True)
+    file.write_text(README)
+    results.write(make_record(), tmp_path / "results")
+    assert results.main([str(file)]) == 0 and "0.0743" in file.read_text()
 
 
 @pytest.mark.parametrize(
