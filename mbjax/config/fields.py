@@ -6,12 +6,12 @@ files the section may be left out where only one field fits: ``embedding_size`` 
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import re
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
-
-import yaml
 
 from mbjax import errors
 from mbjax.config import sections
@@ -106,28 +106,35 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def read_text(text: str, annotation: Any) -> Any:
+def read_text(text: str, annotation: Any, *, is_typed: bool = True) -> Any:
     """Turns a text of the command line into what the field's type needs; what does not fit is left for validation.
 
     ``none`` is None unless it is one of the field's choices; tuples are separated by commas, with or without
-    brackets; whole numbers may be written 1e3 or 200_000.
+    brackets around all of it; whole numbers may be written 1e3 or 200_000. A name that could be read otherwise stands
+    in double quotes, with those inside doubled, as in CSV: ``view,"bought, paid"``.
+
+    Args:
+      text: as it was written.
+      annotation: the field's type.
+      is_typed: on a command line; False for a value of a YAML file, where a text that the field can hold is that text.
     """
     options = sections.members(annotation)
     bare = text.strip()
+    quoted = _QUOTED.fullmatch(bare)
+    if str in options and (quoted or not is_typed):
+        return _unquoted(quoted) if is_typed else text
     if any(bare in typing.get_args(option) for option in options if typing.get_origin(option) is typing.Literal):
         return bare
-    if type(None) in options and text.lower() in ("none", "null", ""):
+    if type(None) in options and text.lower() in _NOTHING:
         return None
     for option in options:
         if typing.get_origin(option) is tuple or option is tuple:
-            parts = [part for part in bare.strip("()[]").split(",") if part.strip()]
             kinds = [kind for kind in typing.get_args(option) if kind is not Ellipsis] or [str]
-            return tuple(read_text(part.strip(), kinds[min(i, len(kinds) - 1)]) for i, part in enumerate(parts))
+            return tuple(read_text(part, kinds[min(i, len(kinds) - 1)]) for i, part in enumerate(_parts(bare)))
         if typing.get_origin(option) is dict or option is dict:
-            try:
-                return yaml.safe_load("{" + bare.strip("{}").replace("=", ": ").replace(":", ": ") + "}")
-            except yaml.YAMLError:
-                return text
+            kind = (typing.get_args(option) or (str, str))[1]
+            pairs = [_pair(part) for part in _parts(bare)]
+            return text if None in pairs else {name: _number(read_text(value, kind), kind) for name, value in pairs}
         if option is int:
             try:
                 return int(bare)
@@ -140,6 +147,55 @@ def read_text(text: str, annotation: Any) -> Any:
             if number.is_integer():
                 return int(number)
     return text
+
+
+_NOTHING = ("none", "null", "")
+_PART = re.compile(r'\s*"(?:[^"]|"")*"[^,]*|[^,]*')
+_QUOTED = re.compile(r'"((?:[^"]|"")*)"')
+_PAIR = re.compile(r'"((?:[^"]|"")*)"\s*[=:](.*)', re.DOTALL)
+
+
+def _parts(text: str) -> list[str]:
+    """What stands between the commas outside quotes, without blanks around it; a bracket around all is left out."""
+    if len(text) > 1 and text[0] + text[-1] in ("()", "[]", "{}") and _is_around(text):
+        text = text[1:-1]
+    parts, at = [], 0
+    while at <= len(text):
+        found = _PART.match(text, at)
+        parts.append(found[0].strip())
+        at = found.end() + 1
+    return [part for part in parts if part]
+
+
+def _is_around(text: str) -> bool:
+    """Whether the bracket that opens a text is closed by its last character; brackets within quotes do not count."""
+    depth = 0
+    bare = _QUOTED.sub(lambda quoted: " " * len(quoted[0]), text)
+    for at, character in enumerate(bare):
+        depth += (character == text[0]) - (character == text[-1])
+        if depth == 0:
+            return at == len(text) - 1
+    return False
+
+
+def _pair(part: str) -> tuple[str, str] | None:
+    """Name and value of NAME=VALUE or NAME:VALUE; a name without quotes goes as far as the last of these signs."""
+    quoted = _PAIR.fullmatch(part)
+    if quoted:
+        return _unquoted(quoted), quoted[2].strip()
+    name, sign, value = part.rpartition("=" if "=" in part else ":")
+    return (name.strip(), value.strip()) if sign else None
+
+
+def _number(value: Any, kind: Any) -> Any:
+    for number in (int, float) if kind is float else ():
+        with contextlib.suppress(ValueError):
+            return number(value)
+    return value
+
+
+def _unquoted(quoted: re.Match) -> str:
+    return quoted[1].replace('""', '"')
 
 
 def type_name(annotation: Any) -> str:
@@ -161,14 +217,35 @@ def type_name(annotation: Any) -> str:
     return " | ".join(dict.fromkeys(names))
 
 
-def show(value: Any) -> str:
-    """Writes a value as a user would on the command line."""
+def show(value: Any, annotation: Any = None) -> str:
+    """Writes a value as a user would on the command line; ``read_text`` reads it back to the same.
+
+    Args:
+      value: of a field.
+      annotation: the field's type, where the text is to be read again: a name that is ``none`` is then quoted.
+    """
     if value is None:
         return "none"
+    if isinstance(value, str):
+        options = sections.members(annotation)
+        is_name = str in options and type(None) in options and value.lower() in _NOTHING
+        return _quote(value) if is_name or _QUOTED.fullmatch(value.strip()) else value
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple | list):
-        return ",".join(map(show, value)) or "()"
+        return ",".join(map(_show_part, value)) or "()"
     if isinstance(value, Mapping):
-        return ",".join(f"{key}={show(part)}" for key, part in value.items()) or "{}"
+        return ",".join(f"{_show_part(str(key), '=:')}={_show_part(part)}" for key, part in value.items()) or "{}"
     return repr(value) if isinstance(value, float) else str(value)
+
+
+def _show_part(value: Any, signs: str = "") -> str:
+    """Writes a part of a list; a name that would be read otherwise stands in quotes."""
+    if not isinstance(value, str):
+        return show(value)
+    is_odd = value != value.strip() or value[:1] in tuple('"([{') or not set(value).isdisjoint("," + signs)
+    return _quote(value) if is_odd or value.lower() in _NOTHING else value
+
+
+def _quote(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'

@@ -165,7 +165,9 @@ def _build(header, layers, model_class, flat=None, record=()) -> schema.Config:
         for path, value in values.items():
             if path not in specs:
                 raise problems.foreign(path, value, origin, choices(model_class, flat), flat)
-            flat[path] = fields.read_text(value, specs[path].annotation) if isinstance(value, str) else value
+            if isinstance(value, str):
+                value = fields.read_text(value, specs[path].annotation, is_typed=not origin)
+            flat[path] = value
             origins[path] = origin
             if not origin:
                 made.append(path)

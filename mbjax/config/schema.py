@@ -15,7 +15,8 @@ from pydantic import Field
 
 from mbjax.config import sections
 
-MONITOR = re.compile(r"(?P<behavior>[^:@\s]+):(?P<metric>ndcg|hr|rec|prec|mrr|f1)(@(?P<k>[1-9]\d*))?")
+MONITOR = re.compile(r"(?P<behavior>.+):(?P<metric>ndcg|hr|rec|prec|mrr|f1)(@(?P<k>[1-9]\d*))?", re.DOTALL)
+"""Whatever stands before the last colon is the behavior: its name may hold blanks, colons and @."""
 Anchor = Literal["popularity", "own_items"]
 """A model without training that stands beside the others in tables and comparisons."""
 

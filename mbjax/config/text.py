@@ -67,7 +67,8 @@ def command(config: schema.Config) -> str:
             words.append(f"--{name}={value}")
     keys = {choice.key for choice in merge.choices(type(config.model), config.values())}
     made = sorted(config.overrides.items(), key=lambda item: item[0] not in keys)
-    words += [f"--{path}={fields.show(value)}" for path, value in made if path != "data.dirs"]
+    kinds = {path: spec.annotation for path, spec in merge.known_fields(type(config.model), config.values()).items()}
+    words += [f"--{path}={fields.show(value, kinds.get(path))}" for path, value in made if path != "data.dirs"]
     return " ".join(["python train.py", *map(shlex.quote, words)])
 
 

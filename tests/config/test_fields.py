@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mbjax import errors
@@ -99,6 +99,22 @@ def test_nest_is_the_way_back():
         ("view=0.5", dict[str, float], {"view": 0.5}),
         ("{}", dict[str, float], {}),
         ("\t", str | None, "\t"),
+        # A name is no syntax: only a bracket around all of a list is, and only the last sign of a pair.
+        ("page view,buy/now,add (cart)", tuple[str, ...], ("page view", "buy/now", "add (cart)")),
+        ("(new) view,add (cart)", tuple[str, ...], ("(new) view", "add (cart)")),
+        ("[page view, add (cart)]", tuple[str, ...], ("page view", "add (cart)")),
+        ('view,"bought, paid", 12" vinyl', tuple[str, ...], ("view", "bought, paid", '12" vinyl')),
+        ('" view","say ""hi""",""', tuple[str, ...], (" view", 'say "hi"', "")),
+        ('"none"', tuple[str, ...] | None, ("none",)),
+        ('"none"', str | None, "none"),
+        ('"', str | None, '"'),
+        ("page view=0.5, a:b=0.25", dict[str, float], {"page view": 0.5, "a:b": 0.25}),
+        ("a:b:0.5", dict[str, float], {"a:b": 0.5}),
+        ('"a, b"=1,"a=b": 0.5', dict[str, float], {"a, b": 1.0, "a=b": 0.5}),
+        ("- x=0.5,*=0.1,&a=1", dict[str, float], {"- x": 0.5, "*": 0.1, "&a": 1.0}),
+        ("yes=0.5,1=0.1", dict[str, float], {"yes": 0.5, "1": 0.1}),
+        ("view", dict[str, float], "view"),
+        ("view=much", dict[str, float], {"view": "much"}),
     ],
 )
 def test_read_text(text, annotation, value):
@@ -110,9 +126,20 @@ def test_what_is_shown_can_be_read(value):
     assert fields.read_text(fields.show(value), tuple[int, ...]) == value
 
 
-@pytest.mark.parametrize("value", [{}, {"view": 0.5}, {"view": 0.125, "cart": 1.0}])
-def test_a_shown_mapping_can_be_read(value):
-    assert fields.read_text(fields.show(value), dict[str, float]) == value
+NAMES = st.text(alphabet="ab '\",=:()[]{}@#|\\\n\u00e4", max_size=6) | st.sampled_from(
+    ["none", "NULL", "()", "true", "1"]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(NAMES, max_size=4).map(tuple), st.dictionaries(NAMES, st.floats(1e-6, 1), max_size=3))
+@example((), {})
+def test_odd_names_that_are_shown_can_be_read(names, shares):
+    assert fields.read_text(fields.show(names), tuple[str, ...] | None) == names
+    assert fields.read_text(fields.show(shares), dict[str, float]) == shares
+    for name in names:
+        assert fields.read_text(fields.show(name, str | None), str | None) == name
+        assert fields.read_text(name, str | None, is_typed=False) == name
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

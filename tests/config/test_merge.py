@@ -134,7 +134,7 @@ def test_wrong_names(folder, given, message):
         *(
             ("data.subsample", text, f"data.subsample={shown}: must be BEHAVIOR=SHARE, such as view=0.5, with shares "
              "above 0 and at most 1.")
-            for text, shown in (("view=2", "view=2"), ("view", "view=none"), ("0.5", "0.5=none"), ("[1,2]", "[1,2]"))
+            for text, shown in (("view=2", "view=2"), ("view", "view"), ("0.5", "0.5"), ("[1,2]", "[1,2]"))
         ),
         ("learning_rate", "nan", "train.learning_rate=nan: must be a finite number."),
         ("learning_rate", "fast", "train.learning_rate=fast: must be a number."),

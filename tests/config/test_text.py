@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shlex
+
 import pydantic
 import pytest
 import yaml
@@ -31,6 +33,30 @@ def test_round_trip(rate, weights, column, seed):
         BARE, {"train.learning_rate": rate, "model.weights": weights, "data.dirs": (column,)}, seed=seed
     )
     assert config.parse(config.dump(first), ToyConfig) == first
+
+
+ODD = st.text(alphabet="ab '\",=:()[]{}@#-\n\u00e4", min_size=1, max_size=6) | st.sampled_from(
+    ["none", "null", "1", "yes"]
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(ODD, min_size=1, max_size=3, unique=True).map(tuple), ODD)
+def test_odd_names_come_back_from_config_and_command(names, column):
+    made = {
+        "data.log.behaviors": names,
+        "data.log.item": column,
+        "data.log.time": column,
+        "data.target": names[-1],
+        "data.subsample": dict.fromkeys(names, 0.5),
+        "train.monitor": f"{names[0]}:ndcg@10",
+    }
+    first = config.override(BARE, {key: config.show(value, str | None) for key, value in made.items()})
+    assert first.data.log.behaviors == names and first.data.target == names[-1] and first.data.log.time == column
+    assert config.parse(config.dump(first), ToyConfig) == first
+    words = shlex.split(config.command(first))[4:]
+    typed = dict(word.removeprefix("--").split("=", 1) for word in words)
+    assert config.override(BARE, typed) == first
 
 
 def test_dump_is_plain_yaml_with_every_field():
