@@ -44,6 +44,26 @@ class TrainingDivergedError(MbjaxError):
     exit_code = 5
 
 
+class WriteError(MbjaxError):
+    """A file could not be written: no space, no permission, a disk that failed.
+
+    Attributes:
+      reason: what was in the way, and where.
+      lost: what is not there now, in the singular.
+      mend: what the user can do about the reason.
+      then: how to go on after that; set by whoever knows, see ``files.then``.
+    """
+
+    exit_code = 6
+
+    def __init__(self, reason: str, lost: str, mend: str, then: str = ""):
+        super().__init__(reason, lost, mend, then)
+        self.reason, self.lost, self.mend, self.then = reason, lost, mend, then
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.lost} was not written. {self.mend} and {self.then or 'try again'}."
+
+
 class DataWarning(UserWarning):
     """The data were read, and something in them deserves a look."""
 

@@ -26,7 +26,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from mbjax import errors, metrics, topk, types
+from mbjax import errors, files, metrics, topk, types
 
 if TYPE_CHECKING:
     from mbjax import data
@@ -56,7 +56,7 @@ class Result:
         """Writes the per-user values, whole or not at all."""
         if self.per_user is None:
             raise ValueError("no per-user values: call the evaluator with per_user=True.")
-        return write_parquet(self.per_user, Path(path))
+        return files.write_parquet(self.per_user, path, "the table of users")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,18 +207,6 @@ def masked_pairs(dataset: data.Dataset, split: str, behavior: str, mask: str) ->
     masked.eliminate_zeros()
     masked.sort_indices()
     return masked
-
-
-def write_parquet(frame: pl.DataFrame, path: Path) -> Path:
-    """Writes a file beside its place and moves it there, so that no reader ever sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        frame.write_parquet(beside)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-    return path
 
 
 def _union(matrices: Any, shape: tuple[int, int]) -> sparse.csr_array:

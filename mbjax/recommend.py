@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from mbjax import errors, evaluate, topk, types
+from mbjax import errors, evaluate, files, topk, types
 
 if TYPE_CHECKING:
     from mbjax import data
@@ -76,7 +76,7 @@ def recommend(
     if chosen.size == 0:
         raise errors.ConfigError("no users to recommend to: name at least one, or leave the option out for all.")
     tables = topk.encode(model, params, graphs)
-    files = {}
+    written = {}
     for behavior in dataset.info.behaviors if behaviors is None else dict.fromkeys(behaviors):
         queries = topk.prepare(chosen, _seen(dataset, behavior, exclude), batch_size)
         lists = topk.start(model, params, tables, queries, behavior, top_k, item_tile)
@@ -91,8 +91,8 @@ def recommend(
             }
         )
         name = urllib.parse.quote(behavior, safe=" ") + ".parquet"
-        files[behavior] = evaluate.write_parquet(frame, Path(out) / name)
-    return files
+        written[behavior] = files.write_parquet(frame, Path(out) / name)
+    return written
 
 
 def _seen(dataset: data.Dataset, behavior: str, exclude: Sequence[str]) -> sparse.csr_array:

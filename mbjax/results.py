@@ -19,8 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mbjax import config as configuration
-from mbjax import errors, machine, pages, report, selections
-from mbjax.train import run_folder
+from mbjax import errors, files, machine, pages, report, selections
 
 PRIVATE = ("data.dirs", "data.download", "train.save_minutes", "train.chunk_steps", "evaluate.anchors")
 """Overrides that say where and how a run went and decide no number."""
@@ -107,12 +106,9 @@ def file_name(record: Mapping[str, Any], tag: str | None = None) -> str:
 
 def write(record: Mapping[str, Any], folder: str | pathlib.Path = "results", *, tag: str | None = None) -> pathlib.Path:
     """Writes a results file, over an older one of the same run; returns its path."""
-    folder = pathlib.Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / file_name(record, tag)
+    path = files.make_folder(folder) / file_name(record, tag)
     text = json.dumps(record, indent=1, allow_nan=False) + "\n"
-    run_folder.replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    return path
+    return files.write_text(path, text, "the results file")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -141,9 +137,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if options.check:
                 print(f"{file}: tables are not up to date; run python -m mbjax.results {file}")
             else:
-                run_folder.replace_file(
-                    file, lambda temporary, text=after: temporary.write_text(text, encoding="utf-8")
-                )
+                files.write_text(file, after)
                 print(f"{file}: tables written")
     except errors.MbjaxError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -15,11 +15,12 @@ PACKAGE = Path(__file__).resolve().parent.parent / "mbjax"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # layer -> the layers it may import besides itself; a layer is a module or sub-package directly under mbjax.
-VOCABULARY = {"types", "errors", "paths", "program"}
+VOCABULARY = {"types", "errors", "paths", "files", "program"}
 ALLOWED = {
     "types": set(),
     "errors": set(),
     "paths": {"errors"},
+    "files": {"errors"},
     "program": set(),
     "ops": VOCABULARY,
     "layers": VOCABULARY | {"ops"},

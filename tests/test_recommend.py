@@ -128,7 +128,7 @@ def test_a_failed_write_leaves_the_old_file(data, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(pl.DataFrame, "write_parquet", fail)
-        with pytest.raises(OSError, match="disk full"):
+        with pytest.raises(errors.WriteError, match="disk full"):
             rows(data, tmp_path, top_k=5)
     assert [p.name for p in tmp_path.iterdir()] == ["buy.parquet"]
     assert pl.read_parquet(tmp_path / "buy.parquet").rows() == before

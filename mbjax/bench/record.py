@@ -11,8 +11,7 @@ from typing import Any
 import jax
 
 from mbjax import config as configuration
-from mbjax import machine
-from mbjax.train import run_folder
+from mbjax import files, machine
 
 
 def heading(name: str, config: configuration.Config | None = None) -> dict[str, Any]:
@@ -48,7 +47,6 @@ def remark(record: Mapping[str, Any]) -> str | None:
 def write(record: Mapping[str, Any], path: str | os.PathLike[str]) -> pathlib.Path:
     """Writes a record as JSON, whole or not at all."""
     path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(path.parent)
     text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
-    run_folder.replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    return path
+    return files.write_text(path, text, "the record")

@@ -14,9 +14,10 @@ from typing import NamedTuple
 from matplotlib import figure
 from matplotlib.backends import backend_agg
 
+from mbjax import files
 from mbjax.compare import blocks
 from mbjax.compare import groups as grouping
-from mbjax.train import plots, run_folder
+from mbjax.train import plots
 
 ANCHOR = "#999999"
 LABEL_WIDTH = 34  # letters
@@ -121,7 +122,7 @@ def draw(
     if handles:
         drawing.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     canvas = backend_agg.FigureCanvasAgg(drawing)
-    run_folder.replace_file(pathlib.Path(path), lambda file: canvas.print_figure(str(file), dpi=130, format="png"))
+    files.replace(path, lambda file: canvas.print_figure(str(file), dpi=130, format="png"))
 
 
 def _bars(axis, panel: Panel, labels: Sequence[str], colors) -> dict:

@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mbjax import report, tables
+from mbjax import files, report, tables
 from mbjax.compare import blocks, chart, document
 from mbjax.compare import groups as grouping
-from mbjax.train import logging, run_folder
+from mbjax.train import logging
 
 
 def write(
@@ -33,8 +33,7 @@ def write(
     Returns:
       The files.
     """
-    folder = pathlib.Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = files.make_folder(folder)
     text, made = ["# Runs side by side"], []
     text += [_list(notes[""])] if notes.get("") else []
     for dataset in dict.fromkeys(sheet.dataset for sheet in sheets):
@@ -51,7 +50,7 @@ def write(
         text.append(_list(notes.get(dataset, ())))
     page, table = folder / "comparison.md", folder / "comparison.csv"
     content = "\n\n".join(filter(None, text)) + "\n"
-    run_folder.replace_file(page, lambda temporary: temporary.write_text(content, encoding="utf-8"))
+    files.write_text(page, content)
     logging.write_csv(list(rows(sheets, split)), table)
     return [page, table, *made]
 

@@ -11,7 +11,7 @@ import jax
 import rich.console
 
 from mbjax import config as configuration
-from mbjax import models, results, tables, types
+from mbjax import files, models, results, tables, types
 from mbjax.data import optimum, synthetic
 from mbjax.experiment import outcomes, wiring
 from mbjax.train import plots, run_folder
@@ -132,6 +132,5 @@ def _title(config: configuration.Config, *details: str) -> str:
 def _write_to(path: pathlib.Path, chosen: dict[str, Any]) -> pathlib.Path:
     if path.suffix != ".json":
         return results.write(chosen, path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    run_folder.RunFolder(path.parent).write_json(path, chosen)
-    return path
+    files.make_folder(path.parent)
+    return files.write_json(path, chosen, "the results file")

@@ -19,7 +19,7 @@ from typing import Any
 
 import tensorboardX
 
-from mbjax import errors
+from mbjax import errors, files
 from mbjax.train import plots, run_folder
 
 Row = dict[str, Any]
@@ -121,7 +121,7 @@ def write_csv(rows: Sequence[Mapping[str, Any]], path: str | pathlib.Path) -> No
             writer.writeheader()
             writer.writerows(flat)
 
-    run_folder.replace_file(pathlib.Path(path), write)
+    files.replace(path, write)
 
 
 def _line(row: Mapping[str, Any]) -> str:

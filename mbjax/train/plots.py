@@ -12,7 +12,7 @@ from typing import Any
 from matplotlib import figure, ticker
 from matplotlib.backends import backend_agg
 
-from mbjax.train import run_folder
+from mbjax import files
 
 # Okabe and Ito's colors without yellow and black: told apart with any color vision, and in print.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A6D3B", "#666666")
@@ -144,4 +144,4 @@ def _finish(drawing: figure.Figure, axes: Any, path: str | pathlib.Path) -> None
         axis.grid(axis="y", color="#dddddd", linewidth=0.6)
         axis.set_axisbelow(True)
     canvas = backend_agg.FigureCanvasAgg(drawing)
-    run_folder.replace_file(pathlib.Path(path), lambda file: canvas.print_figure(str(file), dpi=130, format="png"))
+    files.replace(path, lambda file: canvas.print_figure(str(file), dpi=130, format="png"))

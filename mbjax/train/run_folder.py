@@ -22,7 +22,7 @@ import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from mbjax import errors
+from mbjax import errors, files
 
 try:
     import fcntl
@@ -123,8 +123,8 @@ class RunFolder:
         for folder in (self.path, self.best, self.last, self.plots):
             folder.mkdir(parents=True, exist_ok=True)
         self.write_json(self.dataset_file, describe(dataset))
-        replace_file(self.users_file, dataset.users.to_parquet)
-        replace_file(self.items_file, dataset.items.to_parquet)
+        files.replace(self.users_file, dataset.users.to_parquet)
+        files.replace(self.items_file, dataset.items.to_parquet)
         # Last: its presence says that the folder is complete.
         self.write_text(self.config_file, config_text)
 
@@ -174,7 +174,7 @@ class RunFolder:
 
     def write_text(self, path: pathlib.Path, text: str) -> None:
         """Writes a text file whole or not at all."""
-        replace_file(path, lambda temporary: pathlib.Path(temporary).write_text(text, encoding="utf-8"))
+        files.write_text(path, text)
 
 
 def describe(dataset: Any) -> dict[str, Any]:
@@ -190,16 +190,6 @@ def describe(dataset: Any) -> dict[str, Any]:
         "mask_valid": bool(dataset.mask_valid),
         "pairs": {split: {name: int(matrix.nnz) for name, matrix in held.items()} for split, held in splits.items()},
     }
-
-
-def replace_file(path: pathlib.Path, write: Callable[[pathlib.Path], Any]) -> None:
-    """Lets ``write`` make a file under a temporary name beside ``path``, then renames it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _short(value: Any) -> str:

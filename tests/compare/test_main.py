@@ -165,7 +165,7 @@ def test_other_data_are_refused(write, capsys):
 
 
 def test_a_folder_that_cannot_be_written_is_named(write, tmp_path, capsys):
-    assert program.main([write("a.json"), f"--out={tmp_path / 'a.json'}"]) == 1
+    assert program.main([write("a.json"), f"--out={tmp_path / 'a.json'}"]) == 6
     assert "a.json'" in capsys.readouterr().err
 
 

@@ -127,15 +127,3 @@ def test_a_folder_without_a_run_cannot_be_resumed(tmp_path, folder):
     folder.dataset_file.write_text("{")
     with pytest.raises(errors.CheckpointError, match=r"dataset\.json is unreadable"):
         resume(folder, OLD)
-
-
-def test_a_failed_write_leaves_the_old_file_and_no_litter(folder):
-    def write(path):
-        path.write_bytes(b"ha")
-        raise OSError("disk full")
-
-    before = sorted(folder.path.iterdir())
-    with pytest.raises(OSError, match="disk full"):
-        run_folder.replace_file(folder.users_file, write)
-    assert folder.users_file.read_bytes() == b"ids"
-    assert sorted(folder.path.iterdir()) == before
