@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from mbjax import errors, evaluate, files, topk, types
+from mbjax import errors, files, topk, types
 
 if TYPE_CHECKING:
     from mbjax import data
