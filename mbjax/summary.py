@@ -61,6 +61,26 @@ def honest(records: Sequence[Record]) -> str:
     return "\n\n".join([tables.join(lines), *notes])
 
 
+class Shares(NamedTuple):
+    """How many users of 100 have a hit, over all held-out pairs of the target and over the parts of them."""
+
+    model: str
+    is_trained: bool
+    all: float | None
+    visited: float | None
+    unvisited: float | None
+
+
+def shares(records: Sequence[Record], dataset: str) -> list[Shares]:
+    """The numbers of ``honest`` for one data set, a line for each model that has them, in the order of the table."""
+    found = {place: group for place, group in _honest(records).items() if place[1] == dataset}
+    parts = (None, "visited", "unvisited")
+    return [
+        Shares(model, _is_trained(model, found), *(_percentage(found[model, dataset], part) for part in parts))
+        for model in _models(found)
+    ]
+
+
 def papers(records: Sequence[Record]) -> str:
     """Our runs of the models as they ship under their papers' rules, beside what the papers print."""
     head = ["data set", "model", "metric", "published", "ours", "to paper", "epochs", "seeds", "epoch of"]
@@ -140,6 +160,15 @@ def _own(records: Sequence[Record], protocol: str) -> dict[tuple[str, str, str],
         if place not in found or _length(group) > _length(found[place]):
             found[place] = group
     return found
+
+
+def _honest(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
+    """(model, data set) -> its honest runs that start from nothing."""
+    return {p[:2]: group for p, group in _own(records, "honest").items() if p[1] in TITLES and not p[2]}
+
+
+def _models(found: Found) -> list[str]:
+    return sorted({model for model, _ in found}, key=lambda m: (ORDER.index(m) if m in ORDER else len(ORDER), m))
 
 
 def _length(group: Sequence[Record]) -> int:
