@@ -34,6 +34,7 @@ ROWS: dict[tuple[str, str | None], tuple[Row, ...]] = {
     ("copf", "target_sg"): (Row("COPF", "COPF"),),
     ("copf", "paper_weight"): (Row("COPF", "COPF"),),
     ("copf", "wo_cogcn"): (Row("COPF", "w/o COGCN"),),
+    ("copf", "wo_cogcn_lightgcn"): (Row("COPF", "w/o COGCN"),),
     **{("copf", f"copf_{letter}"): (Row("COPF", f"COPF-{letter.upper()}"),) for letter in "pafdcbh"},
     ("copf", "wo_dfme"): (Row("COPF", "w/o DFME"),),
     ("copf", "wo_con"): (Row("COPF", "w/o con."),),

@@ -12,7 +12,7 @@ Table = Mapping[str, Mapping[str, Any]]
 
 TITLES = {"hr": "HR", "ndcg": "NDCG", "rec": "Rec", "prec": "Prec", "mrr": "MRR", "f1": "F1"}
 RECONSTRUCTED = frozenset({"bigel"})
-"""Models, and encoders of the same name, whose equations are not public: every table says so."""
+"""Models, and encoders of the same name, whose equations were not available to us: every table says so."""
 INDENT = "  "
 """Begins the names of lines that are a part of the line above."""
 

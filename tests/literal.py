@@ -61,6 +61,14 @@ def project(rows, onto):
     return np.stack([(x @ y) / (y @ y + EPSILON) * y for x, y in zip(rows, onto, strict=True)])
 
 
+def times_cosine(rows, onto):
+    """Row by row, (x . y) / (|x| |y|) y: what PKEF prints in place of a projection."""
+    return np.stack([x @ y / np.linalg.norm(x) / np.linalg.norm(y) * y for x, y in zip(rows, onto, strict=True)])
+
+
+PARALLEL = {"projection": project, "cosine": times_cosine}
+
+
 def pkf(e0, pairs, layers, fuse, source="layer_out", self_loops=False):
     """Z and P of each behavior; ``fuse(message, parallel, k, layer)`` is what the cascade takes in."""
     cascade, parallel, begin = [], [], e0
@@ -110,6 +118,7 @@ def fitted(
     relation_on_self=False,
     expert_index="task",
     fit=True,
+    output="sum",
 ):
     """F of another behavior for a task, [U + I, D]."""
     if not fit:
@@ -125,20 +134,31 @@ def fitted(
             r = r @ transition[layer - 1]
         related = states[-1] * r
         states.append(matrix @ related + (related if relation_on_self else states[-1]))
-    return expert_scale * sum(states)
+    return expert_scale * (sum(states) if output == "sum" else states[-1])
 
 
-def dfme(tables, pairs, task, params, layers, num_users, **options):
+def dfme(tables, pairs, task, params, layers, num_users, gate_slots="own_first", **options):
     """Scores [U, I] of a task, before the model's scale."""
-    experts = [tables[task]]
-    for other in order(task, len(tables))[1:]:
-        experts.append(fitted(tables, pairs, task, other, *_relations(params), layers, **options))
+    experts = []
+    for j in order(task, len(tables)) if gate_slots == "own_first" else range(len(tables)):
+        is_own = j == task
+        experts.append(tables[j] if is_own else fitted(tables, pairs, task, j, *_relations(params), layers, **options))
     weight = gates(tables[task][:num_users], tables[task][num_users:], *_gate(params))
     products = np.stack([f[:num_users] @ f[num_users:].T for f in experts], axis=-1)
     return (weight * products).sum(axis=-1)
 
 
-def pme(tables, task, params, num_users, level="embedding", scale=0.01, gate="gate_0"):
+def pme(
+    tables,
+    task,
+    params,
+    num_users,
+    level="embedding",
+    scale=0.01,
+    gate="gate_0",
+    coefficient="projection",
+    gate_slots="own_first",
+):
     """Scores [U, I] of a task, with every expert of every pair written out."""
     user, item = ([z[:num_users] for z in tables], [z[num_users:] for z in tables])
     weight = gates(user[task], item[task], *_gate(params, gate))
@@ -146,14 +166,16 @@ def pme(tables, task, params, num_users, level="embedding", scale=0.01, gate="ga
     for u in range(scores.shape[0]):
         for v in range(scores.shape[1]):
             own = user[task][u] * item[task][v]
-            experts = [own]
-            for j in order(task, len(tables))[1:]:
-                if level == "embedding":
-                    shared_user = scale * project(user[j][u][None], user[task][u][None])[0]
-                    shared_item = scale * project(item[j][v][None], item[task][v][None])[0]
+            experts, parallel = [], PARALLEL[coefficient]
+            for j in order(task, len(tables)) if gate_slots == "own_first" else range(len(tables)):
+                if j == task:
+                    experts.append(own)
+                elif level == "embedding":
+                    shared_user = scale * parallel(user[j][u][None], user[task][u][None])[0]
+                    shared_item = scale * parallel(item[j][v][None], item[task][v][None])[0]
                     experts.append(shared_user * shared_item)
                 else:
-                    experts.append(scale**2 * project((user[j][u] * item[j][v])[None], own[None])[0])
+                    experts.append(scale**2 * parallel((user[j][u] * item[j][v])[None], own[None])[0])
             scores[u, v] = sum(g * e.sum() for g, e in zip(weight[u, v], experts, strict=True))
     return scores
 

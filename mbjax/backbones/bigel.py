@@ -1,4 +1,6 @@
-r"""The encoder of BiGEL (Lai, Pan, Ming, arXiv 2601.07294, 2026), reconstructed: its equations are not public.
+r"""The encoder of BiGEL, behavior-informed graph embedding learning (Lai, Pan, Ming, arXiv 2601.07294, 2026).
+
+Reconstructed from the abstract; its equations were not available to us.
 
 What is known are its four parts and their aims: a cascade of graph convolutions over the behaviors (CGL), a gated
 feedback from the target to the auxiliary behaviors (CGF), a global context that returns what graphs of single

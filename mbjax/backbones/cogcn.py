@@ -1,4 +1,4 @@
-r"""COGCN: the combinatorial graph convolution of COPF (Lyu et al., KDD 2025, section 4.1).
+r"""COGCN: the combinatorial graph convolution of COPF (Zhai et al., KDD 2025, section 4.2).
 
 Behavior k propagates on the pairs of all behaviors up to k, :math:`S_k = B_1 + \dots + B_k` (how many of them have the
 pair), starting from what its predecessor ended with:

@@ -1,14 +1,14 @@
-r"""LightGCN_M: LightGCN on the graph of all behaviors together, a baseline of CIGF, PKEF and COPF (KDD 2025, 5.4).
+r"""LightGCN_M: LightGCN on the graph of all behaviors together, a row of Table 6 of COPF (Zhai et al., KDD 2025).
 
 .. math:: E^{l+1} = \hat A E^l, \quad Z^k = \frac{1}{L+1} \sum_{l=0}^{L} E^l \quad \text{for every behavior } k
 
 :math:`\hat A`: the bipartite matrix of the pairs that any behavior has, symmetrically normalized, without self loops.
 
 Differences:
-  all of it: no paper gives more than "LightGCN with the multi-behavioral graph" and no program is public. That the
-    graph is the union, and that every behavior has the same representation, are the simplest readings; others are
-    ``entries`` and ``tables``. It is not K separate LightGCNs: COPF lists those beside it (here ``lightgcn`` with
-    ``pairs="own"``).
+  all of it: the paper (5.4) gives no more than "LightGCN enhanced with the multi-behavioral graph", and we know of no
+    program. That the graph is the union, and that every behavior has the same representation, are the simplest
+    readings; others are ``entries`` and ``tables``. We take it not to be K separate LightGCNs, since Table 3 has
+    those, w/o COGCN, with other numbers (here ``lightgcn`` with ``pairs="own"``).
 """
 
 from __future__ import annotations

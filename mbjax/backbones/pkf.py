@@ -1,4 +1,4 @@
-r"""PKF: the parallel knowledge fusion of PKEF (Meng et al., CIKM 2023, section 3.1).
+r"""PKF: the parallel knowledge fusion of PKEF (Meng et al., CIKM 2023, section 4.2).
 
 Two streams on each behavior's own graph. The parallel stream starts every behavior from the embedding tables; the
 cascade starts it from what its predecessor ended with, and takes in what the parallel stream says along its own
@@ -17,6 +17,8 @@ Differences:
   what is projected: the message of the parallel stream in the paper, its next layer (message and residual) in the
     program: ``proj_source``.
   self loops: the paper adds the identity before normalising: ``self_loops``, off as in the program.
+  attention of ``fusion="vanilla"``: eq. 13 multiplies W with the cascade's message alone; the text has W of [4, 4 D],
+    and here it reads the four blocks side by side.
   parallel start: defined for the first behavior only in the paper; every one starts from the tables, as in the program.
 """
 

@@ -1,4 +1,4 @@
-r"""Aggregation: simpler ways of taking in the other behaviors (Lyu et al., KDD 2025, Table 4).
+r"""Aggregation: simpler ways of taking in the other behaviors (Zhai et al., KDD 2025, Table 4).
 
 With :math:`q_j = Z^j_u \circ Z^j_v`, task k scores with the sum of the coordinates of
 

@@ -7,7 +7,7 @@ ranking, in terms of ``ops.pairs``. So a head whose score is made of inner produ
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -87,6 +87,17 @@ class Head(nn.Module):
 def own_first(task: int, num_behaviors: int) -> tuple[int, ...]:
     """The order of experts in which slot 0 is the task's own and the others follow in funnel order."""
     return (task, *(j for j in range(num_behaviors) if j != task))
+
+
+GateSlots = Literal["own_first", "behavior"]
+GATE_SLOTS = (
+    "what a column of the gate stands for: the task's own expert and the others in turn (program), or behaviors"
+)
+
+
+def in_slots(kind: GateSlots, task: int, num_behaviors: int) -> tuple[int, ...]:
+    """The behaviors in the order of the gate's slots."""
+    return own_first(task, num_behaviors) if kind == "own_first" else tuple(range(num_behaviors))
 
 
 class PairGate(nn.Module):

@@ -1,4 +1,4 @@
-r"""DFME: the distributed fitting multi-expert network of COPF (Lyu et al., KDD 2025, section 4.2).
+r"""DFME: the distributed fitting multi-expert network of COPF (Zhai et al., KDD 2025, section 4.3).
 
 Task k scores with its own expert and one for every other behavior j, which is fitted to the task: its representation
 is mixed with the task's, multiplied by the task's relation vector and propagated on the task's own graph.
@@ -23,9 +23,13 @@ Differences:
     on Taobao (COGCN 2, 2, 2) ``"target"`` changes the ranking losses' gradient of the embedding tables by 0.01 % of its
     length before training and by 0.07 % after 100 epochs. So the default is the program's, and the paper's gain of 7 %
     is not explained by it (docs/copf_on_taobao.md).
+  slots of the gate: in eqs. 13 and 14 slot j belongs to behavior j, for every task; in the program slot 0 is the task's
+    own, so that one and the same column of the shared W_g weighs other behaviors in other tasks: ``gate_slots``.
   expert scale: s is not in the paper; the program applies it to both sides. With it, alpha and beta the other experts
     give 0.000015 of a purchase's score there, 2 % of a view's; ``expert_scale=1`` gives them a hundred times as much.
   relation: the paper multiplies the self term by r as well (eq. 11): ``relation_on_self``.
+  layers: what eq. 11 prints is the last layer, without a sum; the program adds up the layers 0 to L: ``output``.
+  regularised weights: eq. 17 squares all parameters; the program leaves out the relation vectors and the gate's bias.
   experts of a task: eq. 14 and the program use the graph and relation of the task; appendix A.3.3 those of the other
     behavior: ``expert_index="other"``.
 """
@@ -59,9 +63,13 @@ class DfmeConfig(backbones.Section):
     alpha: float = pydantic.Field(0.1, description="share of the other behavior in its expert")
     beta: float = pydantic.Field(0.001, description="share of the task's own behavior in the other experts")
     relation_on_self: bool = pydantic.Field(False, description="multiply the self term by the relation vector too")
+    output: Literal["sum", "last"] = pydantic.Field(
+        "sum", description="an expert's tables: the sum of the layers 0 to L (program), or the last layer (eq. 11)"
+    )
     expert_index: Literal["task", "other"] = pydantic.Field(
         "task", description="whose graph and relation an expert uses: the task's (eq. 14), or the other behavior's"
     )
+    gate_slots: base.GateSlots = pydantic.Field("own_first", description=base.GATE_SLOTS)
     fit: bool = pydantic.Field(
         True, description="fit the other experts to the task; off: their representations as they are (w/o for.)"
     )
@@ -87,7 +95,7 @@ class Dfme(base.Head):
             ]
 
     def sides(self, encoding, graphs, task, users=None):
-        """The parts of the gate's logits, and the rows of all experts, own first."""
+        """The parts of the gate's logits, and the rows of all experts in the order of the gate's slots."""
         tables = encoding.behaviors
         others = base.own_first(task, len(tables))[1:]
         stopped = [j for j in others if self._is_stopped(task, j)]
@@ -97,7 +105,7 @@ class Dfme(base.Head):
         still = self.experts([jax.lax.stop_gradient(table) for table in tables], graphs, task, stopped)
         experts |= dict(zip(stopped, map(jax.lax.stop_gradient, still), strict=True))
         own = self.rows(tables[task], users)
-        pairs = [own, *(self.rows(experts[j], users) for j in others)]
+        pairs = [own if j == task else self.rows(experts[j], users) for j in self._order(task)]
         rows = (jnp.stack(side, axis=1) for side in zip(*pairs, strict=True))
         return base.Sides(*({"gate": g, "experts": r} for g, r in zip(self.gate(*own), rows, strict=True)))
 
@@ -126,7 +134,7 @@ class Dfme(base.Head):
             message = graph.spmm(graphs[self.info.behaviors[behavior]], related)
             state = message + (related if config.relation_on_self else state)
             total = total + state
-        return config.expert_scale * total
+        return config.expert_scale * (total if config.output == "sum" else state)
 
     def _is_stopped(self, task: int, other: int) -> bool:
         target = len(self.info.behaviors) - 1
@@ -135,8 +143,7 @@ class Dfme(base.Head):
     def score(self, task, sides, pairing):
         """A gated sum of inner products."""
         user, item = sides
-        others = base.own_first(task, len(self.info.behaviors))[1:]
-        stopped = [slot for slot, j in enumerate(others, start=1) if self._is_stopped(task, j)]
+        stopped = [slot for slot, j in enumerate(self._order(task)) if j != task and self._is_stopped(task, j)]
         if not (self.config.stop_gradient_gate and stopped):
             return gating.mix_products(user["gate"], item["gate"], user["experts"], item["experts"], pairing)
         gates = gating.weights(user["gate"], item["gate"], pairing)
@@ -147,8 +154,15 @@ class Dfme(base.Head):
         return score
 
     def gates(self, task, sides, pairing):
-        """Own expert first."""
+        """In the order of the slots."""
         return gating.weights(sides.user["gate"], sides.item["gate"], pairing)
+
+    def slots(self, task):
+        """The behaviors, own first or in funnel order."""
+        return tuple(self.info.behaviors[j] for j in self._order(task))
+
+    def _order(self, task: int) -> tuple[int, ...]:
+        return base.in_slots(self.config.gate_slots, task, self.info.num_behaviors)
 
     def penalty(self):
         """Gate kernel and relation transitions."""

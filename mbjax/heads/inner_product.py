@@ -1,6 +1,9 @@
 r"""Inner product: each task scores with its own representation alone, :math:`\langle Z^k_u, Z^k_v \rangle`.
 
-The scorer of LightGCN, MB-CGCN and CRGCN, and the row "No aggregation" of Table 4 of COPF (Lyu et al., KDD 2025).
+The scorer of LightGCN, MB-CGCN and CRGCN, and the row "No Aggregation" of Table 4 of COPF (Zhai et al., KDD 2025).
+
+Differences:
+  scale and sums: of a model that multiplies its scores or adds further terms, see the model; there is no weight here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-r"""BiGEL (reconstructed): bidirectional graph learning for multi-behavior multi-task recommendation.
+r"""BiGEL (reconstructed): behavior-informed graph embedding learning, for multi-behavior multi-task recommendation.
 
-Lai, Pan, Ming, arXiv 2601.07294, 2026. Its full text is not public: this is a **reconstruction** from what is known of
-its four parts (``mbjax/backbones/bigel.py``), not the authors' model, and no number of it may be compared with theirs.
+Lai, Pan, Ming, arXiv 2601.07294, 2026. **Reconstructed from the abstract; its equations were not available to us.**
+What is known are four parts (``mbjax/backbones/bigel.py``); this is not the authors' model, and no number of it may be
+compared with theirs.
 Each behavior is a task: :math:`y^k_{ui} = F^k_u \cdot F^k_i`, trained with BPR on one triple per user and behavior, and
 
 .. math::

@@ -18,6 +18,15 @@ Differences:
   gates: the slides print softmax gates over behaviors; in the released program every gate is a softmax over an axis of
     length 1, hence 1, and its logs agree with that only. Default ``gate_mode="identity"``; ``"behavior_softmax"`` is
     the printed reading (TFF a softmax over behaviors, GFF a sigmoid).
+  deviation: sigma = exp(f(x W + b)) in the slides (eq. 2); the program takes the encoder's output for the logarithm of
+    the variance, sigma = exp((x W + b) / 2): ``log_of``.
+  activation: the slides write an activation f around both encoders (eqs. 1 and 2) and do not name it; the program has
+    none, and there is no option.
+  decoder: an MLP of unnamed depth in the slides (eq. 9), one linear layer in the program and here, without an option.
+  noise: one epsilon in the slides (eqs. 5 and 6); the program, and the default, draw one for each behavior:
+    ``shared_noise``.
+  uncertainty: eq. 14 weighs a task by the vector sigma; the program by the square of its mean over the d dimensions:
+    ``uncertainty``. The vector is read as the mean of the d weighted losses.
   purchase latent: the released program counts the last auxiliary behavior's latent twice for the target, by an index
     slip: ``purchase_extra_latent``, off; the learning curves cannot be told apart.
   draws: the released program draws masks and noise anew for every output: ``resample_per_task``, off (the loss of each
@@ -70,6 +79,18 @@ class BvaeConfig(pydantic.BaseModel):
     )
     resample_per_task: bool = pydantic.Field(
         False, description="draw masks and noise anew for every task, as the released program does (K times the draws)"
+    )
+    log_of: Literal["variance", "deviation"] = pydantic.Field(
+        "variance",
+        description="what the second encoders' output is the logarithm of: the variance (program) or sigma (slides)",
+    )
+    shared_noise: bool = pydantic.Field(
+        False, description="one noise vector for the latents of all behaviors (slides); off: one for each (program)"
+    )
+    uncertainty: Literal["mean", "vector"] = pydantic.Field(
+        "mean",
+        description="what weighs a task: the mean of sigma over the dimensions (program), or each dimension's sigma, "
+        "over which the weighted losses are then averaged (slides)",
     )
     kl_outside_sdwl: bool = pydantic.Field(True, description="add the KL term outside the uncertainty weight")
     sdwl_regularizer: Literal["2logsigma", "logsigma"] = pydantic.Field(
@@ -143,9 +164,10 @@ class Bvae(nn.Module):
     def log_variances(self, encode) -> types.Array:
         """ln sigma^2 of every behavior, [R, K, D]."""
         if self.config.encoder == "exchange":
-            shared = encode(self.deviation[UNION], UNION, 1)
-            return jnp.repeat(shared, self.info.num_behaviors, axis=1)
-        return jnp.concatenate([encode(self.deviation[name], name, 1) for name in self.info.behaviors], axis=1)
+            encoded = jnp.repeat(encode(self.deviation[UNION], UNION, 1), self.info.num_behaviors, axis=1)
+        else:
+            encoded = jnp.concatenate([encode(self.deviation[name], name, 1) for name in self.info.behaviors], axis=1)
+        return encoded if self.config.log_of == "variance" else 2.0 * encoded
 
     def combine(self, latents) -> types.Array:
         """z of every behavior -> the input of every task's decoder, both [R, K, D]."""
@@ -171,7 +193,7 @@ class Bvae(nn.Module):
             return layer(history, weight * ragged.inverse_norm(history)[:, None])
 
         means, log_variances = self.means(encode), self.log_variances(encode)
-        shape = (self.info.num_behaviors, config.embedding_size)
+        shape = (1 if config.shared_noise else self.info.num_behaviors, config.embedding_size)
         epsilon = noise.normal(batch.noise, next(streams), shape)
         return means, log_variances, self.combine(means + epsilon * jnp.exp(0.5 * log_variances))
 
@@ -186,8 +208,12 @@ class Bvae(nn.Module):
         row = batch.weight / batch.total
         kl = losses.gaussian_kl(means, log_variances)  # [B, K]
         if config.sdwl:
-            log_s = 2.0 * jnp.log(jnp.mean(jnp.exp(0.5 * log_variances), axis=-1))  # [B, K]
-            precision = 0.5 * jnp.exp(-log_s)
+            if config.uncertainty == "vector":
+                log_s = jnp.mean(log_variances, axis=-1)  # [B, K]
+                precision = 0.5 * jnp.mean(jnp.exp(-log_variances), axis=-1)
+            else:
+                log_s = 2.0 * jnp.log(jnp.mean(jnp.exp(0.5 * log_variances), axis=-1))
+                precision = 0.5 * jnp.exp(-log_s)
             regularizer = log_s if config.sdwl_regularizer == "2logsigma" else 0.5 * log_s
         else:
             weights = config.behavior_weights or (1.0 / len(behaviors),) * len(behaviors)

@@ -1,4 +1,4 @@
-r"""COPF: combinatorial optimization perspective based framework (Lyu et al., KDD 2025).
+r"""COPF: combinatorial optimization perspective based framework (Zhai et al., KDD 2025).
 
 The backbone COGCN and the head DFME (``mbjax/backbones/cogcn.py``, ``mbjax/heads/dfme.py``, with what differs between
 paper and program there), a contrastive alignment of the target's representation with the others', and the frame
@@ -9,10 +9,12 @@ Differences:
     divides by the number of all users, also for items. ``contrastive.reduction="all_nodes"`` is the paper's, with
     every user and item as an anchor in every step; ``"mean"`` is the mean over those pairs.
   similarity: an inner product is the paper's example; the program takes cosines: ``contrastive.similarity``.
-  experts: the paper does not print a sum over the layers of DFME; the program sums over them.
-  ranking loss: a sum over pairs of averaged products in the paper; in the program a mean over the sampled triples,
-    times 3, of summed products times 300.
-  learning rate, epochs: not in the paper; the program's: 0.001 times 0.96 per epoch, 200 epochs of all users.
+  ranking loss: a sum over pairs of averaged products in the paper (eqs. 15 and 16); in the program a mean over the
+    sampled triples, times 3, of summed products times 300. There is no sum here; ``score_scale`` makes averages.
+  L2: over all parameters in the paper (eq. 17); the program's, followed here, is over the embedding tables, the kernel
+    of the gate and the transitions, not over relation vectors and biases.
+  learning rate: 0.001 with Adam in both; that it falls by 4 % about once an epoch is the program's alone, and so are
+    the 200 epochs of all users.
   reported epoch: best test HR among the epochs 0, 93, 96, ..., 198, 200: ``--protocol=paper``.
 """
 

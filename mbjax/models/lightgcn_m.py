@@ -1,4 +1,4 @@
-r"""LightGCN_M: LightGCN on the graph of all behaviors, trained on the target (a baseline of PKEF and COPF).
+r"""LightGCN_M: LightGCN on the graph of all behaviors, trained on the target (a row of COPF's Table 6).
 
 The backbone LightGCN_M (``mbjax/backbones/lightgcn_m.py``, with what is not known of it) and the inner product, in the
 frame of ``mbjax/models/target_only.py``.

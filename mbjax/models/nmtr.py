@@ -7,10 +7,14 @@ and its prediction builds on that of the behavior before it in the funnel. With 
     \hat y_1 = \sigma(f_1 + b_1), \qquad \hat y_r = \sigma(\hat y_{r-1} + f_r + b_r), \qquad
     L = \sum_r \lambda_r \operatorname{mean}\big[-y_r \ln\hat y_r - (1 - y_r) \ln(1 - \hat y_r)\big] + \rho |\theta|^2
 
-(eqs. 4 and 5). The mean is over the observed pairs of the union of the behaviors, each with its labels y_r, and
-sampled items outside the union, whose labels are 0. So an item that was viewed and not bought is a negative of buy.
+(eq. 4; for eq. 5 see below). The mean is over the observed pairs of the union of the behaviors, each with its labels
+y_r, and sampled items outside the union, whose labels are 0.
 
 Differences:
+  loss: eq. 5 is a sum, over the observed pairs of each behavior and over negatives Y_r^- that are drawn for each by
+    itself. Here, as in the program, it is a mean, and all behaviors share their negatives, items of none of them; what
+    a user met by another behavior only is a negative of r. There is no option.
+  L2: the paper regularises and does not give the weight; the program's default is 0, and so is ``l2_weight``.
   cascade: the paper adds the probability of the previous behavior; the released program chains logits,
     s_r = (f_r + s_{r-1}) / 2 + b: ``cascade="logit_mean"``.
   bias: the paper's item biases are of a behavior; the program has one vector for all: ``bias="shared"``.

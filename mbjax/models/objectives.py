@@ -51,6 +51,10 @@ class UniqueConfig(base.Section):
         "code",
         description="the part of j orthogonal to k predicts the pairs of k without j (program), or of j without k",
     )
+    coefficient: Literal["projection", "cosine"] = pydantic.Field(
+        "projection",
+        description="how often the other row is taken away: as projection says (program), or the cosine (paper)",
+    )
     scale: float = pydantic.Field(0.01, description="factor of the unique part, on each side")
     exclude: tuple[str, ...] = pydantic.Field((), description="behaviors that take no part in it")
 
@@ -64,6 +68,7 @@ class UniqueSet(NamedTuple):
     onto: int
     weight: float
     scale: float
+    coefficient: str
 
 
 def bpr(scores: types.Array, drawn: types.Triples) -> types.Array:
@@ -134,7 +139,7 @@ def unique_sets(config: UniqueConfig, info: types.DatasetInfo, weights: tuple[fl
             else:
                 pair_set = types.PairSet(second, without=first)
             name = f"{pair_set.behavior}_without_{pair_set.without}"
-            found.append(UniqueSet(name, pair_set, j, k, config.weight * weights[k], config.scale))
+            found.append(UniqueSet(name, pair_set, j, k, config.weight * weights[k], config.scale, config.coefficient))
     return tuple(found)
 
 
@@ -148,7 +153,9 @@ def unique(
     user, user_onto = user[batch.user], user_onto[batch.user]
     drawn = batch.triples[spec.name]
     pairing = pairs.Pairs(jnp.concatenate([drawn.positive, drawn.negative], axis=1))
-    scores = pairing.product(user - projection.project(user, user_onto), item - projection.project(item, item_onto))
+    factor = projection.cosine if spec.coefficient == "cosine" else projection.coefficient
+    sides = ((user, user_onto), (item, item_onto))
+    scores = pairing.product(*(side - factor(side, direction) * direction for side, direction in sides))
     return bpr(scale * spec.scale**2 * scores, drawn)
 
 

@@ -11,9 +11,13 @@ Differences:
     contain the positives; here they are the items outside the set, as in the program.
   unique part: with ``head.level="product"``, the paper's experts, the unique loss still projects the rows of users and
     items one by one; a unique part of products is not offered.
+  scale of the unique part: eq. 20 has no factor; the program multiplies each side by 0.01: ``unique.scale``.
+  L2: over all parameters in the paper (eq. 21); the program's, followed here, is over the embedding tables and kernels,
+    not over the gate's bias.
   ranking loss: a sum in the paper; in the program a mean over the sampled triples, times 3, of scores times 300.
   users per epoch: not in the paper; 10,000 random users in the program.
-  learning rate: not in the paper; the program's: 0.001 times 0.96 after every 39 steps, one epoch of Taobao.
+  learning rate: 0.001 with Adam in both; that it falls by 4 % after every 39 steps, where an epoch of 10,000
+    users has 40, is the program's alone.
   reported epoch: not said; the program tests every third epoch from the first on and writes down the last;
     ``--protocol=paper`` lists the last and the best of epochs 2, 5, ..., 98 and 99.
 """

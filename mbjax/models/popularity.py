@@ -2,6 +2,8 @@
 
 The anchor without training that every table holds: score of item i for behavior k = number of training pairs of k with
 item i, the same for all users. Ties go to the smaller item id, as everywhere.
+
+Differences: none; there is no paper.
 """
 
 from __future__ import annotations

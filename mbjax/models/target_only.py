@@ -5,6 +5,9 @@ r"""The frame of models that are trained on the target alone, with one triple of
 
 p, q: rows of the embedding tables, before propagation; rho = ``l2_weight`` = 1e-4. It is the regime of BPR, LightGCN
 and MB-CGCN. Each model that uses it is ``compose.Composed`` with another backbone.
+
+Differences:
+  see the models.
 """
 
 from __future__ import annotations

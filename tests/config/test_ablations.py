@@ -7,6 +7,7 @@ from mbjax import config, models
 COPF = {
     # Table 3: "no pre" P, "no in" A, "no post" D, both F, strict pre and in C, strict pre B, strict in H
     "wo_cogcn": {"backbone.start": "base", "backbone.graph": "own"},
+    "wo_cogcn_lightgcn": {"backbone.name": "lightgcn", "backbone.pairs": "own"},
     "copf_p": {"backbone.start": "base"},
     "copf_a": {"backbone.graph": "all"},
     "copf_d": {"backbone.decouple": False, "head.name": "bilinear", "contrastive.weight": 0.0},
@@ -42,6 +43,8 @@ COPF = {
     "paper_weight": {},
     "paper_graph": {"backbone.cum_graph": "sum_of_normalised"},
     "paper_relation": {"head.relation_on_self": True},
+    "paper_layers": {"head.output": "last"},
+    "paper_slots": {"head.gate_slots": "behavior"},
     "paper_scale": {"head.expert_scale": 1.0},
 }
 CASCADE = {"backbone.fusion": "none", "backbone.parallel": False}
@@ -63,6 +66,8 @@ PKEF = {
     },
     "paper_unique": {"unique.direction": "paper"},
     "paper_experts": {"head.level": "product"},
+    "paper_coefficient": {"head.coefficient": "cosine", "unique.coefficient": "cosine"},
+    "paper_slots": {"head.gate_slots": "behavior"},
 }
 
 

@@ -62,6 +62,8 @@ CASES = [
     (3, (2, 1, 3), {"expert_index": "other"}),
     (3, (1, 1, 2), {"expert_scale": 1.0, "alpha": 0.7, "beta": 0.4}),
     (3, (1, 1, 1), {"fit": False}),
+    (3, (2, 1, 2), {"output": "last"}),
+    (3, (1, 1, 1), {"gate_slots": "behavior"}),
 ]
 
 
@@ -89,14 +91,23 @@ def test_the_published_scales():
 
 
 @pytest.mark.parametrize(
-    "option", [{"relation_on_self": True}, {"expert_index": "other"}, {"fit": False}, {"alpha": 0.1}, {"beta": 0.1}]
+    "option",
+    [
+        {"relation_on_self": True},
+        {"expert_index": "other"},
+        {"fit": False},
+        {"alpha": 0.1},
+        {"beta": 0.1},
+        {"output": "last"},
+        {"gate_slots": "behavior"},
+    ],
 )
 def test_every_switch_matters(option):
     """Else the test above could pass with a switch that does nothing."""
-    _, _, tables, matrices, params = make(3, layers=(2, 1, 1))
+    _, _, tables, matrices, params = make(3, layers=(1, 2, 1))
     common = {"expert_scale": 3.0, "alpha": 0.8, "beta": 0.3}
     one, other = (
-        literal.dfme(tables, matrices, 2, params, (2, 1, 1), USERS, **kind) for kind in (common, common | option)
+        literal.dfme(tables, matrices, 1, params, (1, 2, 1), USERS, **kind) for kind in (common, common | option)
     )
     assert np.abs(one - other).max() > 0.1
 

@@ -58,6 +58,27 @@ def test_the_closed_form_equals_the_explicit_experts(num_behaviors, level):
         assert np.abs(other - scores[0]).max() > 0.1
 
 
+# (level, options): what PKEF prints and its program has not.
+PRINTED = [
+    ("embedding", {"coefficient": "cosine"}),
+    ("product", {"coefficient": "cosine"}),
+    ("embedding", {"gate_slots": "behavior"}),
+    ("product", {"gate_slots": "behavior"}),
+]
+
+
+@pytest.mark.parametrize(("level", "options"), PRINTED)
+def test_what_the_paper_prints_equals_the_explicit_experts(level, options):
+    head, tables, params = make(3, level=level, scale=1.5, **options)
+    scores, _ = score(head, tables, params)
+    for task in range(3):
+        expected = literal.pme(tables, task, params, USERS, level, 1.5, **options)
+        np.testing.assert_allclose(scores[task], expected, rtol=1e-3, atol=1e-3)
+    assert np.abs(literal.pme(tables, 1, params, USERS, level, 1.5) - scores[1]).max() > 0.1
+    in_funnel = ("view", "cart", "buy")
+    assert head.slots(1) == (in_funnel if "gate_slots" in options else ("cart", "view", "buy"))
+
+
 def test_the_published_scale():
     head, tables, params = make(3)
     params["gate_0"]["bias"] = np.array([-30.0, 0, 0], np.float32)  # what is left without the own expert

@@ -68,24 +68,28 @@ def test_a_tile_of_items_is_a_slice_of_all():
     np.testing.assert_allclose(model.score(params, tables, users, 10, 6, 1), whole[:, 10:16], rtol=1e-6)
 
 
-def literal_loss(source, params, batch, step, kl_cap=0.2, anneal_steps=200_000, log_s_factor=1.0, inside=False):
-    """Spec 1.3 and 1.4 without dropout and with sigma = 0 in z, in float64."""
+def literal_loss(
+    source, params, batch, step, kl_cap=0.2, anneal_steps=200_000, log_s_factor=1.0, inside=False, half=0.5, mean=True
+):
+    """The docstring's formulas without dropout and with sigma = 0 in z, in float64: sigma = exp(half (x W + b))."""
     behaviors = source.info.behaviors
     rows = {b: toy.dense(batch.history[b], 31) for b in behaviors}
     encoder = layer(params, "mean_union")
-    mean = normalised(toy.dense(batch.history["union"], 31)) @ encoder["kernel"] + encoder["bias"]
+    mu = normalised(toy.dense(batch.history["union"], 31)) @ encoder["kernel"] + encoder["bias"]
     weight = np.asarray(batch.weight)
     beta, total = min(kl_cap, step / anneal_steps), 0.0
     for name in behaviors:
         deviation = layer(params, f"deviation_{name}")
-        log_variance = normalised(rows[name]) @ deviation["kernel"] + deviation["bias"]
-        s = np.exp(log_variance / 2).mean(axis=1) ** 2
+        sigma = np.exp(half * (normalised(rows[name]) @ deviation["kernel"] + deviation["bias"]))
         decoder = layer(params, f"decoder_{name}")
-        logits = len(behaviors) * mean @ decoder["kernel"].T + decoder["bias"]
+        logits = len(behaviors) * mu @ decoder["kernel"].T + decoder["bias"]
         log_softmax = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
         nll = -(rows[name] * log_softmax).sum(axis=1)
-        kl = 0.5 * (np.exp(log_variance) + mean**2 - 1 - log_variance).sum(axis=1)
-        per_user = nll / (2 * s) + log_s_factor * np.log(s) + beta * kl / ((2 * s) if inside else 1.0)
+        kl = 0.5 * (sigma**2 + mu**2 - 1 - 2 * np.log(sigma)).sum(axis=1)
+        weighs = sigma.mean(axis=1, keepdims=True) if mean else sigma  # [B, 1] or [B, D]
+        task = nll + (beta * kl if inside else 0.0)
+        per_user = (task[:, None] / (2 * weighs**2) + log_s_factor * np.log(weighs**2)).mean(axis=1)
+        per_user += 0.0 if inside else beta * kl
         total += (weight * per_user).sum() / weight.sum()
     return total
 
@@ -97,6 +101,12 @@ def literal_loss(source, params, batch, step, kl_cap=0.2, anneal_steps=200_000, 
         ({"sdwl_regularizer": "logsigma"}, {"log_s_factor": 0.5}),
         ({"kl_outside_sdwl": False}, {"inside": True}),
         ({"kl_cap": 0.01}, {"kl_cap": 0.01}),
+        ({"log_of": "deviation"}, {"half": 1.0}),
+        ({"uncertainty": "vector"}, {"mean": False}),
+        (
+            {"log_of": "deviation", "uncertainty": "vector", "kl_outside_sdwl": False, "sdwl_regularizer": "logsigma"},
+            {"half": 1.0, "mean": False, "inside": True, "log_s_factor": 0.5},
+        ),
     ],
 )
 @pytest.mark.parametrize("place", [0, 2])
@@ -183,6 +193,18 @@ def test_each_latent_has_its_own_mask_of_the_shared_mean(monkeypatch, key):
     monkeypatch.setattr(bvae.losses, "gaussian_kl", lambda m, lv: seen.append(m) or jnp.zeros(m.shape[:-1]))
     (means,) = watched(model, params, toy.batch(model, source, key), key, seen)
     assert not np.allclose(means[:, 0], means[:, 1])
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_noise_of_each_behavior_or_of_all(monkeypatch, key, shared):
+    """Without dropout z - mu is epsilon sigma; sigma is 1 where the second encoders are 0."""
+    seen = []
+    source, model, _, params = make(dropout_rate=0.0, shared_noise=shared)
+    zero = {name: jax.tree.map(jnp.zeros_like, p) if "deviation" in name else p for name, p in params["params"].items()}
+    monkeypatch.setattr(bvae.Bvae, "combine", lambda self, latents: seen.append(latents) or latents)
+    (latents,) = watched(model, {"params": zero}, toy.batch(model, source, key), key, seen)
+    noise = np.asarray(latents - latents[:, :1])  # the mean is the same for all behaviors
+    assert noise.shape[1:] == (3, SIZE) and np.allclose(noise, 0.0) is shared
 
 
 def test_resampling_draws_for_every_task(monkeypatch, key):

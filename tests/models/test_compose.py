@@ -104,7 +104,7 @@ def expected_unique(config, tables, weights, names, batch):
         for j, second in enumerate(names):
             if j == k or not weights[k] or {first, second} & set(unique.exclude):
                 continue
-            rest = unique.scale * (tables[j] - literal.project(tables[j], tables[k]))
+            rest = unique.scale * (tables[j] - literal.PARALLEL[unique.coefficient](tables[j], tables[k]))
             pair_set = (first, second) if unique.direction == "code" else (second, first)
             name = "_without_".join(pair_set)
             term = bpr(config.score_scale * inner(rest), batch.triples[name], batch.user)
@@ -185,6 +185,7 @@ def test_loss_of_copf(num_behaviors, options):
     [
         (3, (0.0, 2 / 3, 1 / 3), {}),
         (2, (0.4, 0.6), {"unique": {"weight": 0.5, "direction": "paper", "scale": 1.5}, "parallel_weight": 0.3}),
+        (2, (0.4, 0.6), {"unique": {"weight": 0.5, "coefficient": "cosine", "scale": 1.5}, "parallel_weight": 0.0}),
         (4, (0.2, 0.3, 0.1, 0.4), {"unique": {"weight": 1.0, "exclude": ("cart", "view")}, "l2_on": "batch"}),
         (3, (0.2, 0.3, 0.5), {"unique": {"weight": 0.0}, "parallel_weight": 0.0}),
     ],

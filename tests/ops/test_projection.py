@@ -17,6 +17,13 @@ def test_by_hand():
     np.testing.assert_allclose(projection.project(rows, onto), [[3.0, 0.0], [0.0, 1.0]], rtol=1e-6)
 
 
+def test_cosines_by_hand():
+    rows, onto = jnp.array([[3.0, 4.0], [1.0, 1.0], [0.0, 0.0]]), jnp.array([[2.0, 0.0], [0.0, -1.0], [1.0, 2.0]])
+    np.testing.assert_allclose(projection.cosine(rows, onto), [[0.6], [-(0.5**0.5)], [0.0]], rtol=1e-6)
+    gradient = jax.grad(lambda r, o: jnp.sum(projection.cosine(r, o)), argnums=(0, 1))(rows, onto)
+    assert all(np.isfinite(g).all() for g in gradient)
+
+
 def test_the_literal_formula():
     np.testing.assert_allclose(
         projection.project(ROWS, ONTO), literal.project(np.asarray(ROWS), np.asarray(ONTO)), rtol=1e-5, atol=1e-6
