@@ -1,14 +1,8 @@
 """Full-ranking evaluation of every behavior: prepared once, then one compiled pass per call and behavior.
 
 Who counts: a user counts for a behavior if the split holds at least one pair of it. Candidates are all items but
-the masked ones:
-
-* ``mask="same_behavior"``: the user's training items of the evaluated behavior;
-* ``mask="all_behaviors"``: the training items of any behavior. A held-out item that the user met by *another*
-  behavior is masked too, and missed: to keep it, and only it, would tell the model the answer.
-
-At test time the held-out validation pairs of the behavior are masked where the data set says so (``mask_valid``).
-A held-out pair is never masked by a pair of its own behavior.
+the masked ones, which ``mbjax/seen.py`` decides (``exclude="train"``): training items of the evaluated behavior
+(``mask="same_behavior"``) or of any (``mask="all_behaviors"``).
 
 A held-out pair is *visited* if its item is in the user's training history of any other behavior, else *unvisited*.
 Both parts are evaluated on the same lists with the truth restricted to the part, over the users that have any of it.
@@ -26,12 +20,11 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from mbjax import errors, files, metrics, topk, types
+from mbjax import errors, files, metrics, seen, topk, types
 
 if TYPE_CHECKING:
     from mbjax import data
 
-MASKS = ("same_behavior", "all_behaviors")
 SPLITS = ("valid", "test")
 PART_METRICS = ("hr", "ndcg")
 
@@ -44,7 +37,8 @@ class Result:
       table: behavior -> {"users": n, "pairs": n, "ndcg@5": mean over the users, ...,
         "visited": {"pairs": n, "users": n, "hr@5": ..., "ndcg@5": ...}, "unvisited": likewise,
         "groups": {"<5": {"users": n, "pairs": n, metrics}, ...} if groups were asked for}.
-        A part or group without users has counts and no metrics.
+        A part or group without users has counts and no metrics. With ``mask="all_behaviors"`` there is also
+        ``"masked"``: how many of the pairs no model can find, since the user met the item by another behavior.
       per_user: one row for each behavior and user, if asked for: ``behavior``, ``user`` (index), ``raw_user``,
         ``pairs`` (held out), ``history`` (distinct training items of all behaviors), and each metric.
     """
@@ -68,6 +62,7 @@ class _Task:
       truth: [n, I], the held-out items.
       visited: [n, I], those met by another behavior in training.
       history: int64 [n], number of distinct training items of all behaviors.
+      unreachable: held-out pairs that are masked.
       queries: on the device.
     """
 
@@ -75,6 +70,7 @@ class _Task:
     truth: sparse.csr_array
     visited: sparse.csr_array
     history: np.ndarray
+    unreachable: int
     queries: topk.Queries
 
 
@@ -107,8 +103,7 @@ class Evaluator:
     ):
         if split not in SPLITS:
             raise errors.unknown("split", split, SPLITS)
-        if mask not in MASKS:
-            raise errors.unknown("mask", mask, MASKS)
+        seen.check("train", mask)
         if not ks or min(ks) < 1:
             raise errors.ConfigError(f"evaluate.ks is {tuple(ks)}: cut-offs are integers of at least 1.")
         if min(batch_size, item_tile) < 1:
@@ -119,10 +114,11 @@ class Evaluator:
         self.split = split
         self.ks = tuple(dict.fromkeys(int(k) for k in ks))
         self._item_tile = item_tile
+        self._mask = mask
         self._raw_users = dataset.users
         held_out: dict[str, sparse.csr_array] = getattr(dataset, split)
         self.behaviors = _choose(behaviors, dataset.info, held_out, split)
-        union = _union(dataset.train.values(), (dataset.info.num_users, dataset.info.num_items))
+        union = seen.union(dataset.train.values(), (dataset.info.num_users, dataset.info.num_items))
         self._tasks = {b: _prepare(dataset, split, b, mask, union, batch_size) for b in self.behaviors}
 
     def __call__(
@@ -161,9 +157,11 @@ class Evaluator:
             items, _ = topk.finish(passes[behavior], task.users, behavior)
             hits = metrics.find_hits(items, task.truth)
             pairs = np.diff(task.truth.indptr)
-            values = metrics.per_user(hits, pairs, self.ks)
+            values = metrics.per_user(hits, pairs, self.ks, complete=items.shape[1] == self.info.num_items)
             row: dict[str, Any] = {"users": len(task.users), "pairs": int(pairs.sum())} | metrics.means(values)
             row |= self._parts(items, hits, task)
+            if self._mask == "all_behaviors":
+                row["masked"] = task.unreachable
             if labels:
                 group = np.searchsorted(groups, task.history, side="right")
                 row["groups"] = {
@@ -188,33 +186,21 @@ class Evaluator:
             ("visited", is_visited, visited_pairs),
             ("unvisited", hits & ~is_visited, pairs - visited_pairs),
         ):
-            values = metrics.per_user(part_hits, part_pairs, self.ks, PART_METRICS)
+            complete = items.shape[1] == self.info.num_items
+            values = metrics.per_user(part_hits, part_pairs, self.ks, PART_METRICS, complete=complete)
             counts = {"pairs": int(part_pairs.sum()), "users": int((part_pairs > 0).sum())}
             parts[name] = counts | metrics.means(values, part_pairs > 0)
         return parts
 
 
-def masked_pairs(dataset: data.Dataset, split: str, behavior: str, mask: str) -> sparse.csr_array:
-    """The pairs that are no candidates when a behavior is evaluated on a split: [U, I], see the module."""
-    shape = (dataset.info.num_users, dataset.info.num_items)
-    own = [dataset.train[behavior]] if behavior in dataset.train else []
-    if split == "test" and dataset.mask_valid and behavior in dataset.valid:
-        own.append(dataset.valid[behavior])
-    masked = _union(own, shape)
-    masked = (masked - masked.multiply(getattr(dataset, split)[behavior] != 0)).tocsr()
-    if mask == "all_behaviors":
-        masked = _union([masked, *(pairs for other, pairs in dataset.train.items() if other != behavior)], shape)
-    masked.eliminate_zeros()
-    masked.sort_indices()
-    return masked
-
-
-def _union(matrices: Any, shape: tuple[int, int]) -> sparse.csr_array:
-    total = sparse.csr_array(shape, dtype=np.int32)
-    for matrix in matrices:
-        total = total + (matrix != 0).astype(np.int32)
-    total.sort_indices()
-    return total
+def unreachable(table: dict[str, dict[str, Any]]) -> list[str]:
+    """A line for each behavior of a table whose held-out pairs the mask put out of every model's reach."""
+    return [
+        f"{behavior}: {row['masked']:,} of {row['pairs']:,} held-out pairs are items that the user met by another "
+        "behavior; evaluate.mask=all_behaviors leaves them out, so that no model can find them"
+        for behavior, row in table.items()
+        if row.get("masked")
+    ]
 
 
 def _choose(
@@ -248,11 +234,13 @@ def _prepare(
     truth = held_out[users]
     truth.sort_indices()
     shape = union.shape
-    others = _union((pairs for other, pairs in dataset.train.items() if other != behavior), shape)
+    others = seen.union((pairs for other, pairs in dataset.train.items() if other != behavior), shape)
     visited = sparse.csr_array(truth.multiply(others[users] != 0))
     visited.sort_indices()
-    masked = masked_pairs(dataset, split, behavior, mask)
-    return _Task(users, truth, visited, np.diff(union.indptr)[users], topk.prepare(users, masked, batch_size))
+    masked = seen.pairs(dataset, behavior, exclude="train", mask=mask, split=split)
+    unreachable = int(truth.multiply(masked[users] != 0).nnz) if mask == "all_behaviors" else 0
+    history = np.diff(union.indptr)[users]
+    return _Task(users, truth, visited, history, unreachable, topk.prepare(users, masked, batch_size))
 
 
 def _group_labels(edges: Sequence[int]) -> list[str]:

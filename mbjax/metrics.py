@@ -49,24 +49,31 @@ def find_hits(items: np.ndarray, truth: sparse.csr_array) -> np.ndarray:
 
 
 def per_user(
-    hits: np.ndarray, num_truth: np.ndarray, ks: Iterable[int], names: Iterable[str] = NAMES
+    hits: np.ndarray,
+    num_truth: np.ndarray,
+    ks: Iterable[int],
+    names: Iterable[str] = NAMES,
+    *,
+    complete: bool = False,
 ) -> dict[str, np.ndarray]:
     """The metrics of every user.
 
     Args:
-      hits: bool [n, K] of ``find_hits``; K is at least the largest cut-off.
+      hits: bool [n, K] of ``find_hits``; K is at least the largest cut-off, unless ``complete``.
       num_truth: int [n], number of held-out items. A user without any gets 0 in every metric; such users must not
         enter a mean.
       ks: cut-offs.
       names: which of ``NAMES``.
+      complete: the lists hold all items there are, so that a cut-off beyond K takes them whole.
 
     Returns:
       ``"ndcg@5"`` and so on -> float64 [n].
     """
     ks = tuple(ks)
-    if max(ks) > hits.shape[1] or min(ks) < 1:
-        raise ValueError(f"cut-offs {ks} of lists with {hits.shape[1]} places.")
-    discount = 1.0 / np.log2(np.arange(2, hits.shape[1] + 2))
+    places = hits.shape[1]
+    if (max(ks) > places and not complete) or min(ks) < 1:
+        raise ValueError(f"cut-offs {ks} of lists with {places} places.")
+    discount = 1.0 / np.log2(np.arange(2, places + 2))
     ideal = np.concatenate([[0.0], np.cumsum(discount)])
     count = np.cumsum(hits, axis=1)
     gain = np.cumsum(hits * discount, axis=1)
@@ -74,11 +81,12 @@ def per_user(
     known = np.maximum(num_truth, 1)
     values = {}
     for k in ks:
-        found = count[:, k - 1].astype(np.float64)
+        last = min(k, places) - 1
+        found = count[:, last].astype(np.float64)
         of_k = {
             "prec": found / k,
             "rec": found / known,
-            "ndcg": gain[:, k - 1] / ideal[np.minimum(known, k)],
+            "ndcg": gain[:, last] / ideal[np.minimum(known, last + 1)],
             "hr": (found > 0).astype(np.float64),
             "mrr": np.where(first <= k, 1.0 / first, 0.0),
             # 2PR / (P + R) with P = found / k and R = found / |G|.

@@ -1,10 +1,11 @@
-"""Recommendation lists as files: the best unseen items of each user, one Parquet file for each behavior."""
+"""Recommendation lists: the best unseen items of each user, one table and one Parquet file for each behavior."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import urllib.parse
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,59 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from mbjax import errors, files, topk, types
+from mbjax import errors, files, seen, topk, types
 
 if TYPE_CHECKING:
     from mbjax import data
 
-SPLITS = ("train", "valid", "test")
+NAMED = 5  # most users that a line names
+
+
+@dataclasses.dataclass(frozen=True)
+class Lists:
+    """The lists of one behavior.
+
+    Attributes:
+      behavior: that is recommended.
+      table: ``user`` (raw id), ``rank`` (from 1), ``item`` (raw id) and ``score`` (float32, the model's ranking
+        score), users in the order asked for. A user with fewer candidates than were asked for has fewer rows, and
+        an item scored ``-inf`` is in no list.
+      users: number of those asked for.
+      wanted: rows for each user: the length asked for, cut to the number of items.
+      short: raw ids of users with fewer rows than ``wanted``, but some.
+      empty: raw ids of users without any.
+      level: raw ids of users with several rows, whose scores are all equal: the model tells these items not apart.
+    """
+
+    behavior: str
+    table: pl.DataFrame
+    users: int
+    wanted: int
+    short: pl.Series
+    empty: pl.Series
+    level: pl.Series
+
+    def write(self, folder: str | os.PathLike[str]) -> Path:
+        """Writes ``BEHAVIOR.parquet`` into a folder; characters that no file name can hold are percent-encoded."""
+        name = urllib.parse.quote(self.behavior, safe=" ") + ".parquet"
+        return files.write_parquet(self.table, Path(folder) / name)
+
+    def lines(self) -> list[str]:
+        """What a reader of the lists should know of users who did not get what was asked for, one line each."""
+        found = []
+        if len(self.empty):
+            found.append(f"{_users(self.empty)} no list: nothing is left to recommend")
+        if len(self.short):
+            found.append(f"{_users(self.short)} fewer than {self.wanted:,} items: no more are left to recommend")
+        if len(self.level):
+            found.append(f"{_users(self.level)} a list of items that all score alike, in the order of the data set")
+        return [f"{self.behavior}: {line}" for line in found]
+
+
+def _users(ids: pl.Series) -> str:
+    """``3 users (ann, bob, eve) get``, without names where they are many."""
+    names = f" ({', '.join(map(str, ids.to_list()))})" if len(ids) <= NAMED else ""
+    return f"{len(ids):,} user{'s' * (len(ids) != 1)}{names} get{'s' * (len(ids) == 1)}"
 
 
 def recommend(
@@ -30,75 +78,141 @@ def recommend(
     out: str | os.PathLike[str],
     behaviors: Sequence[str] | None = None,
     users: Iterable[int | str] | None = None,
-    exclude: Sequence[str] = ("train",),
+    exclude: str = "known",
+    mask: str = "same_behavior",
     batch_size: int = 512,
     item_tile: int = 16384,
 ) -> dict[str, Path]:
-    """Writes the best items of each user for each behavior.
+    """Writes what ``make`` makes, with the same arguments.
 
-    The columns are ``user`` (raw id), ``rank`` (from 1), ``item`` (raw id) and ``score`` (float32, the model's
-    ranking score), users in the order asked for. A user with fewer candidates than ``top_k`` gets fewer rows, and
-    an item scored ``-inf`` is never recommended.
+    Args:
+      out: the folder; it is made if need be, and files of earlier calls are replaced.
+
+    Returns:
+      Behavior -> the file.
+    """
+    options = {"behaviors": behaviors, "users": users, "exclude": exclude, "mask": mask}
+    sizes = {"batch_size": batch_size, "item_tile": item_tile}
+    made = make(model, params, graphs, dataset, top_k=top_k, **options, **sizes)
+    return {lists.behavior: lists.write(out) for lists in made}
+
+
+def make(
+    model: types.Model,
+    params: types.Params,
+    graphs: types.Graphs,
+    dataset: data.Dataset,
+    *,
+    top_k: int,
+    behaviors: Sequence[str] | None = None,
+    users: Iterable[int | str] | None = None,
+    exclude: str = "known",
+    mask: str = "same_behavior",
+    batch_size: int = 512,
+    item_tile: int = 16384,
+) -> Iterator[Lists]:
+    """Makes the best items of each user for each behavior, one behavior after another.
 
     Args:
       model: built for the data set.
       params: its parameters.
       graphs: the graphs it asked for.
       dataset: says who is who and what was seen.
-      top_k: rows for each user.
-      out: the folder; it is made if need be, and files of earlier calls are replaced.
+      top_k: items for each user; more than there are means all.
       behaviors: which; None is all.
       users: raw ids, repeated ones are taken once; None is all users.
-      exclude: splits whose items of the same behavior count as seen.
+      exclude: which pairs count as seen: ``"known"``, ``"train"`` or ``"none"``; see ``mbjax/seen.py``.
+      mask: whose: ``"same_behavior"`` or ``"all_behaviors"``.
       batch_size: users scored at once.
       item_tile: items scored at once.
 
-    Returns:
-      Behavior -> the file, ``BEHAVIOR.parquet``; characters that no file name can hold are percent-encoded.
-
     Raises:
-      ConfigError: an unknown behavior or split, or a ``top_k`` below 1.
+      ConfigError: an unknown behavior, ``exclude`` or ``mask``, or a ``top_k`` below 1.
       DataError: an unknown user.
       TrainingDivergedError: a score is NaN.
     """
-    if top_k < 1:
-        raise errors.ConfigError(f"top_k is {top_k}: it is at least 1.")
-    for behavior in behaviors or ():
-        if behavior not in dataset.info.behaviors:
-            raise errors.unknown("behavior", behavior, dataset.info.behaviors)
-    for split in exclude:
-        if split not in SPLITS:
-            raise errors.unknown("split", split, SPLITS)
+    seen.check(exclude, mask)
     if users is None:
         chosen = np.arange(dataset.info.num_users, dtype=np.int32)
     else:
         chosen = np.asarray(list(dict.fromkeys(dataset.users.index(list(users)).tolist())), dtype=np.int32)
-    if chosen.size == 0:
+    return rank(
+        model,
+        params,
+        graphs,
+        chosen,
+        lambda behavior: seen.pairs(dataset, behavior, exclude=exclude, mask=mask),
+        user_ids=lambda places: dataset.users.column(chosen[places]),
+        item_ids=dataset.items.column,
+        top_k=top_k,
+        behaviors=behaviors,
+        batch_size=batch_size,
+        item_tile=item_tile,
+    )
+
+
+def rank(
+    model: types.Model,
+    params: types.Params,
+    graphs: types.Graphs,
+    users: np.ndarray,
+    left_out: Callable[[str], sparse.csr_array],
+    *,
+    user_ids: Callable[[np.ndarray], pl.Series],
+    item_ids: Callable[[np.ndarray], pl.Series],
+    top_k: int,
+    behaviors: Sequence[str] | None = None,
+    batch_size: int = 512,
+    item_tile: int = 16384,
+) -> Iterator[Lists]:
+    """What ``make`` does, for users of the model by index, whatever they are called and whatever they have seen.
+
+    Args:
+      users: int [n].
+      left_out: behavior -> the pairs that are no candidates, CSR [U, I].
+      user_ids: places among ``users`` -> raw ids.
+      item_ids: indices of items -> raw ids.
+    """
+    if top_k < 1:
+        raise errors.ConfigError(f"top_k is {top_k}: it is at least 1.")
+    for behavior in behaviors or ():
+        if behavior not in model.info.behaviors:
+            raise errors.unknown("behavior", behavior, model.info.behaviors)
+    if not len(users):
         raise errors.ConfigError("no users to recommend to: name at least one, or leave the option out for all.")
-    tables = topk.encode(model, params, graphs)
-    written = {}
-    for behavior in dataset.info.behaviors if behaviors is None else dict.fromkeys(behaviors):
-        queries = topk.prepare(chosen, _seen(dataset, behavior, exclude), batch_size)
-        lists = topk.start(model, params, tables, queries, behavior, top_k, item_tile)
-        items, scores = topk.finish(lists, chosen, behavior)
-        row, place = np.nonzero(items >= 0)
-        frame = pl.DataFrame(
-            {
-                "user": dataset.users.column(chosen[row]),
-                "rank": (place + 1).astype(np.int32),
-                "item": dataset.items.column(items[row, place]),
-                "score": scores[row, place],
-            }
-        )
-        name = urllib.parse.quote(behavior, safe=" ") + ".parquet"
-        written[behavior] = files.write_parquet(frame, Path(out) / name)
-    return written
+
+    def every() -> Iterator[Lists]:
+        tables = topk.encode(model, params, graphs)
+        for behavior in model.info.behaviors if behaviors is None else dict.fromkeys(behaviors):
+            queries = topk.prepare(users, left_out(behavior), batch_size)
+            found = topk.start(model, params, tables, queries, behavior, top_k, item_tile)
+            yield _table(behavior, *topk.finish(found, users, behavior), user_ids, item_ids)
+
+    return every()
 
 
-def _seen(dataset: data.Dataset, behavior: str, exclude: Sequence[str]) -> sparse.csr_array:
-    seen = sparse.csr_array((dataset.info.num_users, dataset.info.num_items), dtype=np.int32)
-    for split in exclude:
-        pairs = getattr(dataset, split).get(behavior)
-        if pairs is not None:
-            seen = seen + (pairs != 0).astype(np.int32)
-    return seen.tocsr()
+def _table(
+    behavior: str,
+    items: np.ndarray,
+    scores: np.ndarray,
+    user_ids: Callable[[np.ndarray], pl.Series],
+    item_ids: Callable[[np.ndarray], pl.Series],
+) -> Lists:
+    row, place = np.nonzero(items >= 0)
+    table = pl.DataFrame(
+        {
+            "user": user_ids(row),
+            "rank": (place + 1).astype(np.int32),
+            "item": item_ids(items[row, place]),
+            "score": scores[row, place],
+        }
+    )
+    length = (items >= 0).sum(axis=1)
+    last = np.take_along_axis(scores, np.maximum(length - 1, 0)[:, None], axis=1)[:, 0]
+    kinds = {
+        "short": (length > 0) & (length < items.shape[1]),
+        "empty": length == 0,
+        "level": (length > 1) & (scores[:, 0] == last),
+    }
+    ids = {kind: user_ids(np.flatnonzero(is_so)) for kind, is_so in kinds.items()}
+    return Lists(behavior, table, len(items), items.shape[1], **ids)

@@ -74,7 +74,7 @@ def start(
     """Starts the pass over all queries of a behavior; the device works on after it returned.
 
     Returns:
-      Lists of T * B rows; the rows past the number of users are padding.
+      Lists of T * B rows and min(k, I) places; the rows past the number of users are padding.
     """
     if behavior not in model.info.behaviors:
         raise ValueError(f"behavior '{behavior}' is not one of the model's: {', '.join(model.info.behaviors)}.")
@@ -85,7 +85,7 @@ def start(
         score=model.score,
         behavior=model.info.behaviors.index(behavior),
         num_items=model.info.num_items,
-        k=k,
+        k=min(k, model.info.num_items),
         item_tile=item_tile,
     )
 
@@ -94,7 +94,7 @@ def finish(lists: ranking.Lists, users: np.ndarray, behavior: str) -> tuple[np.n
     """Waits for a pass and takes its lists to the host.
 
     Returns:
-      Items int32 [n, k], -1 where a user has no further candidate, and their scores float32 [n, k].
+      Items int32 [n, min(k, I)], -1 where a user has no further candidate, and their scores, float32.
 
     Raises:
       TrainingDivergedError: a candidate's score is NaN, which has no rank.

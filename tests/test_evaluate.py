@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from mbjax import data as data_sets
-from mbjax import errors, evaluate, types
+from mbjax import errors, evaluate, seen, types
 from mbjax.data import dataset, vocabulary
 from mbjax.models import popularity
 from mbjax.ops import graph
@@ -120,7 +120,7 @@ def test_own_training_makes_no_pair_visited_and_an_empty_part_has_no_metrics():
 
 
 def masked_items(data, split, mask, user=0):
-    matrix = evaluate.masked_pairs(data, split, "buy", mask)
+    matrix = seen.pairs(data, "buy", exclude="train", mask=mask, split=split)
     return matrix[[user]].indices.tolist()
 
 
@@ -150,6 +150,29 @@ def test_mask_of_all_behaviors_decides_the_ranks():
     ]
     assert row["hr@1"] == 1.0
     assert row["visited"]["hr@1"] == 0.0
+
+
+def test_pairs_out_of_reach_are_counted():
+    """All that user 0 is to buy was viewed before; of user 1 nothing was."""
+    data = planted(2, 8, ("view", "buy"), VIEWED, {"buy": [(0, 1), (0, 2), (1, 6)], "view": [(0, 3)]})
+    evaluator = evaluate.Evaluator(data, "test", ks=(1,), mask="all_behaviors")
+    table = evaluator(table_model(data.info), np.zeros((2, 2, 8)), {}).table
+    assert (table["buy"]["masked"], table["view"]["masked"]) == (2, 0)
+    lines = evaluate.unreachable(table)
+    assert len(lines) == 1 and lines[0].startswith("buy: 2 of 3 held-out pairs are items that the user met by another")
+    table = evaluate.Evaluator(data, "test", ks=(1,))(table_model(data.info), np.zeros((2, 2, 8)), {}).table
+    assert "masked" not in table["buy"] and not evaluate.unreachable(table)
+
+
+def test_cut_offs_beyond_the_items_cost_no_memory_and_keep_their_values():
+    data = random_data(np.random.default_rng(1))
+    scores = np.random.default_rng(2).normal(size=(3, 17, 40)).astype(np.float32)
+    short = evaluate.Evaluator(data, "test", ks=(40,))(table_model(data.info), scores, {}).table
+    table = evaluate.Evaluator(data, "test", ks=(3, 2_000_000_000))(table_model(data.info), scores, {}).table
+    for behavior, row in table.items():
+        for name in ("hr", "rec", "ndcg", "mrr", "hits_per_user"):
+            assert row[f"{name}@2000000000"] == short[behavior][f"{name}@40"]
+        assert row["prec@2000000000"] == pytest.approx(short[behavior]["prec@40"] * 40 / 2e9)
 
 
 def test_groups_by_history_length():
@@ -268,7 +291,7 @@ def brute_force(data, scores, k, mask):
 @settings(max_examples=10, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
-    mask=st.sampled_from(evaluate.MASKS),
+    mask=st.sampled_from(seen.MASKS),
     mask_valid=st.booleans(),
     sizes=st.sampled_from([(512, 16384), (3, 7), (1, 39), (5, 1), (17, 20)]),
 )

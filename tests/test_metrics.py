@@ -84,6 +84,13 @@ def test_no_truth_at_all():
     assert metrics.means({"hr@1": np.zeros(2)}, np.zeros(2, bool)) == {}
 
 
+def test_a_cut_off_beyond_all_items_takes_the_whole_list():
+    hits, num_truth = np.asarray([[True, False, True]]), np.asarray([2])
+    padded = np.pad(hits, ((0, 0), (0, 97)))
+    found = metrics.per_user(hits, num_truth, (2, 100), complete=True)
+    assert found == metrics.per_user(padded, num_truth, (2, 100))
+
+
 def test_cut_off_beyond_the_lists_is_a_programming_mistake():
     with pytest.raises(ValueError, match="cut-offs"):
         evaluated([[0, 1]], [[0]], (3,))

@@ -63,8 +63,8 @@ def rows(data, out, behavior="buy", scores=SCORES, **options):
 
 def test_lists_hold_raw_ids_ranks_and_scores(data, tmp_path):
     assert rows(data, tmp_path) == [
-        ("ann", 1, 103, 4.0),  # 104 was bought
-        ("ann", 2, 102, 3.0),
+        ("ann", 1, 101, 2.0),  # 104 was bought, 103 and 102 too, if later
+        ("ann", 2, 100, 1.0),
         ("bob", 1, 100, 5.0),
         ("bob", 2, 101, 4.0),
         ("eve", 1, 104, 0.0),  # her only candidate
@@ -72,8 +72,8 @@ def test_lists_hold_raw_ids_ranks_and_scores(data, tmp_path):
     assert rows(data, tmp_path, "view") == [
         ("ann", 1, 102, 3.0),
         ("ann", 2, 103, 2.0),
-        ("bob", 1, 103, 4.0),
-        ("bob", 2, 102, 3.0),
+        ("bob", 1, 102, 3.0),
+        ("bob", 2, 101, 2.0),
         ("eve", 1, 100, 0.0),  # ties: the smaller item first
         ("eve", 2, 101, 0.0),
     ]
@@ -89,14 +89,61 @@ def test_files_and_columns(data, tmp_path):
 
 def test_given_users_in_their_order_once(data, tmp_path):
     found = rows(data, tmp_path, users=["eve", "ann", "eve"], top_k=1)
-    assert found == [("eve", 1, 104, 0.0), ("ann", 1, 103, 4.0)]
+    assert found == [("eve", 1, 104, 0.0), ("ann", 1, 101, 2.0)]
 
 
-def test_held_out_items_are_seen_on_request(data, tmp_path):
-    options = {"users": ["ann"], "top_k": 9}
-    assert [r[2] for r in rows(data, tmp_path, exclude=("train", "valid"), **options)] == [102, 101, 100]
-    assert [r[2] for r in rows(data, tmp_path, exclude=("train", "valid", "test"), **options)] == [101, 100]
-    assert [r[2] for r in rows(data, tmp_path, exclude=(), **options)] == [104, 103, 102, 101, 100]
+def test_what_is_left_out_is_chosen(data, tmp_path):
+    def items(**options):
+        return [r[2] for r in rows(data, tmp_path, users=["ann"], top_k=9, **options)]
+
+    assert items() == items(exclude="known") == [101, 100]
+    # As evaluated on the test split: validation pairs are masked, test pairs are the truth.
+    assert items(exclude="train") == [102, 101, 100]
+    assert items(exclude="none") == [104, 103, 102, 101, 100]
+    # She viewed 100 and 101.
+    assert items(mask="all_behaviors") == []
+    assert items(exclude="train", mask="all_behaviors") == [102]
+    assert items(exclude="none", mask="all_behaviors") == [104, 103, 102, 101, 100]
+    # Bob has viewed 104 and 103, and bought nothing.
+    assert [r[2] for r in rows(data, tmp_path, users=["bob"], top_k=9, mask="all_behaviors")] == [100, 101, 102]
+
+
+def test_lists_end_where_the_items_end(data, tmp_path):
+    assert rows(data, tmp_path, top_k=2_000_000_000, exclude="none") == rows(data, tmp_path, top_k=5, exclude="none")
+
+
+def made(data, behavior="buy", scores=SCORES, **options):
+    found = list(recommend.make(model(data.info), scores, {}, data, behaviors=[behavior], **options))
+    assert [lists.behavior for lists in found] == [behavior]
+    return found[0]
+
+
+def test_who_gets_no_list_or_a_short_one_is_said(data):
+    lists = made(data, top_k=2)
+    assert (lists.users, lists.wanted, lists.short.to_list(), lists.empty.to_list()) == (3, 2, ["eve"], [])
+    assert lists.lines() == ["buy: 1 user (eve) gets fewer than 2 items: no more are left to recommend"]
+    lists = made(data, top_k=9, mask="all_behaviors")
+    assert (lists.wanted, lists.short.to_list(), lists.empty.to_list()) == (5, ["bob", "eve"], ["ann"])
+    assert lists.lines() == [
+        "buy: 1 user (ann) gets no list: nothing is left to recommend",
+        "buy: 2 users (bob, eve) get fewer than 5 items: no more are left to recommend",
+    ]
+    assert made(data, top_k=1).lines() == []
+
+
+def test_many_users_are_counted_and_not_named(data):
+    lists = made(data, top_k=2, scores=np.full_like(SCORES, -np.inf))
+    assert lists.lines() == ["buy: 3 users (ann, bob, eve) get no list: nothing is left to recommend"]
+    many = recommend.Lists("buy", lists.table, 1200, 2, lists.short, pl.Series(range(1200)), lists.level)
+    assert many.lines() == ["buy: 1,200 users get no list: nothing is left to recommend"]
+
+
+def test_a_list_without_an_order_is_said(data):
+    lists = made(data, "view", top_k=2)
+    assert lists.level.to_list() == ["eve"]
+    assert lists.lines() == [
+        "view: 1 user (eve) gets a list of items that all score alike, in the order of the data set"
+    ]
 
 
 def test_minus_infinity_is_never_recommended(data, tmp_path):
@@ -139,7 +186,8 @@ def test_a_failed_write_leaves_the_old_file(data, tmp_path, monkeypatch):
     [
         ({"top_k": 0}, errors.ConfigError, "top_k is 0"),
         ({"behaviors": ["bye"]}, errors.ConfigError, "unknown behavior 'bye'. Did you mean 'buy'"),
-        ({"exclude": ["trian"]}, errors.ConfigError, "unknown split 'trian'. Did you mean 'train'"),
+        ({"exclude": "trian"}, errors.ConfigError, "unknown value of exclude 'trian'. Did you mean 'train'"),
+        ({"mask": "all"}, errors.ConfigError, "unknown mask 'all'. Known: all_behaviors, same_"),
         ({"users": []}, errors.ConfigError, "no users"),
         ({"users": ["anne"]}, errors.DataError, "'anne' is not in the data set.*'ann'"),
         ({"scores": SCORES * np.nan}, errors.TrainingDivergedError, "behavior 'buy'.*nan"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 from scipy import sparse
@@ -29,6 +30,8 @@ class Dataset:
       valid_rule: one of ``options.VALID_RULES``.
       fingerprint: hex SHA-256 of the content before any choice; see ``content.Content.fingerprint``.
       notes: what was counted, dropped or left out, one line each.
+      unused: pairs that the files have and no split has, of behaviors that have such: those of ``data.hold_out`` and
+        ``data.subsample``, and validation pairs that the rule does not use. They were seen, so no list offers them.
       dropped: users and items of the files that are not among ``users`` and ``items``, by reason.
     """
 
@@ -43,6 +46,7 @@ class Dataset:
     fingerprint: str
     notes: tuple[str, ...] = ()
     dropped: tuple[content.Dropped, ...] = ()
+    unused: dict[str, sparse.csr_array] = dataclasses.field(default_factory=dict)
 
 
 def assemble(
@@ -113,7 +117,22 @@ def prepare(source: content.Content, choice=None) -> Dataset:
         fingerprint=source.fingerprint(),
         notes=tuple(notes),
         dropped=source.dropped,
+        unused={b: _matrix(keys, shape) for b, keys in _unused(of, train, valid, test).items() if keys.size},
     )
+
+
+def _unused(of: Callable[[str], splits.KeysOf], train: splits.KeysOf, valid: splits.KeysOf, test: splits.KeysOf):
+    """The keys of each behavior that the source has in some split, and that are in none of the splits made of it."""
+    given = {split: of(split) for split in content.SPLITS}
+    found = {}
+    for behavior, kept in train.items():
+        parts = [given[split][behavior] for split in content.SPLITS if given[split][behavior] is not kept]
+        rest = content.distinct(np.concatenate([*parts, kept[:0]]))
+        for keys in (kept, *(split[behavior] for split in (valid, test) if behavior in split)):
+            if keys.size:
+                rest = rest[keys[np.minimum(np.searchsorted(keys, rest), keys.size - 1)] != rest]
+        found[behavior] = rest
+    return found
 
 
 def _own_rule(valid: dict, inside: dict, target: str) -> str:

@@ -1,10 +1,22 @@
 """Experiments: the only place that knows data, models, training and evaluation at once."""
 
 from mbjax.experiment.experts import expert_use
+from mbjax.experiment.listing import recommend
 from mbjax.experiment.outcomes import Outcome
 from mbjax.experiment.retraining import retrain
-from mbjax.experiment.runs import evaluate_run, recommend, restore
+from mbjax.experiment.runs import evaluate_run, read_config, restore
 from mbjax.experiment.training import train
 from mbjax.experiment.wiring import Experiment, build
 
-__all__ = ["Experiment", "Outcome", "build", "evaluate_run", "expert_use", "recommend", "restore", "retrain", "train"]
+__all__ = [
+    "Experiment",
+    "Outcome",
+    "build",
+    "evaluate_run",
+    "expert_use",
+    "read_config",
+    "recommend",
+    "restore",
+    "retrain",
+    "train",
+]

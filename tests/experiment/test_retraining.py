@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 import trial
 
@@ -28,6 +29,12 @@ def test_it_trains_on_both_splits_for_the_chosen_number_of_epochs(four, folder, 
     assert again.tables["last"]["buy"] != four.tables["valid"]["buy"]
     # In a fresh process the folder gives the same numbers.
     assert experiment.evaluate_run(again.workdir)["test"]["buy"]["ndcg@5"] == again.tables["last"]["buy"]["ndcg@5"]
+    # The test pairs were not trained on, and nobody is offered them all the same.
+    lists = pl.read_parquet(experiment.recommend(again.workdir, top_k=31, out=tmp_path)["buy"])
+    bought = sum(part["buy"].astype(int) for part in (joined.train, joined.test))
+    user = joined.users.index(lists["user"].to_list())
+    assert not bought.toarray()[user, joined.items.index(lists["item"].to_list(), "item")].any()
+    assert lists.height == bought.shape[0] * bought.shape[1] - bought.nnz
 
 
 def test_an_interrupted_second_run_goes_on(cache, folder, tmp_path, capsys, monkeypatch):

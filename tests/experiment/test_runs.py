@@ -66,7 +66,8 @@ def test_lists_hold_the_best_unseen_items_in_order(four, folder, tmp_path):
         assert lists.columns == ["user", "rank", "item", "score"]
         for user in range(23):
             of = lists.filter(pl.col("user") == f"user-{user}")
-            seen = set((1000 + dataset.train[behavior][[user]].indices).tolist())
+            splits = (dataset.train, dataset.valid, dataset.test)
+            seen = {1000 + item for split in splits for item in split[behavior][[user]].indices.tolist()}
             # Longer than the catalog: every unseen item stands in the list once.
             assert sorted(of["item"].to_list()) == [item for item in range(1000, 1031) if item not in seen]
             assert of["rank"].to_list() == list(range(1, len(of) + 1))

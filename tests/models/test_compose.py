@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mbjax import config as configuration
-from mbjax import errors, evaluate, models, topk, types
+from mbjax import errors, evaluate, models, seen, topk, types
 from mbjax.experiment import wiring
 from mbjax.models import compose, copf, objectives, pkef
 from mbjax.ops import graph
@@ -294,7 +294,7 @@ def ranked():
     source, pairs, model, graphs, params = make(config)
     tables = topk.encode(model, params, graphs)
     users = np.arange(USERS, dtype=np.int32)
-    masked = evaluate.masked_pairs(source, "test", "buy", "same_behavior")
+    masked = seen.pairs(source, "buy", exclude="train")
     queries = topk.prepare(users, masked, 5)  # batches of users and tiles of items that do not divide
     lists, _ = topk.finish(topk.start(model, params, tables, queries, "buy", ITEMS, 7), users, "buy")
     inside = params["params"]
