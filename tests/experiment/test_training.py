@@ -150,12 +150,13 @@ def test_patience_counts_evaluations_without_a_better_value(folder, tmp_path, mo
 def test_an_untrained_model_runs_from_end_to_end(folder, tmp_path, capsys):
     outcome = experiment.train(trial.config(folder, model="popularity"), tmp_path / "run")
     assert (outcome.rows, outcome.epochs, outcome.tables.keys()) == ([], {"last": 0}, {"last"})
-    train = wiring.build(trial.config(folder, model="popularity")).dataset.train["buy"].toarray()
-    most = int(np.argmax(train.sum(axis=0)))
+    dataset = wiring.build(trial.config(folder, model="popularity")).dataset
+    most = int(np.argmax(dataset.train["buy"].sum(axis=0)))
+    seen = sum(part["buy"].astype(int) for part in (dataset.train, dataset.valid, dataset.test)).toarray()
     experiment.recommend(tmp_path / "run", top_k=1, out=tmp_path / "lists")
     first = pl.read_parquet(tmp_path / "lists" / "buy.parquet")
     assert set(first["user"].to_list()) == {f"user-{u}" for u in range(23)}
-    unseen = [f"user-{u}" for u in range(23) if not train[u, most]]
+    unseen = [f"user-{u}" for u in range(23) if not seen[u, most]]
     assert set(first.filter(pl.col("user").is_in(unseen))["item"].to_list()) == {1000 + most}
     assert experiment.evaluate_run(tmp_path / "run") == {"test": outcome.tables["last"]}
     assert "checkpoint untrained at step 0" in " ".join(capsys.readouterr().out.split())
