@@ -16,7 +16,7 @@ Differences:
   attention and residuals: read off the released program; we have not compared them with the paper's equations.
   activation: the program's encoder "gccf" adds lrelu(s_l) instead of s_l: ``encoder``. Its comments pair it with
     Beibei, its command there uses "lightgcn".
-  size: 16 in the program; the tables of PKEF and COPF are of 64.
+  size: 16 in the program; the tables of COPF are of 64.
 """
 
 from __future__ import annotations

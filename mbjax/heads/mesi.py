@@ -8,8 +8,8 @@ Every behavior is an expert, and a task weighs them by a gate on its own represe
 Slot j of the gate is behavior j, whatever the task; one gate serves all tasks.
 
 Differences:
-  gate: the released program, CIGF's and COPF's equations have one W_g; in eq. 4 of PKEF it carries the index of the
-    task: ``shared_gate``.
+  gate: the released program has one W_g, and so have eq. 13 of COPF and eq. 17 of PKEF; in eq. 4 of PKEF it carries the
+    index of the task: ``shared_gate``. CIGF's own equations were not available to us.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 r"""MMOE: multi-gate mixture of experts (Ma et al., KDD 2018) on the merged input x.
 
-As the released program of CIGF (Guo et al., WWW 2023) has it, which is what the tables of PKEF (CIKM 2023) and COPF
-(KDD 2025) compare with. E experts serve all tasks; a task weighs them and reads the mixture with one linear unit:
+As the released program of CIGF (Guo et al., WWW 2023) has it, whose library PKEF (CIKM 2023) and COPF (KDD 2025) took
+over; that their tables are of exactly this head they do not say. E experts serve all tasks; a task weighs them and
+reads the mixture with one linear unit:
 
 .. math::
     h_e = \operatorname{lrelu}_{0.1}(x W_e + b_e), \quad g^k = softmax(x G_k + c_k), \quad

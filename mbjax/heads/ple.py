@@ -1,9 +1,10 @@
 r"""PLE: progressive layered extraction (Tang et al., RecSys 2020) on the merged input x.
 
-As the released program of CIGF (Guo et al., WWW 2023) has it, which is what the tables of PKEF (CIKM 2023) and COPF
-(KDD 2025) compare with: one level, that is CGC. Every task has experts of its own beside the shared ones, all of them
-:math:`\operatorname{lrelu}_{0.1}(x W_e + b_e)` with W_e: [2 D, 2 D], a gate :math:`softmax(x G_k + c_k)` over its own
-and the shared ones, and a linear unit that reads the mixture. See ``mbjax/heads/merged.py`` for x.
+As the released program of CIGF (Guo et al., WWW 2023) has it, whose library PKEF (CIKM 2023) and COPF (KDD 2025) took
+over; that their tables are of exactly this head they do not say. It has one level, that is CGC. Every task has experts
+of its own beside the shared ones, all of them :math:`\operatorname{lrelu}_{0.1}(x W_e + b_e)` with W_e: [2 D, 2 D], a
+gate :math:`softmax(x G_k + c_k)` over its own and the shared ones, and a linear unit that reads the mixture. See
+``mbjax/heads/merged.py`` for x.
 
 With more levels the mixtures of a level are the inputs of the next: of each task, and of the shared experts, whose gate
 is over all experts of the level. All but the first level is then computed pair by pair, and ranking all items takes as

@@ -15,9 +15,10 @@ optimizer steps done. At evaluation the noise is 0. The paper's names: BASE = th
 of each mean, TFF = the gated sum of latents, SDWL = the uncertainty weights 1 / (2 s).
 
 Differences:
-  gates: the slides print softmax gates over behaviors; in the released program every gate is a softmax over an axis of
-    length 1, hence 1, and its logs agree with that only. Default ``gate_mode="identity"``; ``"behavior_softmax"`` is
-    the printed reading (TFF a softmax over behaviors, GFF a sigmoid).
+  gates: the slides print softmax gates, GFF's of one number, TFF's over the behaviors; in the released program either
+    is a softmax over an axis of length 1, hence 1, and its logs agree with that alone among the readings we tried.
+    Default ``gate_mode="identity"``; ``"behavior_softmax"`` is the printed reading (TFF a softmax over behaviors, GFF a
+    sigmoid).
   deviation: sigma = exp(f(x W + b)) in the slides (eq. 2); the program takes the encoder's output for the logarithm of
     the variance, sigma = exp((x W + b) / 2): ``log_of``.
   activation: the slides write an activation f around both encoders (eqs. 1 and 2) and do not name it; the program has
@@ -52,7 +53,7 @@ UNION = "union"
 
 
 class BvaeConfig(pydantic.BaseModel):
-    """Switches of BVAE; the defaults are those that give the published numbers."""
+    """Switches of BVAE; what the defaults reach of the published numbers is in ``configs/models/bvae.yaml``."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 

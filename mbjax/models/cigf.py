@@ -9,7 +9,7 @@ paper and program there, in the frame of ``mbjax/models/compose.py``:
 theta: the embedding tables and the kernels of attention maps and gate.
 
 Differences:
-  size: 16 in the released program, 64 in the tables of PKEF and COPF and here.
+  size: 16 in the released program, 64 in the tables of COPF and here.
   evaluation: the authors rank each held-out item among 99 items drawn at random; here all items are ranked.
   reported epoch: not said; the program tests every third epoch and after the last.
   large data sets: for IJCAI the program trains on sub-graphs of 40,000 users; not offered.

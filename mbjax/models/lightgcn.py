@@ -3,7 +3,8 @@ r"""LightGCN for one behavior (He et al., SIGIR 2020).
 The backbone LightGCN (``mbjax/backbones/lightgcn.py``) on the target's graph and the inner product, in the frame of
 ``mbjax/models/target_only.py``. One model ranks one behavior: ``data.target`` chooses it.
 
-Differences: none known; batches are of users with pairs of the target, as in the released program.
+Differences: those of the backbone, and no others that we know; batches are of users with pairs of the target, as in the
+released program.
 """
 
 from __future__ import annotations

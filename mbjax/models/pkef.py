@@ -33,7 +33,7 @@ from mbjax.models import compose, objectives
 
 
 class PkefConfig(compose.ComposedConfig):
-    """Switches of PKEF; the defaults are those that give the published numbers."""
+    """Switches of PKEF; the defaults are the released program's, settings of a data set are in ``configs/``."""
 
     backbone: backbones.BackboneConfig = pkf.PkfConfig()
     head: heads.HeadConfig = pme.PmeConfig()
