@@ -194,9 +194,9 @@ def result(name: str, selection: str) -> dict:
     return chosen.get(selection, chosen["last"])
 
 
-def rows(section: str) -> dict[str, list[str]]:
-    """First cell -> the others, of the table of a section."""
-    text = MEANING[MEANING.index(section) :].partition("\n## ")[0]
+def rows(section: str, page: str = MEANING) -> dict[str, list[str]]:
+    """First cell -> the others, of the tables of a section."""
+    text = page[page.index(section) :].partition("\n## ")[0]
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
     return {cells[0]: cells[1:] for cells in lines[2:]}
 
@@ -241,6 +241,50 @@ def test_the_table_of_jd():
         expected = [purchase, purchase["visited"], purchase["unvisited"], found.get("click"), found.get("favourite")]
         for said, row in zip(table[label], expected, strict=True):
             assert agrees(said, row and row["ndcg@5"]), label
+
+
+COPF_PAGE = (ROOT / "docs" / "copf_on_taobao.md").read_text(encoding="utf-8")
+# (section, first cell, column, results file, selection): HR@10 / NDCG@10 of docs/copf_on_taobao.md.
+COPF_CELLS = [
+    *(
+        ("## Other heads", label, column, f"copf-taobao-paper-{name}-eval_every_5", "last")
+        for label, column, name in (
+            ("bilinear", 2, "bilinear-epochs_25"),
+            ("MESI", 2, "mesi-epochs_25"),
+            ("MMOE", 2, "mmoe-epochs_25"),
+            ("PLE", 2, "ple-epochs_25"),
+            ("shared bottom, one linear unit (as in the program of CIGF)", 2, "shared_bottom-epochs_25"),
+            ("shared bottom with a hidden layer of 64", 1, "shared_bottom-hidden_64-epochs_15"),
+            ("bilinear, with the contrastive term, weight 0.1", 1, "bilinear_con-epochs_15"),
+        )
+    ),
+    *(
+        ("## With a validation split", label, 2, name, "valid")
+        for label, name in (
+            ("COGCN + PME, no term", "copf-taobao-layers_2-2-2-weight_0.0-name_pme-epochs_60-eval_every_5"),
+            ("COPF, temperature 0.5, weight 0.1", "copf-taobao-eval_every_5"),
+            ("PKEF", "pkef-taobao-epochs_100-eval_every_5"),
+        )
+    ),
+    *(
+        ("## Other backbones", label, column, f"{name}-taobao-paper-{rest}", selection)
+        for label, name, rest in (
+            ("LightGCN_M", "lightgcn_m", "epochs_100-eval_every_10"),
+            ("MB-CGCN, layers 1, 5, 3, full graphs", "mbcgcn", "epochs_60-eval_every_5"),
+            ("CRGCN, one layer", "crgcn", "epochs_200-eval_every_5"),
+            ("CIGF, layers 2, published schedule", "cigf", "epochs_25-eval_every_5"),
+        )
+        for column, selection in ((1, "best_test"), (2, "last"))
+    ),
+]
+
+
+@pytest.mark.parametrize(("section", "label", "column", "name", "selection"), COPF_CELLS)
+def test_cells_of_the_page_on_copf(section, label, column, name, selection):
+    page = COPF_PAGE.partition("With DFME, in COPF's regime")[0]  # the table below it has rows of the same names
+    hr, ndcg = rows(section, page)[label][column].split(" / ")
+    found = record(name)["selection"][selection]["buy"]
+    assert agrees(hr, found["hr@10"]) and agrees(ndcg, found["ndcg@10"])
 
 
 # "#   --flag ..." in one or more lines, then, behind them or below, what came of the run.
