@@ -35,8 +35,8 @@ Differences:
   KL: inside the uncertainty weight in the slides, outside in the program: ``kl_outside_sdwl``, on.
   regularizer: ln sigma in the slides, ln s = 2 ln sigma in the program: ``sdwl_regularizer``.
   initial values: one seed makes all encoders, and all decoders, start equal in the program: ``identical_init``, off.
-  experts in place of BASE (``encoder="mmoe"``, ``"cgc"``): no program is public; the slides keep the number of parameters
-    equal, here every expert is as wide as BASE.
+  experts in place of BASE (``encoder="mmoe"``, ``"cgc"``): the released program has none; the slides keep the number of
+    parameters equal, here every expert is as wide as BASE.
   dummy item: the program's tables have an item 0 that never occurs; there is none here.
 """
 

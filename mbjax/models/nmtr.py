@@ -27,8 +27,8 @@ Differences:
     their negatives (408 with 4 of each are 2,040 rows), and the last, short one counts too.
   loss_weights: not published for each data set; all equal. The paper's add up to 1; here that is up to the user.
   evaluation: the program ranks training items too and lets the held-out item win ties; here those are masked, and ties
-    go to the smaller id. The user groups of the paper (Figure 2) are by purchases; ``--groups`` counts training items of
-    all behaviors.
+    go to the smaller id. The user groups of the paper (Figure 2) are by purchases; ``--groups`` counts training items
+    of all behaviors.
 """
 
 from __future__ import annotations
