@@ -28,6 +28,8 @@ def command(name: str) -> str:
         return _SCRIPTS.get(name, f"python -m mbjax.{name}")
     if started.stem in ("mbjax-train", "mbjax-eval"):
         return _INSTALLED.get(name, f"mbjax {name}")
+    if started.name == "results.py" and started.parent.name == "mbjax":
+        return f"python -m mbjax.{name}" if name == "results" else f"python -m mbjax {name}"
     if started.name == "__main__.py" and "mbjax" in started.parts:
         return f"python -m mbjax.{name}" if started.parent.name == name else f"python -m mbjax {name}"
     return f"mbjax {name}"

@@ -7,7 +7,6 @@ metrics at every selection; nothing in it names a folder of one machine.
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import json
 import math
@@ -19,7 +18,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mbjax import config as configuration
-from mbjax import errors, files, machine, pages, report, selections
+from mbjax import errors, files, machine, pages, paths, program, report, selections
+from mbjax.cli import guard, help, reading
 
 PRIVATE = ("data.dirs", "data.download", "train.save_minutes", "train.chunk_steps", "evaluate.anchors")
 """Overrides that say where and how a run went and decide no number."""
@@ -63,7 +63,7 @@ def record(
         "model": config.model_name,
         "dataset": dataset.info.name,
         "ablation": config.ablation,
-        "overrides": {key: value for key, value in config.overrides.items() if key not in PRIVATE},
+        "overrides": {key: value for key, value in configuration.portable(config).items() if key not in PRIVATE},
         "seed": config.seed,
         "protocol": {
             "name": config.protocol,
@@ -113,36 +113,31 @@ def write(record: Mapping[str, Any], folder: str | pathlib.Path = "results", *, 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes the tables in Markdown files anew; returns the exit code, 1 if ``--check`` found an old table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m mbjax.results", description="Write result tables into Markdown files."
-    )
-    parser.add_argument(
-        "files", nargs="+", type=pathlib.Path, metavar="FILE", help="with <!-- results:NAME --> markers"
-    )
-    parser.add_argument(
-        "--results",
-        type=pathlib.Path,
-        help="folder of the results files (default: results/ beside FILE or above it)",
-    )
-    parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if a table is not up to date")
-    options = parser.parse_args(argv)
+    return guard.run(_update, argv)
+
+
+def _update(argv: list[str]) -> int:
+    given = reading.read(argv, "results")
+    if "help" in given.options:
+        about = "Writes result tables into Markdown files, between their markers <!-- results:NAME -->."
+        help.plain("results", (about,), (("results README.md", "after new results files"),))
+        return 0
+    reading.refuse_unread(given, "results")
+    reading.resolved(given, configuration.known_fields(configuration.Section), "results")
     old = 0
-    try:
-        for file in options.files:
-            before = _text(file)
-            after = pages.update(before, report.read(options.results or _results_for(file)), source=str(file))
-            if before == after:
-                continue
-            old += 1
-            if options.check:
-                print(f"{file}: tables are not up to date; run python -m mbjax.results {file}")
-            else:
-                files.write_text(file, after)
-                print(f"{file}: tables written")
-    except errors.MbjaxError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 1 if options.check and old else 0
+    for word in reading.words(given, "results"):
+        file = paths.absolute(word)
+        before, folder = _text(file), given.options.get("results", _results_for(file))
+        after = pages.update(before, report.read(pathlib.Path(folder)), source=word)
+        if before == after:
+            continue
+        old += 1
+        if "check" in given.options:
+            print(f"{word}: tables are not up to date; run {program.command('results')} {word}")
+        else:
+            files.write_text(file, after)
+            print(f"{word}: tables written")
+    return 1 if "check" in given.options and old else 0
 
 
 def _results_for(file: pathlib.Path) -> pathlib.Path:
@@ -156,6 +151,8 @@ def _text(file: pathlib.Path) -> str:
         return file.read_text(encoding="utf-8")
     except OSError as error:
         raise errors.DataError(f"{file} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError:
+        raise errors.DataError(f"{file} cannot be read: it is not a text in UTF-8.") from None
 
 
 def _rounded(value: Any) -> Any:

@@ -18,6 +18,7 @@ import trial
 from mbjax import machine, models
 from mbjax.bench import __main__ as command
 from mbjax.bench import measure, printout, rates, record, script, timing, whole
+from mbjax.cli import reading
 from mbjax.experiment import wiring
 from mbjax.ops import graph
 
@@ -45,7 +46,7 @@ def known_rates(monkeypatch):
 
 
 def built(folder, model: str, *options: str) -> wiring.Experiment:
-    return wiring.build(command.read([model, str(folder), *options])[1])
+    return wiring.build(command.read(reading.read([model, str(folder), *options], "bench")))
 
 
 def load(name: str) -> modules.ModuleType:
@@ -151,7 +152,7 @@ def test_a_busy_machine_is_remarked():
 
 
 def test_heading_names_the_run_and_no_folder(folder):
-    config = trial.config(folder, "popularity", "paper", data__dirs=str(folder.parent))
+    config = trial.config(Path("toy"), "popularity", "paper", data__dirs=str(folder.parent))
     found = record.heading("toy", config)
     assert found["run"].startswith("python train.py --model=popularity --dataset=toy --protocol=paper --")
     assert str(folder.parent) not in json.dumps(found)

@@ -43,6 +43,8 @@ FOREIGN = {"torch", "tensorflow", "ray", "pickle"}
 
 
 def layer_of(path: Path) -> str:
+    if path.name == "__main__.py":
+        return "cli"  # a door of the program
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 

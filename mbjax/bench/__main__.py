@@ -2,94 +2,74 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import warnings
 from collections.abc import Sequence
 
-from mbjax import config, errors, models
-from mbjax.bench import options as common
-from mbjax.bench import printout, record, whole
+from mbjax import config, errors
+from mbjax.bench import printout, record, timing, whole
+from mbjax.cli import guard, help, reading, settings
 
-DESCRIPTION = """\
+ABOUT = """\
 Times of a model on a data set, medians after a first call that is not counted: compiling, a training step and an epoch
-(the very chunks of train.py), a pass over the test split with all metrics, and the product of each graph of the model
-with a dense matrix, alone and with its gradient. Also the peak memory of the process, after each of these.
-
-Fields of the configuration are options as in train.py: --section.field=value.
-"""
-EPILOG = """\
-examples:
-  python -m mbjax.bench bvae jd --protocol=paper --json bvae.json
-  python -m mbjax.bench copf taobao --backbone.layers=2 --train.chunk_steps=8 --repeat=3
-  python -m mbjax.bench popularity demo
-
-Nothing else should run on the machine. Compiling is timed without the cache that train.py keeps, unless
-JAX_COMPILATION_CACHE_DIR names one.
-"""
+(the very chunks of training), a pass over the test split with all metrics, and the product of each graph of the model
+with a dense matrix, alone and with its gradient. Also the peak memory of the process, after each of these."""
+EXAMPLES = (
+    ("bench popularity demo", "in seconds, with nothing to fetch"),
+    ("bench bvae jd --protocol=paper --json=bvae.json", "with a file of the numbers"),
+    ("bench copf taobao --backbone.layers=2 --train.chunk_steps=8 --repeat=3", "with other settings, briefly"),
+)
+NOTE = """\
+Nothing else should run on the machine. Compiling is timed without the cache that training keeps, unless
+JAX_COMPILATION_CACHE_DIR names one."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints and writes; returns the exit code. ``argv`` defaults to ``sys.argv[1:]``."""
-    try:
-        options, settings = read(sys.argv[1:] if argv is None else argv)
-        out = printout.console()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", errors.DataWarning)  # training has said it
-            found, experiment, _ = whole.measure(settings, options.repeat, options.seconds)
-            found |= whole.products(experiment, options.width, options.repeat, options.seconds)
-        printout.heading(out, found, record.remark(found))
-        printout.run(out, found)
-        if options.json:
-            out.print(f"written: {record.write(found, options.json)}", markup=False, soft_wrap=True)
-    except errors.MbjaxError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return error.exit_code
-    except OSError as error:
-        if error.filename is None:
-            raise
-        print(f"error: {error.strerror}: '{error.filename}'", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    return guard.run(_measure, argv)
+
+
+def _measure(argv: list[str]) -> int:
+    given = reading.read(argv, "bench")
+    if "help" in given.options:
+        help.plain("bench", (ABOUT,), EXAMPLES, (NOTE,))
+        return 0
+    chosen, (repeat, seconds, width) = read(given), times(given)
+    settings.virtual_devices(chosen.devices)
+    out = printout.console()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", errors.DataWarning)  # training has said it
+        found, experiment, _ = whole.measure(chosen, repeat, seconds)
+        found |= whole.products(experiment, width, repeat, seconds)
+    printout.heading(out, found, record.remark(found))
+    printout.run(out, found)
+    if "json" in given.options:
+        out.print(f"written: {record.write(found, given.options['json'])}", markup=False, soft_wrap=True)
     return 0
 
 
-def read(argv: Sequence[str]) -> tuple[argparse.Namespace, config.Config]:
-    """Reads the command line; ConfigError for anything that does not exist or does not fit."""
-    parser = common.Parser(
-        prog="python -m mbjax.bench",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("model", metavar="MODEL", help=", ".join(models.MODELS))
-    parser.add_argument("dataset", metavar="DATASET", help=f"{', '.join(config.dataset_names())}, or a path")
-    parser.add_argument("--protocol", default="honest", metavar="honest|paper", help="as in train.py (default: honest)")
-    parser.add_argument("--ablation", metavar="NAME", help="a named variant of the model")
-    parser.add_argument("--seed", type=int, default=0, metavar="INT", help="of the run (default: 0)")
-    parser.add_argument("--devices", type=int, default=1, metavar="INT", help="that share each batch (default: 1)")
-    parser.add_argument(
-        "--width", type=int, metavar="D", help="columns of the dense matrices (default: embedding size)"
-    )
-    common.add_repeats(parser)
-    parser.add_argument("--json", metavar="FILE", help="also write the numbers, in seconds, with machine and versions")
-    options, rest = parser.parse_known_args(argv)
-    common.check_repeats(options)
-    if options.width is not None and options.width < 1:
-        raise errors.ConfigError(f"--width={options.width}: must be at least 1.")
-    return options, config.load(
-        options.model,
-        options.dataset,
-        models.entry(options.model).config,
-        protocol=options.protocol,
-        ablation=options.ablation,
-        seed=options.seed,
-        devices=options.devices,
-        overrides=common.fields(rest),
-    )
+def read(given: reading.Given) -> config.Config:
+    """The configuration that a command line asks for; ConfigError for anything that does not exist or does not fit."""
+    reading.refuse_unread(given, "bench")
+    model, dataset = reading.words(given, "bench")
+    header = {name: reading.whole(given, name) for name in ("seed", "devices") if name in given.options}
+    header |= {name: given.options[name] for name in ("protocol", "ablation") if name in given.options}
+    section = settings.model_class(model)
+    fields = reading.resolved(given, config.known_fields(section), "bench")
+    return config.load(model, dataset, section, overrides=fields, **header)
+
+
+def times(given: reading.Given) -> tuple[int, float, int | None]:
+    """Calls of each kind that are timed, seconds that they may take together, columns of the dense matrices."""
+    text = given.options.get("seconds", str(timing.LIMIT))
+    seconds = config.read_text(text, float)
+    try:
+        seconds = float(seconds)
+    except ValueError:
+        raise errors.ConfigError(f"--seconds={text}: must be a number.") from None
+    if not seconds > 0:
+        raise errors.ConfigError(f"--seconds={text}: must be above 0.")
+    return reading.whole(given, "repeat", timing.REPEAT, least=1), seconds, reading.whole(given, "width", least=1)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
-"""What the command lines of benchmarks have in common."""
+"""What the command lines of the scripts in ``benchmarks/`` have in common."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
 
-from mbjax import cli, errors
+from mbjax import errors
 from mbjax.bench import timing
+from mbjax.cli import reading
 
 
 class Parser(argparse.ArgumentParser):
@@ -39,5 +40,5 @@ def check_repeats(options: argparse.Namespace) -> None:
 
 
 def fields(words: Sequence[str]) -> dict[str, str]:
-    """Fields of the configuration, as train.py takes them: what a parser left over -> overrides of ``config.load``."""
-    return {name: "true" if text is None else text for name, text in cli.read(words, {}).fields.items()}
+    """Fields of the configuration, as training takes them: what a parser left over -> overrides of ``config.load``."""
+    return {name: "true" if text is None else text for name, text in reading.read(words).fields.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 import warnings
@@ -11,111 +10,76 @@ from collections.abc import Sequence
 import rich.console
 import rich.text
 
-from mbjax import compilation, errors, metrics, report
+from mbjax import compilation, config, errors, paths, program, report
+from mbjax.cli import guard, help, reading
 from mbjax.compare import anchors, blocks, document, files, groups, sources
 
-DESCRIPTION = """\
+ABOUT = """\
 Puts runs side by side: one table for each data set and behavior, with the papers' numbers where there are any, and
 paired tests of every run against the best one.
 
 A RUN is
-  a run folder of train.py       evaluated again from its checkpoint, so that the tests know every user
-  a results file (.json)         written by train.py --record; it holds means, so it is in no test, unless
-  a results file and a .parquet  that eval.py --per-user wrote for the same run stands right after it
+  a run folder                   evaluated again from its checkpoint, so that the tests know every user
+  a results file (.json)         written by TRAIN --record; it holds means, so it is in no test, unless
+  a results file and a .parquet  that EVAL --per-user wrote for the same run stands right after it
   a folder of either             all that lies in it, such as results or runs
 
 Runs that differ by nothing but the seed are one line, mean ± standard deviation. The anchors popularity and own_items
 are always shown, named or not, and are runs like any other. Runs on different data sets are put in tables of their own;
-runs on other states of a data set, or with other candidates to rank, are refused: their numbers do not compare.
-"""
-EPILOG = """\
-examples:
-  # three seeds of a model, a variant and an anchor; tables, tests, charts
-  python -m mbjax.compare runs/bvae-jd-seed* runs/bvae-jd-wo_tff-seed0 runs/popularity-jd-seed0 --out=comparison
-  # the results files of this repository beside the papers, as the papers chose their epochs
-  python -m mbjax.compare results --selection=test_per_behavior
-  # one behavior, two metrics, on validation pairs: to choose settings without a look at the test split
-  python -m mbjax.compare runs/small runs/large --behavior=buy --metric=ndcg@10,mrr@10 --split=valid
-  # a results file with the values of its users
-  python eval.py --workdir=runs/a --per-user=a.parquet
-  python -m mbjax.compare runs/a/results.json a.parquet runs/b
-
-reading the tests:
+runs on other states of a data set, or with other candidates to rank, are refused: their numbers do not compare."""
+EXAMPLES = (
+    (
+        "compare runs/bvae-jd-seed* runs/bvae-jd-wo_tff-seed0 runs/popularity-jd-seed0 --out=comparison",
+        "three seeds of a model, a variant and an anchor; tables, tests, charts",
+    ),
+    (
+        "compare results --selection=test_per_behavior",
+        "the results files of this repository beside the papers, as the papers chose their epochs",
+    ),
+    (
+        "compare runs/small runs/large --behavior=buy --metric=ndcg@10,mrr@10 --split=valid",
+        "one behavior, two metrics, on validation pairs: to choose settings without a look at the test split",
+    ),
+    ("eval --workdir=runs/a --per-user=a.parquet", "a results file with the values of its users: they are written,"),
+    ("compare runs/a/results.json a.parquet runs/b", "and read"),
+)
+TESTS = """\
+Reading the tests
   Of each user the value under a run is paired with the value under the best run; several seeds are averaged first.
   'difference' is the run minus the best, with its 95 % interval; 'better / worse' counts users. Both p-values, of the
   paired t-test and of Wilcoxon's signed-rank test, are two-sided and corrected by Holm's method over the runs tested.
   A small p says that the order would hold for other users of the same kind. Whether it holds for another seed, the
-  deviation over seeds says: train at least three.
-"""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
-        raise errors.ConfigError(f"{message}. See --help.")
+  deviation over seeds says: train at least three."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Compares runs; returns the exit code. ``argv`` defaults to ``sys.argv[1:]``."""
-    try:
-        options = _parser().parse_args(sys.argv[1:] if argv is None else argv)
-        compilation.keep()
-        logging.getLogger("absl").setLevel(logging.ERROR)  # the checkpoint library's remarks on its own options
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", errors.DataWarning)  # training has said it
-            _compare(options)
-    except errors.MbjaxError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return error.exit_code
-    except OSError as error:
-        print(f"error: {error.strerror}: '{error.filename}'", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    return guard.run(_run, argv)
+
+
+def _run(argv: list[str]) -> int:
+    given = reading.read(argv, "compare")
+    if "help" in given.options:
+        about = ABOUT.replace("TRAIN", program.command("train")).replace("EVAL", program.command("eval"))
+        names = "\n".join(f"  {name:<20} {words}" for name, words in report.SELECTIONS.items())
+        chosen = f"Selections\n{names}\n  Those with 'test' look at the answers, and compare with papers that did so."
+        help.plain("compare", (about,), EXAMPLES, (chosen, "", TESTS))
+        return 0
+    reading.refuse_unread(given, "compare")
+    reading.resolved(given, config.known_fields(config.Section), "compare")
+    compilation.keep()
+    logging.getLogger("absl").setLevel(logging.ERROR)  # the checkpoint library's remarks on its own options
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", errors.DataWarning)  # training has said it
+        _compare(given)
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m mbjax.compare",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, results files, folders of them")
-    parser.add_argument(
-        "--metric",
-        type=_words,
-        default=(),
-        metavar="NAME@K,...",
-        help=f"{' '.join(metrics.NAMES)}, with a cut-off (default: ndcg and hr at the papers' cut-off, or at the "
-        "smallest that all runs have); run folders are evaluated at any cut-off",
-    )
-    parser.add_argument(
-        "--behavior", type=_words, default=(), metavar="NAME,...", help="default: all, the target first"
-    )
-    parser.add_argument(
-        "--split",
-        choices=("test", "valid"),
-        default="test",
-        help="the held-out pairs to measure on (default: test); valid goes with run folders only",
-    )
-    parser.add_argument(
-        "--selection",
-        metavar="NAME",
-        help=f"which epoch: {', '.join(report.SELECTIONS)} (default: valid, and last where nothing was selected on "
-        "validation pairs). Names with 'test' look at the answers and are read from results; they compare with papers "
-        "that did so",
-    )
-    parser.add_argument("--no-tests", action="store_true", help="leave the tests out; finished runs are not evaluated")
-    parser.add_argument(
-        "--out", metavar="DIR", help="also write comparison.md, comparison.csv and a PNG for each data set and metric"
-    )
-    return parser
-
-
-def _compare(options: argparse.Namespace) -> None:
+def _compare(given: reading.Given) -> None:
+    chosen = given.options
+    split = reading.choice(given, "split", ("test", "valid"), "test")
+    metric_names, behaviors = _listed(given, "metric"), _listed(given, "behavior")
+    words = [paths.short(paths.absolute(word)) for word in reading.words(given, "compare")]
     out = rich.console.Console(highlight=False)
     if not sys.stdout.isatty():
         out = rich.console.Console(highlight=False, width=max(out.width, 120))
@@ -123,25 +87,23 @@ def _compare(options: argparse.Namespace) -> None:
     def say(text: str) -> None:
         print(text, file=sys.stderr)
 
-    ks = [int(k) for _, _, k in (name.partition("@") for name in options.metric) if k.isdecimal() and int(k)]
-    given = {"split": options.split, "ks": ks, "tests": not options.no_tests, "say": say}
-    runs, everywhere = sources.read(options.runs, selection=options.selection, **given)
-    groups.check(runs, options.split)
-    beside, without = anchors.missing(runs, **given)
+    ks = [int(k) for _, _, k in (name.partition("@") for name in metric_names) if k.isdecimal() and int(k)]
+    how = {"split": split, "ks": ks, "tests": "no-tests" not in chosen, "say": say}
+    runs, everywhere = sources.read(words, selection=chosen.get("selection"), **how)
+    groups.check(runs, split)
+    beside, without = anchors.missing(runs, **how)
     runs, everywhere = [*runs, *beside], [*everywhere, *without]
     grouped, notes = {}, {}
     for dataset in dict.fromkeys(run.record["dataset"] for run in runs):
         here = [run for run in runs if run.record["dataset"] == dataset]
         grouped[dataset], notes[dataset] = groups.group(here)
-    sheets = blocks.build(
-        runs, grouped, metric_names=options.metric, behaviors=options.behavior, papers=options.split == "test"
-    )
+    sheets = blocks.build(runs, grouped, metric_names=metric_names, behaviors=behaviors, papers=split == "test")
     for dataset, members in grouped.items():
         own = [sheet for sheet in sheets if sheet.dataset == dataset]
-        notes[dataset] += document.notes(members, own, with_tests=not options.no_tests) if own else []
-    _show(out, sheets, notes, everywhere, options.split)
-    if options.out:
-        for path in files.write(options.out, sheets, grouped, {"": everywhere} | notes, options.split):
+        notes[dataset] += document.notes(members, own, with_tests=how["tests"]) if own else []
+    _show(out, sheets, notes, everywhere, split)
+    if "out" in chosen:
+        for path in files.write(chosen["out"], sheets, grouped, {"": everywhere} | notes, split):
             out.print(f"written: {path}", markup=False, soft_wrap=True)
 
 
@@ -162,10 +124,12 @@ def _show(out: rich.console.Console, sheets, notes, everywhere, split: str) -> N
         out.print(rich.text.Text(f"- {note}"))
 
 
-def _words(text: str) -> tuple[str, ...]:
-    words = tuple(part.strip() for part in text.split(",") if part.strip())
-    if not words:
-        raise argparse.ArgumentTypeError("names nothing")
+def _listed(given: reading.Given, name: str) -> tuple[str, ...]:
+    """The value of an option that is a list; empty where it is left out."""
+    text = given.options.get(name)
+    words = tuple(part.strip() for part in (text or "").split(",") if part.strip())
+    if text and not words:
+        raise errors.ConfigError(f"--{name}={text}: names nothing.")
     return words
 
 

@@ -11,7 +11,7 @@ import functools
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
 
-from mbjax import config, errors, report
+from mbjax import config, errors, program, report
 from mbjax.compare import groups, sources
 from mbjax.train import run_folder
 
@@ -48,7 +48,7 @@ def missing(
             if made is None:
                 notes.append(
                     f"{name} is not shown: no results file of it lies beside those of {dataset}. This makes one: "
-                    f"python train.py --model={name} --dataset={dataset} --record"
+                    f"{program.command('train')} --model={name} --dataset={dataset} --record"
                 )
             else:
                 found.append(made)

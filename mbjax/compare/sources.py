@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from mbjax import config, errors, report, results, selections
+from mbjax import config, errors, program, report, results, selections
 from mbjax.train import logging, run_folder
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _find(words: Sequence[str]) -> list[_Found]:
             some += [_Found(below, report.read_file(below)) for below in inside if below.suffix == ".json"]
             if not some:
                 raise errors.ConfigError(
-                    f"{word}: no run. Give run folders of train.py, results files (.json), or folders of them."
+                    f"{word}: no run. Give run folders, results files (.json), or folders of them."
                 )
             found += some
     return found
@@ -148,7 +148,7 @@ def _folder(path: pathlib.Path) -> _Found:
     file = path / "results.json"
     finished = report.read_file(file) if file.is_file() else {}
     rows = logging.read_rows(folder.metrics_file) if folder.metrics_file.is_file() else []
-    overrides = {key: value for key, value in settings.overrides.items() if key not in results.PRIVATE}
+    overrides = {key: value for key, value in config.portable(settings).items() if key not in results.PRIVATE}
     record = {
         "model": settings.model_name,
         "dataset": data["name"],
@@ -236,7 +236,9 @@ def _per_user(file: pathlib.Path, run: pathlib.Path, table: selections.Table) ->
         raise errors.DataError(f"{file} cannot be read: {error}.") from error
     for column in ("behavior", "raw_user"):
         if column not in frame.columns:
-            raise errors.DataError(f"{file}: no column '{column}'; is this a file of eval.py --per-user?")
+            raise errors.DataError(
+                f"{file}: no column '{column}'; is this a file of {program.command('eval')} --per-user?"
+            )
     shared = 0
     for (behavior,), rows in frame.group_by("behavior"):
         row = table.get(behavior, {})

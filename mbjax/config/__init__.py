@@ -1,11 +1,12 @@
 """Configuration: typed sections, values in YAML, named variants, overrides by dotted path."""
 
+from mbjax.config.datasets import check_read, check_there, located
 from mbjax.config.fields import read_text, resolve, show, type_name
 from mbjax.config.files import config_dir, dataset_file, dataset_names, model_file, model_names
 from mbjax.config.merge import check_names, choices, defaults, known_fields, load, override
 from mbjax.config.schema import MONITOR, Config, DataConfig, EvaluateConfig, LogConfig, Section, TrainConfig
 from mbjax.config.sections import Choice, FieldSpec
-from mbjax.config.text import command, difference, dump, parse, peek
+from mbjax.config.text import command, difference, dump, parse, peek, portable
 
 __all__ = [
     "Choice",
@@ -18,6 +19,8 @@ __all__ = [
     "Section",
     "TrainConfig",
     "check_names",
+    "check_read",
+    "check_there",
     "choices",
     "command",
     "config_dir",
@@ -28,11 +31,13 @@ __all__ = [
     "dump",
     "known_fields",
     "load",
+    "located",
     "model_file",
     "model_names",
     "override",
     "parse",
     "peek",
+    "portable",
     "read_text",
     "resolve",
     "show",

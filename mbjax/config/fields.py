@@ -109,8 +109,8 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
 def read_text(text: str, annotation: Any, *, is_typed: bool = True) -> Any:
     """Turns a text of the command line into what the field's type needs; what does not fit is left for validation.
 
-    ``none`` is None unless it is one of the field's choices; tuples are separated by commas, with or without
-    brackets around all of it; whole numbers may be written 1e3 or 200_000. A name that could be read otherwise stands
+    ``none`` is None unless it is one of the field's choices, and no value at all where there may be several; tuples are
+    separated by commas, with or without brackets around all of it; whole numbers may be written 1e3 or 200_000. A name that could be read otherwise stands
     in double quotes, with those inside doubled, as in CSV: ``view,"bought, paid"``.
 
     Args:
@@ -128,6 +128,9 @@ def read_text(text: str, annotation: Any, *, is_typed: bool = True) -> Any:
     if type(None) in options and text.lower() in _NOTHING:
         return None
     for option in options:
+        kind = typing.get_origin(option) or option
+        if kind in (tuple, dict) and bare.lower() in _NOTHING:
+            return kind()
         if typing.get_origin(option) is tuple or option is tuple:
             kinds = [kind for kind in typing.get_args(option) if kind is not Ellipsis] or [str]
             return tuple(read_text(part, kinds[min(i, len(kinds) - 1)]) for i, part in enumerate(_parts(bare)))
@@ -233,9 +236,9 @@ def show(value: Any, annotation: Any = None) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple | list):
-        return ",".join(map(_show_part, value)) or "()"
+        return ",".join(map(_show_part, value)) or "none"
     if isinstance(value, Mapping):
-        return ",".join(f"{_show_part(str(key), '=:')}={_show_part(part)}" for key, part in value.items()) or "{}"
+        return ",".join(f"{_show_part(str(key), '=:')}={_show_part(part)}" for key, part in value.items()) or "none"
     return repr(value) if isinstance(value, float) else str(value)
 
 

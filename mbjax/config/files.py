@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
+from collections.abc import Iterable
 from typing import Any
 
 import yaml
 
-from mbjax import errors
+from mbjax import errors, paths
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is ten times faster; most wheels have it
 _MODEL_KEYS = {"summary", "model", "data", "train", "evaluate", "datasets", "protocols", "ablations"}
@@ -41,21 +41,23 @@ def model_file(name: str) -> dict[str, Any]:
     return _read(config_dir() / "models" / f"{name}.yaml", _MODEL_KEYS)
 
 
-def dataset_file(name: str) -> dict[str, Any]:
-    """Reads a data set's file; empty for the path of a folder or log that exists.
+def dataset_file(name: str, dirs: Iterable[str] = ()) -> dict[str, Any]:
+    """Reads a data set's file; empty for a folder on the search path and for the path of a folder or log.
 
     Raises:
       ConfigError: neither a known name nor an existing path.
     """
     if name in dataset_names():
         return _read(config_dir() / "datasets" / f"{name}.yaml", _DATASET_KEYS)
-    if os.path.exists(name):
+    if paths.named_folder(name, dirs) or paths.absolute(name).exists():
         return {}
-    if os.sep in name or "." in name:
+    if not paths.is_name(name) or "." in name:
         raise errors.ConfigError(
             f"data set '{name}': no such file or folder. Known names: {', '.join(dataset_names())}."
         )
-    raise errors.unknown("data set", name, dataset_names())
+    places = (place for place in paths.search_path(dirs) if place.is_dir())
+    here = [entry.name for place in places for entry in place.iterdir() if (entry / "meta.json").is_file()]
+    raise errors.unknown("data set", name, {*dataset_names(), *here})
 
 
 def _read(path: pathlib.Path, known: set[str]) -> dict[str, Any]:

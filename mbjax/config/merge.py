@@ -7,13 +7,14 @@ set below ``model.head``: the new head starts from its own defaults and what thi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pydantic
 
-from mbjax import errors
-from mbjax.config import fields, files, problems, schema, sections
+from mbjax import errors, paths
+from mbjax.config import datasets, fields, files, problems, schema, sections
 
 _SECTIONS = ("model", *schema.SECTIONS)
 
@@ -51,7 +52,8 @@ def load(
 
     Args:
       model_name: name of a file under ``configs/models``.
-      dataset: name of a file under ``configs/datasets``, or an existing path.
+      dataset: name of a file under ``configs/datasets`` or of a folder on the search path, or an existing path, which
+        becomes absolute. Where the search began in the working directory, what it found is added to ``data.dirs``.
       model_class: pydantic class of the section ``model``.
       protocol: ``"honest"`` or ``"paper"``.
       ablation: a name under ``ablations:`` of the model's file.
@@ -63,10 +65,14 @@ def load(
     Raises:
       ConfigError: a name, key or value that does not exist or does not fit.
     """
-    check_names(model_name, dataset, protocol=protocol, ablation=ablation, seed=seed, devices=devices)
+    dataset, dirs = os.fspath(dataset), _dirs(overrides or {}, model_class)
+    check_names(model_name, dataset, dirs, protocol=protocol, ablation=ablation, seed=seed, devices=devices)
+    dataset = datasets.located(dataset, dirs)
     header = {"model_name": model_name, "dataset": dataset, "protocol": protocol, "ablation": ablation}
-    layers = [*_layers(model_name, dataset, protocol, ablation), ("", overrides or {})]
-    return _build(header | {"seed": seed, "devices": devices}, layers, model_class)
+    layers = [*_layers(model_name, dataset, protocol, ablation, dirs), ("", overrides or {})]
+    made = _build(header | {"seed": seed, "devices": devices}, layers, model_class)
+    datasets.check_read(dataset, dirs, made.overrides)
+    return _at_home(made)
 
 
 def defaults(
@@ -79,9 +85,10 @@ def defaults(
     overrides: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Returns the value of every field as ``load`` sets it, dotted path -> value; for no data set if that is None."""
-    check_names(model_name, dataset, protocol=protocol, ablation=ablation)
+    dirs = _dirs(overrides or {}, model_class)
+    check_names(model_name, dataset, dirs, protocol=protocol, ablation=ablation)
     header = {"model_name": model_name, "dataset": dataset or "", "protocol": protocol, "ablation": ablation}
-    layers = [*_layers(model_name, dataset, protocol, ablation), ("", overrides or {})]
+    layers = [*_layers(model_name, dataset, protocol, ablation, dirs), ("", overrides or {})]
     return _build(header, layers, model_class).values()
 
 
@@ -91,20 +98,26 @@ def override(config: schema.Config, overrides: Mapping[str, Any], **header: Any)
     Args:
       config: a validated configuration.
       overrides: key -> value.
-      **header: new values of ``seed``, ``devices`` or ``protocol``.
+      **header: new values of ``dataset``, ``seed``, ``devices`` or ``protocol``.
     """
     return _build(config.header() | header, [("", overrides)], type(config.model), config.values(), config.overrides)
 
 
-def check_names(model_name: str, dataset: str | None, **header: Any) -> None:
+def check_names(model_name: str, dataset: str | None, dirs: Iterable[str] = (), **header: Any) -> None:
     """Checks the names of model, data set and ablation, and the other fields of the header, without any model's code.
+
+    Args:
+      model_name: of the model.
+      dataset: name or path; None where none is needed.
+      dirs: folders searched first for the data set.
+      **header: other fields outside the sections.
 
     Raises:
       ConfigError: one of them does not exist or does not fit.
     """
     ablations = files.model_file(model_name).get("ablations") or {}
     if dataset is not None:
-        files.dataset_file(dataset)
+        files.dataset_file(dataset, dirs)
     ablation = header.get("ablation")
     if ablation is not None and not ablations:
         raise errors.ConfigError(f"model '{model_name}' has no ablations; leave out --ablation={ablation}.")
@@ -123,10 +136,10 @@ def build(
     return _build(header, [(source, tree)], model_class, record=record)
 
 
-def _layers(model_name, dataset, protocol, ablation) -> list[tuple[str, Mapping[str, Any]]]:
+def _layers(model_name, dataset, protocol, ablation, dirs=()) -> list[tuple[str, Mapping[str, Any]]]:
     """The layers of the files, each with its origin for error messages; later ones win."""
     model = files.model_file(model_name)
-    data = files.dataset_file(dataset) if dataset else {}
+    data = files.dataset_file(dataset, dirs) if dataset else {}
     file = f"configs/models/{model_name}.yaml"
     layers = [
         (file, {key: model[key] for key in _SECTIONS if key in model}),
@@ -135,6 +148,23 @@ def _layers(model_name, dataset, protocol, ablation) -> list[tuple[str, Mapping[
     for kind, name in (("datasets", dataset), ("protocols", protocol), ("ablations", ablation)):
         layers.append((f"{file}, {kind}.{name}", (model.get(kind) or {}).get(name) or {}))
     return layers
+
+
+def _dirs(overrides: Mapping[str, Any], model_class) -> tuple[str, ...]:
+    """The folders that an override of ``data.dirs`` names: they say what the name of a data set is."""
+    known = known_fields(model_class)
+    given = next((value for key, value in fields.flatten(overrides, known).items() if key == "data.dirs"), None) or ()
+    given = fields.read_text(given, known["data.dirs"].annotation) if isinstance(given, str) else given
+    return tuple(map(os.fspath, given))
+
+
+def _at_home(config: schema.Config) -> schema.Config:
+    """The configuration with the folder that its data set was found in, where only the working directory tells it."""
+    folder = paths.named_folder(config.dataset, config.data.dirs)
+    if folder is None or folder.parent not in map(paths.absolute, paths.HERE) or str(folder.parent) in config.data.dirs:
+        return config
+    data = config.data.model_copy(update={"dirs": (*config.data.dirs, str(folder.parent))})
+    return config.model_copy(update={"data": data})
 
 
 def _roots(model_class) -> dict[str, type[pydantic.BaseModel]]:

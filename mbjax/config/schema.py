@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import pydantic
 from pydantic import Field
 
+from mbjax import paths
 from mbjax.config import sections
 
+FilePath = Annotated[str, pydantic.AfterValidator(lambda given: str(paths.absolute(given)))]
+"""A field that is a path is kept absolute, so that a run means the same files wherever it is looked at."""
 MONITOR = re.compile(r"(?P<behavior>.+):(?P<metric>ndcg|hr|rec|prec|mrr|f1)(@(?P<k>[1-9]\d*))?", re.DOTALL)
 """Whatever stands before the last colon is the behavior: its name may hold blanks, colons and @."""
 Anchor = Literal["popularity", "own_items"]
@@ -76,7 +79,7 @@ class LogConfig(Section):
 class DataConfig(Section):
     """Which interactions are read, and what is held out."""
 
-    dirs: tuple[str, ...] = Field(
+    dirs: tuple[FilePath, ...] = Field(
         (),
         description="folders searched first for the data set; then those in $MBJAX_DATA, ./data, ../shared/data and "
         "the user's cache",
@@ -151,7 +154,7 @@ class TrainConfig(Section):
         description="what selects the best epoch: BEHAVIOR:METRIC@K, mean for the average over behaviors; without @K "
         "the first cut-off. Metrics: ndcg hr rec prec mrr f1",
     )
-    init_from: str | None = Field(
+    init_from: FilePath | None = Field(
         None,
         description="run folder whose trained parameters this run starts from, those of the same name, such as the "
         "embedding tables of a model that was trained on views; none: all at random",
@@ -212,7 +215,7 @@ class Config(Section):
 
     Attributes:
       model_name: key of ``mbjax.models.MODELS``.
-      dataset: name of a data set, or the path of a prepared folder or of a log.
+      dataset: name of a data set, or the absolute path of a prepared folder or of a log.
       overrides: dotted key -> value, what was set by hand on top of the files; it explains the values and
         decides nothing.
       model: the section of the chosen model, an instance of its own class.

@@ -10,7 +10,7 @@ from typing import Any
 import pydantic
 import yaml
 
-from mbjax import errors
+from mbjax import errors, paths
 from mbjax.config import fields, files, merge, schema
 
 
@@ -68,8 +68,17 @@ def command(config: schema.Config) -> str:
     keys = {choice.key for choice in merge.choices(type(config.model), config.values())}
     made = sorted(config.overrides.items(), key=lambda item: item[0] not in keys)
     kinds = {path: spec.annotation for path, spec in merge.known_fields(type(config.model), config.values()).items()}
-    words += [f"--{path}={fields.show(value, kinds.get(path))}" for path, value in made if path != "data.dirs"]
+    values = portable(config)
+    words += [f"--{path}={fields.show(values[path], kinds.get(path))}" for path, _ in made if path in values]
     return " ".join(["python train.py", *map(shlex.quote, words)])
+
+
+def portable(config: schema.Config) -> dict[str, Any]:
+    """The overrides without the folders of one machine: dotted path -> value."""
+    found = {path: value for path, value in config.overrides.items() if path != "data.dirs"}
+    if found.get("train.init_from"):
+        found["train.init_from"] = paths.portable(found["train.init_from"])
+    return found
 
 
 def _plain(value: Any) -> Any:

@@ -2,176 +2,70 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import sys
 import warnings
 from collections.abc import Sequence
 
-import pydantic
-import rich.box
 import rich.console
-import rich.table
-import rich.text
 
 from mbjax import config, errors
-from mbjax.data import catalog, loading, statistics
+from mbjax.cli import guard, help, reading
+from mbjax.data import loading, printout, statistics
 
-BAR_WIDTH = 20
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
-        raise errors.ConfigError(f"{message}. See --help.")
+EXAMPLES = (
+    ("data demo", "the funnel that is made up, with nothing to fetch"),
+    ("data jd --data.valid=none", "as it is before validation pairs are held out"),
+    ("data log.csv --log.behaviors=view,cart,buy --log.user=customer", "a log of your own, as training reads it"),
+    ("data log.csv --log.behaviors=view,buy --json", "for a program"),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints statistics of a data set; returns the exit code. ``argv`` defaults to ``sys.argv[1:]``."""
-    try:
-        chosen, choice = read(sys.argv[1:] if argv is None else argv)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", errors.DataWarning)  # the notes say the same
-            found = statistics.describe(loading.load(chosen.dataset, choice))
-    except errors.MbjaxError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    if chosen.json:
-        print(json.dumps(dataclasses.asdict(found), indent=1, ensure_ascii=False))
+    return guard.run(_show, argv)
+
+
+def _show(argv: list[str]) -> int:
+    given = reading.read(argv, "data")
+    if "help" in given.options:
+        names = f"DATASET: {', '.join(config.dataset_names())}, or the path of a folder or log."
+        fields = [path for path in config.known_fields(config.Section) if path.startswith("data.")]
+        also = f"These are --{', --'.join(fields)}."
+        help.plain(
+            "data", ("Prints counts, joint behavior patterns and leaks of a data set.", names), EXAMPLES, (also,)
+        )
+        return 0
+    dataset, chosen = read(given)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", errors.DataWarning)  # the notes say the same
+        found = statistics.describe(loading.load(dataset, chosen))
+    if "json" in given.options:
+        is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+        print(json.dumps(dataclasses.asdict(found), indent=1, ensure_ascii=not is_unicode))
     else:
-        show(found, rich.console.Console())
+        printout.show(found, rich.console.Console())
     return 0
 
 
-def read(argv: Sequence[str]) -> tuple[argparse.Namespace, config.DataConfig]:
-    """Reads the command line: the data set, and fields of the section ``data`` as ``train.py`` takes them.
+def read(given: reading.Given) -> tuple[str, config.DataConfig]:
+    """The data set, and the section ``data`` as training takes it.
 
     Raises:
       ConfigError: an option or value that does not exist or does not fit.
     """
-    fields = {p: f for p, f in config.known_fields(config.Section).items() if p.startswith("data.")}
-    parser = _Parser(
-        prog="python -m mbjax.data",
-        description="Prints counts, joint behavior patterns and leaks of a data set.",
-        epilog="Fields of the section data are options as in train.py, e.g. --data.valid=none, --log.user=customer: "
-        + ", ".join(fields),
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "dataset", metavar="DATASET", help=f"{', '.join(catalog.KNOWN)}, or the path of a folder or log"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    parser.add_argument("--data-dir", action="append", metavar="DIR", help="searched first; may be repeated")
-    chosen, rest = parser.parse_known_args(argv)
-    tree: dict = {}
-    for word in rest:
-        name, equals, text = word.removeprefix("--").partition("=")
-        if not word.startswith("--"):
-            raise errors.ConfigError(f"unexpected '{word}'. Options are written --name=value; see --help.")
-        path = config.resolve(name, fields, "--")
-        if not equals:
-            raise errors.ConfigError(f"{word} needs a value: {word}={config.type_name(fields[path].annotation)}.")
-        *sections, leaf = path.split(".")[1:]
-        node = tree
-        for section in sections:
-            node = node.setdefault(section, {})
-        node[leaf] = config.read_text(text, fields[path].annotation)
-    if chosen.data_dir:
-        tree["dirs"] = tuple(chosen.data_dir)
-    try:
-        return chosen, config.DataConfig.model_validate(tree)
-    except pydantic.ValidationError as error:
-        problem = error.errors()[0]
-        path = ".".join(part for part in ("data", *problem["loc"]) if isinstance(part, str))
-        raise errors.ConfigError(f"{path}={config.show(problem['input'])}: {problem['msg']}.") from None
+    reading.refuse_unread(given, "data")
+    (dataset,) = reading.words(given, "data")
+    fields = reading.resolved(given, config.known_fields(config.Section), "data")
+    chosen = config.override(_NOTHING, fields).data
+    config.dataset_file(dataset, chosen.dirs)  # refuses a name that does not exist
+    config.check_read(dataset, chosen.dirs, fields)
+    return config.located(dataset, chosen.dirs), chosen
 
 
-def show(found: statistics.Statistics, console: rich.console.Console) -> None:
-    """Prints statistics as tables."""
-    text = rich.text.Text()
-    text.append(f"{found.name}", style="bold")
-    text.append(f": {found.num_users:,} users x {found.num_items:,} items, target {found.target}\n")
-    text.append(f"valid: {found.valid_rule}, {'' if found.mask_valid else 'not '}masked at test time\n")
-    text.append(f"fingerprint: {found.fingerprint}")
-    console.print(text, soft_wrap=True)
-    for note in found.notes:
-        console.print(rich.text.Text(f"note: {note}"), soft_wrap=True)
-    block = "█" if (console.encoding or "").startswith("utf") else "#"
-    tables = [_counts(found), _lengths(found)]
-    tables += [_patterns(found, split, block) for split in found.patterns]
-    if found.leaks:
-        tables += [_leaks(found, block), _new(found)]
-    for title, table in tables:
-        console.print(f"\n{title}", style="bold", highlight=False, markup=False, soft_wrap=True)
-        console.print(table)
-
-
-Titled = tuple[str, rich.table.Table]
-
-
-def _table(words: Sequence[str], numbers: Sequence[str]) -> rich.table.Table:
-    """Narrow enough for 80 columns: words to the left, numbers to the right."""
-    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
-    for name in words:
-        table.add_column(name, no_wrap=True)
-    for name in numbers:
-        table.add_column(name, justify="right", no_wrap=True)
-    return table
-
-
-def _counts(found: statistics.Statistics) -> Titled:
-    table = _table(("pairs of",), ("pairs", "users", "items", "density"))
-    for row, is_last in _with_ends(found.counts):
-        sizes = (f"{number:,}" for number in (row.pairs, row.users, row.items))
-        table.add_row(f"{row.split}.{row.behavior}", *sizes, f"{row.density:.6f}", end_section=is_last)
-    return "Counts", table
-
-
-def _lengths(found: statistics.Statistics) -> Titled:
-    quantiles = [f"{q:.0%}" for q in statistics.QUANTILES[1:-1]]
-    table = _table(("pairs of",), ("mean", "min", *quantiles, "max"))
-    for row, is_last in _with_ends(found.counts):
-        numbers = (f"{row.mean_per_user:.2f}", *map(str, row.per_user))
-        table.add_row(f"{row.split}.{row.behavior}", *numbers, end_section=is_last)
-    return "Pairs per user, over the users that have any: mean and quantiles", table
-
-
-def _patterns(found: statistics.Statistics, split: str, block: str) -> Titled:
-    table = _table(("pattern", "behaviors"), ("pairs", "share"))
-    table.add_column("", width=BAR_WIDTH)
-    histogram = found.patterns[split]
-    total, most = sum(histogram.values()), max(histogram.values(), default=1)
-    for pattern, number in sorted(histogram.items(), key=lambda entry: -entry[1]):
-        names = [b for b, digit in zip(found.behaviors, pattern, strict=True) if digit == "1"]
-        bar = block * round(BAR_WIDTH * number / most)
-        table.add_row(pattern, "+".join(names), f"{number:,}", f"{number / total:.2%}", bar)
-    return f"Joint behavior patterns: by which did a user meet an item? ({split})", table
-
-
-def _leaks(found: statistics.Statistics, block: str) -> Titled:
-    table = _table(("of", "also in"), ("pairs", "known", "share"))
-    table.add_column("", width=BAR_WIDTH // 2)
-    for row in found.leaks:
-        known = [(f"train.{b}", number, row.shares[b]) for b, number in row.under.items()]
-        for where, number, share in (*known, ("any other", row.visited, row.visited_share)):
-            numbers = (f"{row.pairs:,}", f"{number:,}", f"{share:.1%}", block * round(BAR_WIDTH / 2 * share))
-            table.add_row(f"{row.split}.{row.behavior}", where, *numbers, end_section=where == "any other")
-    return "Leaks: held-out pairs that stand in training under another behavior", table
-
-
-def _new(found: statistics.Statistics) -> Titled:
-    table = _table(("of",), ("pairs", "of new items", "of unseen items", "new users"))
-    for row in found.leaks:
-        numbers = (row.pairs, row.new_items, row.unseen_items, row.new_users)
-        table.add_row(f"{row.split}.{row.behavior}", *(f"{number:,}" for number in numbers))
-    return "New: without a training pair of the behavior (unseen: of any)", table
-
-
-def _with_ends(rows: Sequence[statistics.Count]) -> list[tuple[statistics.Count, bool]]:
-    """Rows, each with whether it is the last of its split."""
-    following = [row.split for row in rows[1:]] + [""]
-    return [(row, row.split != split) for row, split in zip(rows, following, strict=True)]
-
+_NOTHING = config.Config(model_name="", dataset="", model=config.Section())
+"""Carries the section ``data`` where there is no model."""
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import pathlib
 
-from mbjax import errors
+from mbjax import errors, paths
 from mbjax.data import catalog, content, dataset, log, options, prepared, published, synthetic
 
-PATH_VARIABLE = "MBJAX_DATA"
+PATH_VARIABLE = paths.DATA_VARIABLE
 
 
 def load(name_or_path: str | os.PathLike, choice=None) -> dataset.Dataset:
@@ -33,30 +33,22 @@ def read(name_or_path: str | os.PathLike, choice=None) -> content.Content:
     name = os.fspath(name_or_path)
     if name == "demo":
         return synthetic.log(seed=choice.seed)[0]
-    path = pathlib.Path(name).expanduser()
-    is_name = path.name == name and name not in ("", ".", "..")
-    if is_name:
-        places = search_path(choice.dirs)
-        for place in places:
-            if (place / name).is_dir():
-                return _folder(place / name, name, choice.hold_out)
-        if name in catalog.KNOWN:
-            folder = catalog.fetch(name, allow_download=choice.download)
-            return published.read(name, folder, hold_out=choice.hold_out)
+    named = paths.named_folder(name, choice.dirs)
+    if named:
+        return _folder(named, name, choice.hold_out)
+    if name in catalog.KNOWN:
+        folder = catalog.fetch(name, allow_download=choice.download)
+        return published.read(name, folder, hold_out=choice.hold_out)
+    path = paths.absolute(name)
     if path.is_dir():
         return _folder(path, None, choice.hold_out)
     if path.is_file():
         return log.read(path, choice.log)
-    if is_name and not path.exists():
-        here = [p.name for place in places if place.is_dir() for p in place.iterdir() if (p / prepared.META).is_file()]
+    if paths.is_name(name) and not path.exists():
+        places = (place for place in paths.search_path(choice.dirs) if place.is_dir())
+        here = [p.name for place in places for p in place.iterdir() if (p / prepared.META).is_file()]
         raise errors.unknown("data set", name, {*catalog.KNOWN, *here})
     raise errors.DataError(f"{path}: there is no such file or folder.")
-
-
-def search_path(dirs=()) -> list[pathlib.Path]:
-    """The folders in which data sets are looked for, in order: ``dirs``, $MBJAX_DATA, ./data, ../shared/data."""
-    named = [*dirs, *os.environ.get(PATH_VARIABLE, "").split(os.pathsep), "data", os.path.join("..", "shared", "data")]
-    return [pathlib.Path(place).expanduser() for place in named if place]
 
 
 def _folder(folder: pathlib.Path, name: str | None, hold_out: str | None) -> content.Content:

@@ -11,7 +11,7 @@ import jax
 import rich.console
 
 from mbjax import config as configuration
-from mbjax import files, models, results, tables, types
+from mbjax import files, models, program, results, tables, types
 from mbjax.data import optimum, synthetic
 from mbjax.experiment import outcomes, wiring
 from mbjax.train import plots, run_folder
@@ -31,7 +31,7 @@ def show(rows: dict[str, Table], caption: str, *, ks=None, details: bool = False
 
 def interrupted(workdir: pathlib.Path) -> None:
     """Says how a stopped run goes on."""
-    say(f"stopped, all saved. Go on with: python train.py --resume --workdir={workdir}")
+    say(f"stopped, all saved. Go on with: {program.command('train')} --resume --workdir={workdir}")
 
 
 def references(experiment: wiring.Experiment, split: str, behaviors: tuple[str, ...]) -> dict[str, Table]:

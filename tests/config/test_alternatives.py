@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mbjax import cli, cli_help, config, errors, models
+from mbjax import config, errors, models
 from mbjax.backbones import pkf
+from mbjax.cli import reading
 from mbjax.config import files
 from mbjax.heads import pme
 
@@ -152,9 +153,9 @@ def reloaded(made):
     """What the printed command makes."""
     _, program, *argv = shlex.split(config.command(made))
     assert program == "train.py"
-    options = cli.read(argv, cli_help.TRAIN)
-    header = {name: options.given[name] for name in ("protocol", "ablation") if name in options.given}
-    return config.load("toy", options.given["dataset"], ToyConfig, overrides=options.fields, **header)
+    given = reading.read(argv, "train")
+    header = {name: given.options[name] for name in ("protocol", "ablation") if name in given.options}
+    return config.load("toy", given.options["dataset"], ToyConfig, overrides=given.fields, **header)
 
 
 CHANGES = st.sampled_from(
@@ -209,7 +210,7 @@ def test_the_command_names_the_section_before_its_fields(folder):
         ({"head": "experts"}, "option 'head' is a section: give its fields, such as model.head.name."),
         ({"head.expert": 3}, "unknown option 'head.expert'. Did you mean 'model.head.experts'?"),
         ({"head.layers": "x"}, "model.head.layers=x: must be a whole number."),
-        ({"head.layers": "()"}, "model.head.layers=(): needs at least one value."),
+        ({"head.layers": "()"}, "model.head.layers=none: needs at least one value."),
         ({"head.name": "experts", "head.layers": "x"}, "model.head.layers=x: must be a whole number."),
         ({"head.name": "experts", "head.layers": 0}, "model.head.layers=0: must be greater than or equal to 1."),
         ({"head.layers": "1,1,1,1"}, "model.head: at most three layers."),

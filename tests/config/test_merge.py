@@ -34,6 +34,8 @@ def folder(tmp_path, monkeypatch):
     )
     (tmp_path / "datasets" / "tiny.yaml").write_text("data: {valid: file}\nevaluate: {ks: [2]}\ntrain: {epochs: 2}\n")
     monkeypatch.setattr(files, "config_dir", lambda: tmp_path)
+    monkeypatch.chdir(tmp_path)  # where no other data sets are found
+    monkeypatch.delenv("MBJAX_DATA", raising=False)
     return tmp_path
 
 
@@ -138,7 +140,7 @@ def test_wrong_names(folder, given, message):
         ),
         ("learning_rate", "nan", "train.learning_rate=nan: must be a finite number."),
         ("learning_rate", "fast", "train.learning_rate=fast: must be a number."),
-        ("ks", "()", "evaluate.ks=(): needs at least one value."),
+        ("ks", "()", "evaluate.ks=none: needs at least one value."),
         ("ks", "5,5", "evaluate.ks=5,5: must be different whole numbers from 1 upwards."),
         ("groups", "5,3", "evaluate.groups=5,3: must be ascending whole numbers from 1 upwards."),
         ("monitor", "ndgc", "train.monitor=ndgc: must be BEHAVIOR:METRIC or BEHAVIOR:METRIC@K, such as mean:ndcg or "

@@ -1,0 +1,95 @@
+"""``mbjax eval``, ``mbjax recommend`` and ``eval.py``: a run measured again, or turned into ranked lists."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Sequence
+
+from mbjax import config, errors, paths
+from mbjax.cli import guard, help, options, reading, settings
+
+EXCLUDE = ("known", "train", "none")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Evaluates a run or writes its ranked lists; returns the exit code. ``argv`` defaults to ``sys.argv[1:]``."""
+    return guard.run(_run, argv)
+
+
+def recommend_main(argv: Sequence[str] | None = None) -> int:
+    """Writes ranked lists of a run, as ``main`` does with ``--recommend``; returns the exit code."""
+    return guard.run(_recommend, argv)
+
+
+def _recommend(argv: list[str]) -> int:
+    command_line = reading.read(argv, *options.RUNS)
+    if "help" in command_line.options:
+        help.recommend()
+        return 0
+    return _lists(command_line)
+
+
+def _run(argv: list[str]) -> int:
+    command_line = reading.read(argv, *options.RUNS)
+    is_listing = "recommend" in command_line.options
+    if "help" in command_line.options:
+        help.recommend() if is_listing else help.evaluate()
+        return 0
+    return (_lists if is_listing else _tables)(command_line)
+
+
+def _tables(command_line: reading.Given) -> int:
+    given = command_line.options
+    workdir, chosen, checkpoint = _of_run(command_line, "eval")
+    splits = reading.names(command_line, "split", ("valid", "test"), "test")
+    per_user = pathlib.Path(given["per-user"]) if "per-user" in given else None
+    settings.experiment().evaluate_run(workdir, chosen, checkpoint=checkpoint, splits=splits, per_user=per_user)
+    return 0
+
+
+def _lists(command_line: reading.Given) -> int:
+    given = command_line.options
+    workdir, chosen, checkpoint = _of_run(command_line, "recommend")
+    made = {"top_k": reading.whole(command_line, "top-k", 20, least=1)}
+    made["out"] = pathlib.Path(given["out"]) if "out" in given else workdir / "recommendations"
+    made["users"] = _users(given["users"]) if "users" in given else None
+    if "exclude" in given:
+        made["exclude"] = reading.choice(command_line, "exclude", EXCLUDE)
+    if "for" in given:
+        made["histories"] = pathlib.Path(given["for"])
+    if "allow-new-data" in given:
+        made["allow_new_data"] = True
+    settings.experiment().recommend(workdir, chosen, checkpoint=checkpoint, **made)
+    return 0
+
+
+def _of_run(command_line: reading.Given, mode: str) -> tuple[pathlib.Path, config.Config, str | None]:
+    """The run folder, its configuration with what was given, and the checkpoint that was asked for."""
+    given = command_line.options
+    reading.refuse_unread(command_line, mode)
+    if "workdir" not in given:
+        raise errors.ConfigError("--workdir is missing: the folder of a run, as training printed it. See --help.")
+    checkpoint = reading.choice(command_line, "checkpoint", ("best", "last"))
+    workdir = pathlib.Path(given["workdir"])
+    fields = {f"evaluate.{name}": given[name] for name in ("behaviors", "ks", "mask", "groups") if name in given}
+    return workdir, settings.of_run(workdir, command_line, mode, extra=fields), checkpoint
+
+
+def _users(text: str) -> tuple[str, ...]:
+    """Raw user ids: from a file, one a line, or separated by commas."""
+    try:
+        file = paths.absolute(text)
+    except errors.ConfigError:  # an id need not be a path
+        file = pathlib.Path()
+    if os.path.isfile(file):
+        try:
+            lines = file.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError:
+            raise errors.DataError(f"--users={text}: not a text file in UTF-8; write one raw user id a line.") from None
+    else:
+        lines = text.split(",")
+    users = tuple(line.strip() for line in lines if line.strip())
+    if not users:
+        raise errors.ConfigError(f"--users={text}: names no user; give raw ids separated by commas, or a file.")
+    return users

@@ -1,0 +1,212 @@
+"""Every option of every command, and which modes read it: the one table that help, reading and refusals are made of.
+
+A mode is a way to use a command: ``train`` has ``resume`` and ``retrain`` beside it. What a mode does not read it
+refuses, and names the mode that does.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+TRAINING = ("train", "resume", "retrain")
+RUNS = ("eval", "recommend")
+MODES = (*TRAINING, *RUNS, "data", "compare", "bench", "results")
+COMMAND = {"resume": "train --resume", "retrain": "train --retrain"}
+"""Modes that are no command of their own -> how they are asked for."""
+
+
+class Option(NamedTuple):
+    """An option of some modes.
+
+    Attributes:
+      name: without dashes in front.
+      value: what it takes, as shown in the help: "" for a switch, in brackets if it may be left out.
+      meaning: one phrase.
+      modes: that read it.
+      is_path: whether its value is a path, which is made absolute as it is read.
+    """
+
+    name: str
+    value: str
+    meaning: str
+    modes: tuple[str, ...]
+    is_path: bool = False
+
+
+FRESH = ("train", "retrain", "bench")
+MASK = "same_behavior|all_behaviors"
+MOVED = "where the run's data lie now, if they have moved; their fingerprint must be the run's"
+
+OPTIONS = (
+    Option("model", "NAME", "the model to train", ("train", "retrain")),
+    Option("dataset", "NAME|PATH", "a data set by name, or the path of a prepared folder or of a log", TRAINING),
+    Option(
+        "protocol",
+        "honest|paper",
+        "honest (default): validation pairs select the epoch, the test split is read once; paper: what the model's "
+        "authors did, for comparison with their table only",
+        FRESH,
+    ),
+    Option("ablation", "NAME", "a named variant of the model", FRESH),
+    Option("seed", "INT", "of initial values, batches and noise (default 0)", FRESH),
+    Option("devices", "INT", "accelerators, or virtual CPU devices, that share each batch (default 1)", FRESH),
+    Option("workdir", "DIR", "the run folder (default: a new one under runs/)", TRAINING, is_path=True),
+    Option(
+        "resume",
+        "",
+        "go on with the run in the run folder; with --workdir the model need not be repeated, and --dataset=PATH says "
+        "where its data lie now, if they have moved",
+        TRAINING,
+    ),
+    Option(
+        "retrain",
+        "",
+        "afterwards train again on training and validation pairs together, for as many epochs as validation chose; in "
+        "the folder retrain/ of the run",
+        TRAINING,
+    ),
+    Option("record", "[FILE]", "also write a results file (default: a name under results/)", TRAINING, is_path=True),
+    Option("workdir", "DIR", "the run folder, as training printed it", RUNS, is_path=True),
+    Option("dataset", "NAME|PATH", MOVED, RUNS),
+    Option("checkpoint", "best|last", "which one (default: best, or last where validation selected nothing)", RUNS),
+    Option("split", "valid|test,...", "the held-out pairs to measure on (default: test)", ("eval",)),
+    Option("behaviors", "NAME,...", "the behaviors to evaluate or recommend for (default: as in the run)", RUNS),
+    Option("ks", "INT,...", "cut-offs of the ranked lists (default: as in the run)", ("eval",)),
+    Option(
+        "mask",
+        MASK,
+        "whose items are no candidates: those met by the behavior itself, or by any (default: as in the run)",
+        RUNS,
+    ),
+    Option("groups", "INT,...", "edges of user groups by length of the training history, such as 5,20,50", ("eval",)),
+    Option(
+        "per-user", "FILE.parquet", "write the metrics of every user, for significance tests", ("eval",), is_path=True
+    ),
+    Option("recommend", "", "write ranked lists instead of measuring: one Parquet file per behavior", RUNS),
+    Option("top-k", "INT", "length of the lists (default 20)", ("recommend",)),
+    Option(
+        "out",
+        "DIR",
+        "folder of the files (default: recommendations in the run folder)",
+        ("recommend",),
+        is_path=True,
+    ),
+    Option("users", "FILE|ID,...", "only these raw user ids; a file holds one a line", ("recommend",)),
+    Option(
+        "exclude",
+        "known|train|none",
+        "what counts as met and is left out; known (default): all that the run's log has of it; train: training pairs "
+        "only, as when the lists are to be scored; none: nothing",
+        ("recommend",),
+    ),
+    Option(
+        "for",
+        "LOG",
+        "lists for the users of this log, new ones too, from their events in it; its columns are as in the run's log",
+        ("recommend",),
+        is_path=True,
+    ),
+    Option(
+        "allow-new-data",
+        "",
+        "the run's log has grown since: say what is new, and list from what the run has learned",
+        ("recommend",),
+    ),
+    Option("json", "", "print JSON instead of tables", ("data",)),
+    Option(
+        "metric",
+        "NAME@K,...",
+        "ndcg hr rec prec mrr f1, with a cut-off (default: ndcg and hr at the papers' cut-off, or at the smallest that "
+        "all runs have); run folders are evaluated at any cut-off",
+        ("compare",),
+    ),
+    Option("behavior", "NAME,...", "which (default: all, the target first)", ("compare",)),
+    Option(
+        "split",
+        "test|valid",
+        "the held-out pairs to measure on (default: test); valid goes with run folders only",
+        ("compare",),
+    ),
+    Option(
+        "selection",
+        "NAME",
+        "which epoch (default: valid, and last where nothing was selected on validation pairs)",
+        ("compare",),
+    ),
+    Option("no-tests", "", "leave the tests out; finished runs are not evaluated", ("compare",)),
+    Option(
+        "out",
+        "DIR",
+        "also write comparison.md, comparison.csv and a PNG for each data set and metric",
+        ("compare",),
+        is_path=True,
+    ),
+    Option("width", "INT", "columns of the dense matrices (default: embedding size)", ("bench",)),
+    Option("repeat", "INT", "calls of each kind that are timed", ("bench",)),
+    Option("seconds", "NUMBER", "fewer calls where those of a kind take longer together", ("bench",)),
+    Option("json", "FILE", "also write the numbers, in seconds, with machine and versions", ("bench",), is_path=True),
+    Option(
+        "results",
+        "DIR",
+        "folder of the results files (default: results/ beside FILE or above it)",
+        ("results",),
+        is_path=True,
+    ),
+    Option("check", "", "change nothing; exit with 1 if a table is not up to date", ("results",)),
+    Option(
+        "data-dir",
+        "DIR,...",
+        "where data sets lie, searched first: short for --data.dirs",
+        (*TRAINING, *RUNS, "data", "bench"),
+    ),
+    Option("help", "", "this text", MODES),
+)
+
+_DATA = ("data.dirs", "data.download")
+FIELDS = {
+    "train": ("model.", "data.", "train.", "evaluate."),
+    "eval": (
+        *_DATA,
+        "evaluate.ks",
+        "evaluate.mask",
+        "evaluate.behaviors",
+        "evaluate.batch_size",
+        "evaluate.item_tile",
+        "evaluate.groups",
+        "evaluate.anchors",
+    ),
+    "recommend": (*_DATA, "evaluate.mask", "evaluate.behaviors", "evaluate.batch_size", "evaluate.item_tile"),
+    "data": ("data.",),
+    "compare": (),
+    "bench": (
+        "model.",
+        "data.",
+        "train.batch_size",
+        "train.learning_rate",
+        "train.optimizer",
+        "train.decay_rate",
+        "train.decay_steps",
+        "train.chunk_steps",
+        "evaluate.ks",
+        "evaluate.mask",
+        "evaluate.behaviors",
+        "evaluate.batch_size",
+        "evaluate.item_tile",
+    ),
+    "results": (),
+}
+"""Mode -> the fields of the configuration that it reads, or the beginnings of their paths."""
+FIELDS |= {"resume": FIELDS["train"], "retrain": FIELDS["train"]}
+
+WORDS = {"data": ("DATASET",), "bench": ("MODEL", "DATASET"), "compare": ("RUN ...",), "results": ("FILE ...",)}
+"""Mode -> the words that it takes beside its options; ``...``: one or more."""
+
+
+def of(*modes: str) -> dict[str, Option]:
+    """The options of some modes that are used together: name -> option."""
+    return {option.name: option for option in OPTIONS if set(modes) & set(option.modes)}
+
+
+def reads(mode: str, path: str) -> bool:
+    """Whether a mode reads a field of the configuration."""
+    return any(path == field or (field.endswith(".") and path.startswith(field)) for field in FIELDS[mode])

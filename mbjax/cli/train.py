@@ -1,0 +1,58 @@
+"""``mbjax train`` and ``train.py``: a configuration from names, files and options, and a run made of it."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+
+from mbjax import config, errors
+from mbjax.cli import guard, help, options, reading, settings
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Trains; returns the exit code. ``argv`` defaults to ``sys.argv[1:]``."""
+    return guard.run(_train, argv)
+
+
+def _train(argv: list[str]) -> int:
+    command_line = reading.read(argv, *options.TRAINING)
+    given = command_line.options
+    if "help" in given:
+        help.train(given, command_line.fields, settings.model_class)
+        return 0
+    workdir = pathlib.Path(given["workdir"]) if "workdir" in given else None
+    is_settled = "resume" in given and "model" not in given and workdir is not None
+    # With a model everything is said again, and the run folder compares it.
+    modes = ["resume" if is_settled else "train"] + (["retrain"] if "retrain" in given else [])
+    reading.refuse_unread(command_line, *modes)
+    chosen = settings.of_run(workdir, command_line, *modes) if is_settled else _new(command_line, modes)
+    if "retrain" in given and (chosen.protocol != "honest" or chosen.data.valid in ("none", "into_train")):
+        raise errors.ConfigError(
+            "--retrain goes on from an epoch that validation pairs chose: it needs --protocol=honest and a data.valid "
+            "that holds pairs out."
+        )
+    settings.virtual_devices(chosen.devices)
+    experiment = settings.experiment()
+    record = pathlib.Path(given["record"]) if given.get("record") else "record" in given
+    outcome = experiment.train(chosen, workdir, resume="resume" in given, record=record)
+    if "retrain" in given and outcome.reason != "signal":
+        outcome = experiment.retrain(chosen, outcome, record=record)
+    return outcome.exit_code
+
+
+def _new(command_line: reading.Given, modes: Sequence[str]) -> config.Config:
+    """The configuration of a run that is named whole on the command line."""
+    given = command_line.options
+    dirs = tuple(part for part in (command_line.fields.get("data.dirs") or "").split(",") if part)
+    header = {name: reading.whole(command_line, name) for name in ("seed", "devices") if name in given}
+    header |= {name: given[name] for name in ("protocol", "ablation") if name in given}
+    if "model" not in given:
+        known = ", ".join(config.model_names())
+        raise errors.ConfigError(f"--model is missing. Known: {known}. See --help.")
+    config.check_names(given["model"], given.get("dataset"), dirs, **header)
+    if "dataset" not in given:
+        known = ", ".join(config.dataset_names())
+        raise errors.ConfigError(f"--dataset is missing. Known: {known}. See --help.")
+    section = settings.model_class(given["model"])
+    fields = reading.resolved(command_line, config.known_fields(section), *modes)
+    return config.load(given["model"], given["dataset"], section, overrides=fields, **header)
