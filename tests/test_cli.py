@@ -197,6 +197,8 @@ def test_another_head_is_chosen_without_the_section(experiment):
         "level": "product",
         "scale": 0.01,
         "shared_gate": True,
+        "coefficient": "projection",
+        "gate_slots": "own_first",
     }
 
 

@@ -90,4 +90,6 @@ def console() -> rich.console.Console:
 def _default(value: object, spec: config.FieldSpec) -> str:
     """A default as written on the command line; where ``none`` is itself a choice, its absence is called unset."""
     shown = config.show(value)
+    if shown in ("()", "{}"):
+        return "none"
     return "unset" if value is None and config.read_text(shown, spec.annotation) is not None else shown

@@ -110,8 +110,8 @@ def read_text(text: str, annotation: Any, *, is_typed: bool = True) -> Any:
     """Turns a text of the command line into what the field's type needs; what does not fit is left for validation.
 
     ``none`` is None unless it is one of the field's choices, and no value at all where there may be several; tuples are
-    separated by commas, with or without brackets around all of it; whole numbers may be written 1e3 or 200_000. A name that could be read otherwise stands
-    in double quotes, with those inside doubled, as in CSV: ``view,"bought, paid"``.
+    separated by commas, with or without brackets around all of it; whole numbers may be written 1e3 or 200_000. A name
+    that could be read otherwise stands in double quotes, those inside doubled, as in CSV: ``view,"bought, paid"``.
 
     Args:
       text: as it was written.
@@ -236,9 +236,9 @@ def show(value: Any, annotation: Any = None) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple | list):
-        return ",".join(map(_show_part, value)) or "none"
+        return ",".join(map(_show_part, value)) or "()"
     if isinstance(value, Mapping):
-        return ",".join(f"{_show_part(str(key), '=:')}={_show_part(part)}" for key, part in value.items()) or "none"
+        return ",".join(f"{_show_part(str(key), '=:')}={_show_part(part)}" for key, part in value.items()) or "{}"
     return repr(value) if isinstance(value, float) else str(value)
 
 

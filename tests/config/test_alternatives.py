@@ -210,7 +210,7 @@ def test_the_command_names_the_section_before_its_fields(folder):
         ({"head": "experts"}, "option 'head' is a section: give its fields, such as model.head.name."),
         ({"head.expert": 3}, "unknown option 'head.expert'. Did you mean 'model.head.experts'?"),
         ({"head.layers": "x"}, "model.head.layers=x: must be a whole number."),
-        ({"head.layers": "()"}, "model.head.layers=none: needs at least one value."),
+        ({"head.layers": "()"}, "model.head.layers=(): needs at least one value."),
         ({"head.name": "experts", "head.layers": "x"}, "model.head.layers=x: must be a whole number."),
         ({"head.name": "experts", "head.layers": 0}, "model.head.layers=0: must be greater than or equal to 1."),
         ({"head.layers": "1,1,1,1"}, "model.head: at most three layers."),

@@ -140,7 +140,7 @@ def test_wrong_names(folder, given, message):
         ),
         ("learning_rate", "nan", "train.learning_rate=nan: must be a finite number."),
         ("learning_rate", "fast", "train.learning_rate=fast: must be a number."),
-        ("ks", "()", "evaluate.ks=none: needs at least one value."),
+        ("ks", "()", "evaluate.ks=(): needs at least one value."),
         ("ks", "5,5", "evaluate.ks=5,5: must be different whole numbers from 1 upwards."),
         ("groups", "5,3", "evaluate.groups=5,3: must be ascending whole numbers from 1 upwards."),
         ("monitor", "ndgc", "train.monitor=ndgc: must be BEHAVIOR:METRIC or BEHAVIOR:METRIC@K, such as mean:ndcg or "
