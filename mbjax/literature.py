@@ -33,6 +33,7 @@ ROWS: dict[tuple[str, str | None], tuple[Row, ...]] = {
     ("copf", None): (Row("COPF", "COPF"),),
     ("copf", "target_sg"): (Row("COPF", "COPF"),),
     ("copf", "paper_weight"): (Row("COPF", "COPF"),),
+    ("copf", "as_printed"): (Row("COPF", "COPF"),),
     ("copf", "wo_cogcn"): (Row("COPF", "w/o COGCN"),),
     ("copf", "wo_cogcn_lightgcn"): (Row("COPF", "w/o COGCN"),),
     **{("copf", f"copf_{letter}"): (Row("COPF", f"COPF-{letter.upper()}"),) for letter in "pafdcbh"},

@@ -28,11 +28,13 @@ from mbjax.backbones import base
 from mbjax.models import objectives
 from mbjax.ops import pairs
 
-L2On = Literal["tables", "batch", "norms"]
+L2On = Literal["tables", "batch", "norms", "parameters"]
 L2_ON = (
     "the whole embedding tables and regularised weights; half the rows of the batch and those weights / batch size; "
-    "the lengths of the tables, not squared, / (items + 1)"
+    "the lengths of the tables, not squared, / (items + 1); or all parameters, with biases and what else is left free"
 )
+MeanOver = Literal["triples", "users", "nothing"]
+MEAN_OVER = "what a ranking loss is a mean over: the triples, or all users of the batch; nothing: it is their sum"
 
 
 class ComposedConfig(base.Section):
@@ -48,9 +50,7 @@ class ComposedConfig(base.Section):
     loss_factor: float = pydantic.Field(3.0, gt=0, description="factor of every ranking term of the loss")
     l2_weight: float = pydantic.Field(0.01, ge=0, description="weight of the sum of squares of what l2_on names")
     l2_on: L2On = pydantic.Field("tables", description=L2_ON)
-    mean_over: Literal["triples", "users"] = pydantic.Field(
-        "triples", description="what a ranking loss is a mean over: the triples, or all users of the batch"
-    )
+    mean_over: MeanOver = pydantic.Field("triples", description=MEAN_OVER)
     negatives: Literal["behavior", "all_behaviors"] = pydantic.Field(
         "behavior", description="whose training items are no negatives of a behavior: its own, or those of all"
     )
@@ -99,8 +99,8 @@ class Composed(nn.Module):
             if not weights[task]:
                 continue
             drawn, factor = batch.triples[name], config.loss_factor * weights[task]
-            if config.mean_over == "users":
-                factor = factor * drawn.total / batch.total
+            if config.mean_over != "triples":
+                factor = factor * drawn.total / (batch.total if config.mean_over == "users" else 1.0)
             pairing = pairs.Pairs(jnp.concatenate([drawn.positive, drawn.negative], axis=1))
             sides = self.head.sides(encoding, graphs, task, batch.user)
             scores = config.score_scale * self.head.score(task, sides, pairing)
@@ -126,6 +126,8 @@ class Composed(nn.Module):
         if self.config.l2_on == "norms":
             lengths = jnp.linalg.norm(self.user) + jnp.linalg.norm(self.item)
             return batch.share * lengths / (self.info.num_items + 1)
+        if self.config.l2_on == "parameters":
+            return batch.share * sum(jnp.sum(jnp.square(x)) for x in jax.tree.leaves(self.variables["params"]))
         weights = self.backbone.penalty() + self.head.penalty()
         if self.config.l2_on == "tables":
             return batch.share * (jnp.sum(jnp.square(self.user)) + jnp.sum(jnp.square(self.item)) + weights)

@@ -10,9 +10,9 @@ Differences:
     every user and item as an anchor in every step; ``"mean"`` is the mean over those pairs.
   similarity: an inner product is the paper's example; the program takes cosines: ``contrastive.similarity``.
   ranking loss: a sum over pairs of averaged products in the paper (eqs. 15 and 16); in the program a mean over the
-    sampled triples, times 3, of summed products times 300. There is no sum here; ``score_scale`` makes averages.
+    sampled triples, times 3, of summed products times 300: ``mean_over="nothing"``, ``loss_factor``, ``score_scale``.
   L2: over all parameters in the paper (eq. 17); the program's, followed here, is over the embedding tables, the kernel
-    of the gate and the transitions, not over relation vectors and biases.
+    of the gate and the transitions, not over relation vectors and biases: ``l2_on="parameters"``.
   learning rate: 0.001 with Adam in both; that it falls by 4 % about once an epoch is the program's alone, and so are
     the 200 epochs of all users.
   reported epoch: best test HR among the epochs 0, 93, 96, ..., 198, 200: ``--protocol=paper``.

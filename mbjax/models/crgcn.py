@@ -42,7 +42,7 @@ class CrgcnConfig(compose.ComposedConfig):
     loss_factor: float = pydantic.Field(1.0, gt=0, description=_DESCRIPTION["loss_factor"])
     l2_weight: float = pydantic.Field(1e-3, ge=0, description="weight of what l2_on names")
     l2_on: compose.L2On = pydantic.Field("norms", description=compose.L2_ON)
-    mean_over: Literal["triples", "users"] = pydantic.Field("users", description=_DESCRIPTION["mean_over"])
+    mean_over: compose.MeanOver = pydantic.Field("users", description=compose.MEAN_OVER)
     negatives: Literal["behavior", "all_behaviors"] = pydantic.Field(
         "all_behaviors", description=_DESCRIPTION["negatives"]
     )

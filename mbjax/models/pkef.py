@@ -13,7 +13,7 @@ Differences:
     items one by one; a unique part of products is not offered.
   scale of the unique part: eq. 20 has no factor; the program multiplies each side by 0.01: ``unique.scale``.
   L2: over all parameters in the paper (eq. 21); the program's, followed here, is over the embedding tables and kernels,
-    not over the gate's bias.
+    not over the gate's bias: ``l2_on="parameters"``.
   ranking loss: a sum in the paper; in the program a mean over the sampled triples, times 3, of scores times 300.
   users per epoch: not in the paper; 10,000 random users in the program.
   learning rate: 0.001 with Adam in both; that it falls by 4 % after every 39 steps, where an epoch of 10,000

@@ -46,6 +46,21 @@ COPF = {
     "paper_layers": {"head.output": "last"},
     "paper_slots": {"head.gate_slots": "behavior"},
     "paper_scale": {"head.expert_scale": 1.0},
+    "as_printed": {
+        "backbone.cum_graph": "sum_of_normalised",
+        "head.relation_on_self": True,
+        "head.output": "last",
+        "head.expert_scale": 1.0,
+        "head.gate_slots": "behavior",
+        "head.stop_gradient": "target",
+        "head.stop_gradient_gate": True,
+        "contrastive.reduction": "all_nodes",
+        "contrastive.similarity": "inner_product",
+        "score_scale": 1 / 64,
+        "loss_factor": 1.0,
+        "mean_over": "nothing",
+        "l2_on": "parameters",
+    },
 }
 CASCADE = {"backbone.fusion": "none", "backbone.parallel": False}
 PKEF = {

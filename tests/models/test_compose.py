@@ -115,6 +115,10 @@ def expected_unique(config, tables, weights, names, batch):
 def expected_l2(config, params, batch, kernels):
     user, item = params["user"].astype(float), params["item"].astype(float)
     weights = sum(np.square(kernel).sum() for kernel in kernels)
+    if config.l2_on == "parameters":
+        everything = jax.tree.leaves(params)
+        assert len(everything) > 2 + len(kernels)  # relation vectors and biases too
+        return config.l2_weight * 0.25 * sum(np.square(x.astype(float)).sum() for x in everything)
     if config.l2_on == "tables":
         return config.l2_weight * 0.25 * (np.square(user).sum() + np.square(item).sum() + weights)
     rows = 0.0
@@ -143,7 +147,7 @@ SHARES = {2: (0.4, 0.6), 3: (1 / 3, 1 / 3, 1 / 3), 4: (0.0, 0.5, 0.2, 0.3)}
         (2, {"contrastive": {"weight": 0.7, "temperature": 0.4, "similarity": "inner_product"}, "l2_on": "batch"}),
         (4, {"contrastive": {"weight": 2.0, "reduction": "mean", "side": "user"}, "mean_over": "users"}),
         (3, {"contrastive": {"weight": 1.0, "side": "item"}, "l2_weight": 0.0}),
-        (3, {"contrastive": {"weight": 1.0, "reduction": "all_nodes"}, "l2_weight": 0.0}),
+        (3, {"contrastive": {"weight": 1.0, "reduction": "all_nodes"}, "mean_over": "nothing", "l2_on": "parameters"}),
     ],
 )
 def test_loss_of_copf(num_behaviors, options):
@@ -169,7 +173,8 @@ def test_loss_of_copf(num_behaviors, options):
                 tables, pairs, task, inside["head"], fitted, USERS, alpha=0.8, beta=0.3, expert_scale=2.0
             )
             drawn = batch.triples[name]
-            over = float(drawn.total) / 19 if config.mean_over == "users" else 1.0
+            total = float(drawn.total)
+            over = {"triples": 1.0, "users": total / 19, "nothing": total}[config.mean_over]
             expected[f"bpr_{name}"] = 3.0 * weight * over * bpr(2.0 * scores, drawn, batch.user)
     expected["contrastive"] = expected_contrastive(config.contrastive, tables, batch)
     if config.l2_weight:
