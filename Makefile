@@ -49,12 +49,25 @@ $(VENV)/installed-test: $(VENV)/installed
 	@touch $@
 
 demo: $(VENV)/installed
-	$(BIN)/python train.py --model=bvae --dataset=demo --workdir=$(DEMO) $(if $(wildcard $(DEMO)/config.yaml),--resume)
-	$(BIN)/python eval.py --workdir=$(DEMO) --recommend --top-k=20 --out=$(DEMO)/recommendations
 	@echo
-	@echo "Metrics of every epoch: $(DEMO)/metrics.csv, learning curves and bars: $(DEMO)/plots/*.png,"
-	@echo "the 20 best unseen items of each user: $(DEMO)/recommendations/*.parquet"
-	@echo "More: $(BIN)/python train.py --help"
+	@echo "1. Train: 3,000 made-up users view, favour, cart and buy; BVAE learns from the first part of it. About a minute."
+	$(BIN)/mbjax train --model=bvae --dataset=demo --workdir=$(DEMO) $(if $(wildcard $(DEMO)/config.yaml),--resume)
+	@echo
+	@echo "How to read the table, block 'buy': of the users who later bought something, HR@5 says for how many a purchase is"
+	@echo "among the first five of 1,000 items. popularity lists what everybody buys; own_items what the user has viewed or"
+	@echo "put into the cart, so it has nothing for 'unvisited' purchases, where learning shows; optimum is the best possible"
+	@echo "list, known because the users are made up."
+	@echo
+	@echo "2. Write lists: the 20 best items for every user and behavior."
+	$(BIN)/mbjax recommend --workdir=$(DEMO) --top-k=20
+	@echo
+	@echo "3. Look at one user. Items of the own history under 'ranked next' were met by another behavior, not by this one."
+	$(BIN)/python examples/look_at_a_user.py $(DEMO) 17
+	@echo
+	@echo "Learning curves and bars: $(DEMO)/plots/*.png; every epoch: $(DEMO)/metrics.csv; lists: $(DEMO)/recommendations/*.parquet"
+	@echo "What the data hold:   $(BIN)/mbjax data demo"
+	@echo "A log of your own:    $(BIN)/mbjax train --model=bvae --dataset=log.csv --log.behaviors=view,cart,buy"
+	@echo "Where to go on:       README.md, docs/README.md, $(BIN)/mbjax train --help"
 
 test: $(VENV)/installed-test
 	$(BIN)/ruff check
