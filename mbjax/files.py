@@ -19,7 +19,7 @@ from typing import Any
 
 import polars as pl
 
-from mbjax import errors
+from mbjax import errors, paths
 
 FOREIGN = (OSError, pl.exceptions.PolarsError, ValueError)
 """What writing raises: tensorstore, below orbax, has only ValueError for what goes wrong with a file."""
@@ -69,7 +69,7 @@ def replace(path: str | os.PathLike[str], write: Callable[[pathlib.Path], Any], 
     Raises:
       WriteError: as ``writing``.
     """
-    path = pathlib.Path(path)
+    path = paths.absolute(path)
     # Not longer than the name itself may be; of one writer, since two threads may write the same file.
     temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.tmp")
     with writing(path, lost):
@@ -84,7 +84,7 @@ def replace(path: str | os.PathLike[str], write: Callable[[pathlib.Path], Any], 
 
 def create(path: str | os.PathLike[str], text: str, lost: str = "") -> bool:
     """Writes a text file unless there is one of that name; says whether it did. Of several writers one succeeds."""
-    path = pathlib.Path(path)
+    path = paths.absolute(path)
     with writing(path, lost):
         try:
             path.open("x").close()
@@ -110,20 +110,21 @@ def write_json(path: str | os.PathLike[str], content: Mapping[str, Any], lost: s
 
 def write_parquet(frame: pl.DataFrame, path: str | os.PathLike[str], lost: str = "") -> pathlib.Path:
     """Writes a table, as ``replace``, into a folder that is made if need be."""
-    make_folder(pathlib.Path(path).parent)
+    make_folder(paths.absolute(path).parent)
     return replace(path, frame.write_parquet, lost)
 
 
 def make_folder(path: str | os.PathLike[str]) -> pathlib.Path:
     """Makes a folder with all above it, or finds it; returns it. Raises WriteError, also where a file stands there."""
+    path = paths.absolute(path)
     with writing(path, "the folder"):
-        pathlib.Path(path).mkdir(parents=True, exist_ok=True)
-    return pathlib.Path(path)
+        path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def new_folder(path: str | os.PathLike[str]) -> pathlib.Path:
     """Makes a folder that did not exist: of that name, or with the next free number behind it; returns it."""
-    path = pathlib.Path(path)
+    path = paths.absolute(path)
     make_folder(path.parent)
     for number in itertools.count(1):
         folder = numbered(path, number)

@@ -152,9 +152,9 @@ def choice(given: Given, name: str, known: Sequence[str], default: str | None = 
 
 def _unknown(key: str, message: str, specs: Iterable[str], modes: Sequence[str]) -> errors.ConfigError:
     """The error for a field that the modes do not have: it belongs to another mode, or is none at all."""
-    if not message.startswith("unknown"):
-        return errors.ConfigError(f"{message} See --help.")
     elsewhere = _having(key.replace("_", "-"))
+    if not message.startswith("unknown") and not (elsewhere and "is a section" in message):
+        return errors.ConfigError(f"{message} See --help.")
     if not elsewhere:
         try:
             path = key if key.startswith("model.") else config.resolve(key, specs)

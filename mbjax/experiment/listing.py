@@ -52,6 +52,8 @@ def recommend(
         users=users,
         exclude=exclude,
         mask=section.mask,
+        batch_size=section.batch_size,
+        item_tile=section.item_tile,
     )
     printout.say(seen.describe(source, exclude, section.mask))
     files = {}

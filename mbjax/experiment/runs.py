@@ -34,7 +34,8 @@ def restore(
       The experiment, the parameters, and ``{"checkpoint": ..., "step": ...}``.
 
     Raises:
-      ConfigError: there is no run in the folder. CheckpointError: no such or no sound checkpoint, or other data.
+      ConfigError: there is no run in the folder, or its data have moved.
+      CheckpointError: no such or no sound checkpoint, or other data.
     """
     folder = run_folder.RunFolder(workdir)
     config, loaded = locate(read_config(workdir) if config is None else config, dataset)
@@ -57,8 +58,11 @@ def locate(
     changes: dict[str, Any] = {"devices": 1}
     is_place = isinstance(dataset, str | os.PathLike)
     if is_place:
-        changes["dataset"] = os.fspath(dataset)
-    return config.model_copy(update=changes), None if is_place else dataset
+        changes["dataset"] = configuration.located(os.fspath(dataset), config.data.dirs)
+    config = config.model_copy(update=changes)
+    if dataset is None or is_place:
+        configuration.check_there(config.dataset, config.data.dirs)
+    return config, None if is_place else dataset
 
 
 def restore_params(

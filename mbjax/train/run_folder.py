@@ -22,7 +22,7 @@ import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from mbjax import errors, files
+from mbjax import errors, files, paths
 
 try:
     import fcntl
@@ -50,7 +50,7 @@ class RunFolder:
     """Names and guards the files of a run. Nothing is read or made before a method is called."""
 
     def __init__(self, workdir: str | pathlib.Path):
-        self.path = pathlib.Path(workdir)
+        self.path = paths.absolute(workdir)
         self.best = self.path / "best"
         self.last = self.path / "last"
         self.plots = self.path / "plots"

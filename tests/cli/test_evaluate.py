@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+from commands import failure
+
+from mbjax import cli, config
+
+
+def test_eval_hands_the_run_on(experiment, run):
+    argv = f"--workdir={run} --checkpoint=last --split=valid,test --ks=10,50 --mask=all_behaviors --groups=5,20"
+    assert cli.eval_main([*argv.split(), "--behaviors=click", "--per-user=u.parquet", "--evaluate.item_tile=7"]) == 0
+    [(name, (workdir, settings), options)] = experiment.calls
+    assert (name, workdir) == ("evaluate_run", run)
+    section = settings.evaluate
+    assert (section.ks, section.mask, section.groups, section.behaviors, section.item_tile) == (
+        (10, 50),
+        "all_behaviors",
+        (5, 20),
+        ("click",),
+        7,
+    )
+    assert settings.model.embedding_size == 50
+    assert options == {
+        "checkpoint": "last",
+        "splits": ("valid", "test"),
+        "per_user": pathlib.Path("u.parquet").absolute(),
+    }
+
+
+def test_eval_without_options_keeps_the_run(experiment, run):
+    assert cli.eval_main([f"--workdir={run}"]) == 0
+    [(_, (_, settings), options)] = experiment.calls
+    assert config.dump(settings) == (run / "config.yaml").read_text()
+    assert options == {"checkpoint": None, "splits": ("test",), "per_user": None}
+
+
+def test_eval_recommends(experiment, run):
+    assert cli.eval_main([f"--workdir={run}", "--recommend", "--users=17, b,", "--top-k=5"]) == 0
+    (run / "users.txt").write_text("17\n\n x y \n")
+    assert cli.eval_main([f"--workdir={run}", "--recommend", f"--users={run / 'users.txt'}", "--out=lists"]) == 0
+    assert [(name, options) for name, _, options in experiment.calls] == [
+        ("recommend", {"checkpoint": None, "top_k": 5, "out": run / "recommendations", "users": ("17", "b")}),
+        (
+            "recommend",
+            {"checkpoint": None, "top_k": 20, "out": pathlib.Path("lists").absolute(), "users": ("17", "x y")},
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ("--checkpoint=bets", "unknown checkpoint 'bets'. Did you mean 'best'?"),
+        ("--split=tets", "unknown split 'tets'. Did you mean 'test'?"),
+        ("--split=,", "--split=,: names no split; give valid or test."),
+        ("--top-k=5", "--top-k: mbjax eval does not read it; mbjax recommend does."),
+        ("--recommend --per-user=f", "--per-user: mbjax recommend does not read it; mbjax eval does."),
+        ("--recommend --top-k=0", "--top-k=0: must be at least 1."),
+        ("--recommend --users=,", "--users=,: names no user"),
+        ("--ks=0", "evaluate.ks=0: must be different whole numbers from 1 upwards."),
+        ("--mask=all", "evaluate.mask=all: must be 'same_behavior' or 'all_behaviors'."),
+        (
+            "--model.embedding_size=3",
+            "--model.embedding_size: mbjax eval does not read it; mbjax train and mbjax bench do.",
+        ),
+        ("--epochs=3", "--epochs: mbjax eval does not read it; mbjax train does."),
+        ("--epohcs=3", "unknown option '--epohcs'."),
+    ],
+)
+def test_eval_mistakes_are_one_line(experiment, capsys, run, argv, message):
+    assert failure(capsys, cli.eval_main, f"--workdir={run}", *argv.split()).startswith(message)
+    assert experiment.calls == []
+
+
+def test_eval_needs_a_run(experiment, capsys, tmp_path):
+    assert failure(capsys, cli.eval_main).startswith("--workdir is missing: the folder of a run")
+    assert failure(capsys, cli.eval_main, f"--workdir={tmp_path}").startswith(f"no run in '{tmp_path}'")
+    (tmp_path / "config.yaml").write_text("seed: 1")
+    assert "'model_name' is missing" in failure(capsys, cli.eval_main, f"--workdir={tmp_path}")
+    (tmp_path / "config.yaml").write_text("model_name: bave")
+    assert failure(capsys, cli.eval_main, f"--workdir={tmp_path}").startswith("unknown model 'bave'")

@@ -1,0 +1,283 @@
+"""All options and fields with all modes: each is read, so that something changes, or refused with who reads it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import typing
+
+import pytest
+
+from mbjax import cli, config, errors, models, report, results
+from mbjax.bench import __main__ as bench
+from mbjax.bench import whole
+from mbjax.cli import options, reading
+from mbjax.compare import __main__ as compare
+from mbjax.compare import sources
+from mbjax.config import sections
+from mbjax.data import __main__ as data
+from mbjax.data import loading
+
+BVAE = models.MODELS["bvae"].config
+FIELDS = config.known_fields(BVAE)
+PROGRAMS = {
+    "train": cli.train_main,
+    "resume": cli.train_main,
+    "retrain": cli.train_main,
+    "eval": cli.eval_main,
+    "recommend": cli.recommend_main,
+    "data": data.main,
+    "compare": compare.main,
+    "bench": bench.main,
+    "results": results.main,
+}
+VALUES = {
+    "ablation": "wo_tff",
+    "behavior": "buy",
+    "behaviors": "click",
+    "checkpoint": "last",
+    "data-dir": "elsewhere",
+    "dataset": "demo",
+    "devices": "2",
+    "exclude": "train",
+    "for": "new.csv",
+    "groups": "5,20",
+    "json": "x.json",
+    "ks": "1,2",
+    "mask": "all_behaviors",
+    "metric": "hr@5",
+    "model": "popularity",
+    "out": "lists",
+    "per-user": "users.parquet",
+    "protocol": "paper",
+    "record": "r.json",
+    "repeat": "2",
+    "results": "elsewhere",
+    "seconds": "7",
+    "seed": "3",
+    "selection": "last",
+    "split": "valid",
+    "top-k": "5",
+    "users": "17",
+    "width": "6",
+    "workdir": "elsewhere",
+}
+SWITCHES = {"allow-new-data", "check", "help", "no-tests", "recommend", "resume", "retrain"}
+OTHERS = {
+    "data.valid": "random_one",
+    "data.subsample": "click=0.5",
+    "data.log.preset": "bvae",
+    "data.log.separator": ";",
+    "evaluate.anchors": "popularity",
+    "evaluate.behaviors": "click",
+    "evaluate.groups": "5,20",
+    "evaluate.ks": "5,7",
+    "evaluate.selections": "best_test",
+    "model.behavior_weights": "1,2,3,4",
+    "train.monitor": "mean:hr",
+}
+"""Values of fields that none can be made up for."""
+
+
+class Stop(Exception):
+    """Ends a program at the place where the work would begin."""
+
+
+@pytest.fixture
+def handed(experiment, run, monkeypatch, tmp_path):
+    """``handed(mode, words)``: what the program hands to those who do the work, as a text."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copy(run / "config.yaml", tmp_path / "elsewhere")
+    (tmp_path / "page.md").write_text("")
+    made = []
+
+    def stop(*args, **options):
+        made.append((args, {name: value for name, value in options.items() if name != "say"}))
+        raise Stop
+
+    monkeypatch.setattr(loading, "load", stop)
+    monkeypatch.setattr(sources, "read", stop)
+    monkeypatch.setattr(whole, "measure", lambda *args: made.append(args) or ({}, None, None))
+    monkeypatch.setattr(whole, "products", stop)
+    monkeypatch.setattr(report, "read", stop)
+    monkeypatch.setattr(bench.settings, "virtual_devices", lambda count: None)
+    base = {
+        "train": ["--model=bvae", "--dataset=jd"],
+        "resume": ["--resume", f"--workdir={run}"],
+        "retrain": ["--model=bvae", "--dataset=jd", "--retrain"],
+        "eval": [f"--workdir={run}"],
+        "recommend": [f"--workdir={run}"],
+        "data": ["jd"],
+        "compare": ["one.json"],
+        "bench": ["bvae", "jd"],
+        "results": ["page.md"],
+    }
+
+    def call(mode, *words):
+        made.clear()
+        experiment.calls.clear()
+        code = None
+        try:
+            code = PROGRAMS[mode]([*base[mode], *words])
+        except Stop:
+            code = 0
+        return code, repr(experiment.calls or made)
+
+    return call
+
+
+def message(capsys):
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith("error: ") and captured.err.count("\n") == 1
+    return captured.err
+
+
+def test_every_option_has_a_value_here():
+    assert {option.name for option in options.OPTIONS} == VALUES.keys() | SWITCHES
+    assert all(set(option.modes) <= set(options.MODES) for option in options.OPTIONS)
+    for mode in options.MODES:
+        names = [option.name for option in options.OPTIONS if mode in option.modes]
+        assert len(names) == len(set(names))
+
+
+AGAIN = {("resume", "resume"), ("retrain", "retrain"), ("recommend", "recommend")}
+"""Said twice."""
+AFTERWARDS = {("data", "json"), ("bench", "json"), ("compare", "behavior"), ("compare", "out")}
+"""Read once the work is done; the tests of these programs look at what becomes of them."""
+SETTLED = {("retrain", "protocol"), ("resume", "model")}
+"""Read, to be refused for what they say here: nothing to retrain by, half of what makes a run."""
+
+
+@pytest.mark.parametrize("mode", options.MODES)
+def test_an_option_changes_something_or_is_refused(mode, handed, capsys):
+    code, before = handed(mode)
+    assert code == 0 and before != "[]"
+    for name in sorted(VALUES.keys() | SWITCHES - {"help", "check"}):
+        option = options.of(mode).get(name)
+        value = "" if name in SWITCHES or (option and not option.value) else f"={VALUES[name]}"
+        code, after = handed(mode, f"--{name}{value}")
+        if code == 0:
+            capsys.readouterr()
+            assert after != before or (mode, name) in AGAIN | AFTERWARDS, f"--{name} is accepted and changes nothing"
+            continue
+        line = message(capsys)
+        assert code == 2 and (name in line.replace("_", "-") or (mode, name) in SETTLED)
+        assert option is None or (mode, name) in SETTLED, line
+        if option is None and mode != "resume" and "does not read it" not in line:
+            # It is no option here, but is near a field: one that needs its section, or another value.
+            assert any(path.rsplit(".", 1)[-1] == name.replace("-", "_") for path in FIELDS), line
+
+
+@pytest.mark.parametrize(
+    ("mode", "word", "others"),
+    [
+        ("recommend", "--ks=3", "mbjax eval does"),
+        ("recommend", "--groups=5,10", "mbjax eval does"),
+        ("recommend", "--evaluate.anchors=none", "mbjax train and mbjax eval do"),
+        ("recommend", "--evaluate.ks=3", "mbjax train, mbjax eval and mbjax bench do"),
+        ("eval", "--top-k=3", "mbjax recommend does"),
+        ("eval", "--exclude=none", "mbjax recommend does"),
+        ("eval", "--devices=2", "mbjax train and mbjax bench do"),
+        ("eval", "--evaluate.selections=best_test", "mbjax train does"),
+        ("eval", "--log.user=x", "mbjax train, mbjax data and mbjax bench do"),
+        ("train", "--per-user=x", "mbjax eval does"),
+        ("data", "--model=bvae", "mbjax train does"),
+        ("data", "--train.epochs=3", "mbjax train does"),
+        ("compare", "--workdir=x", "mbjax train, mbjax eval and mbjax recommend do"),
+        ("compare", "--data.valid=none", "mbjax train, mbjax data and mbjax bench do"),
+        ("bench", "--train.epochs=3", "mbjax train does"),
+        ("bench", "--init_from=x", "mbjax train does"),
+        ("results", "--json", "mbjax data and mbjax bench do"),
+    ],
+)
+def test_who_reads_it_is_said(mode, word, others, handed, capsys):
+    assert handed(mode, word)[0] == 2
+    name = word.partition("=")[0]
+    assert message(capsys) == f"error: {name}: mbjax {mode} does not read it; {others}.\n"
+
+
+def other_value(path, now):
+    """A value of a field that is not the one that it has."""
+    if path in OTHERS:
+        return OTHERS[path]
+    for kind in sections.members(FIELDS[path].annotation):
+        if kind is bool:
+            return "false" if now else "true"
+        if typing.get_origin(kind) is typing.Literal:
+            return next(str(name) for name in typing.get_args(kind) if name != now)
+        if kind is int:
+            return str((now or 0) + 1)
+        if kind is float:
+            return str((now or 1.0) / 2)
+    return "other"
+
+
+@pytest.mark.parametrize("mode", options.MODES)
+def test_a_field_changes_something_or_is_refused(mode, handed, capsys):
+    _, before = handed(mode)
+    values = config.load("bvae", "jd", BVAE).values()
+    for path in FIELDS:
+        code, after = handed(mode, f"--{path}={other_value(path, values.get(path))}")
+        is_of_logs = path.startswith("data.log.")  # the data set is none
+        if options.reads(mode, path) and not is_of_logs and path != "evaluate.selections":
+            assert code == 0 and after != before, f"{path} changes nothing"
+        else:
+            assert code == 2, f"{path} is accepted"
+            assert path in message(capsys)
+        capsys.readouterr()
+
+
+class Watched:
+    """Passes attributes on and remembers which were asked for."""
+
+    def __init__(self, section, seen, prefix):
+        self._section, self._seen, self._prefix = section, seen, prefix
+
+    def __getattr__(self, name):
+        self._seen.add(f"{self._prefix}.{name}")
+        value = getattr(self._section, name)
+        return Watched(value, self._seen, f"{self._prefix}.{name}") if isinstance(value, config.Section) else value
+
+
+def test_the_data_fields_of_each_kind_of_data_set_are_read(tmp_path, monkeypatch):
+    """Not only handed on: ``load`` asks for each of them."""
+    log = tmp_path / "log.csv"
+    log.write_text(
+        "user,item,behavior,time\n" + "".join(f"u{n % 3},i{n},{('view', 'buy')[n % 2]},{n}\n" for n in range(24))
+    )
+    monkeypatch.setattr(loading.catalog, "fetch", lambda name, allow_download: 1 / 0)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MBJAX_DATA", raising=False)
+    fields = [path for path in FIELDS if path.startswith("data.")]
+    for dataset in ("demo", "jd", str(log)):
+        seen = set()
+        section = config.load(
+            "bvae", dataset, BVAE, overrides={"log.behaviors": "view,buy"} if "log" in dataset else {}
+        ).data
+        watched = Watched(section.model_copy(update={"valid": "random_one"}), seen, "data")
+        try:
+            loading.load(dataset, watched)
+        except ZeroDivisionError:
+            seen |= {path for path in fields if path not in ("data.dirs", "data.download")}  # asked for once it is here
+        for path in fields:
+            try:
+                config.check_read(dataset, (), [path])
+            except errors.ConfigError as error:
+                assert f"{path} is not read with data set" in str(error)
+            else:
+                assert path in seen, f"{path} is accepted with {dataset} and not read"
+
+
+def test_words_that_are_too_few_or_too_many(capsys):
+    for mode, words, text in (
+        ("data", [], "error: DATASET is missing: mbjax data DATASET; see --help.\n"),
+        ("bench", ["bvae"], "error: DATASET is missing: mbjax bench MODEL DATASET; see --help.\n"),
+        ("results", [], "error: FILE is missing: mbjax results FILE ...; see --help.\n"),
+        ("data", ["demo", "jd"], "error: unexpected 'jd'. Options are written --name=value; see --help.\n"),
+        ("train", ["demo"], "error: unexpected 'demo'. Options are written --name=value; see --help.\n"),
+    ):
+        assert PROGRAMS[mode](words) == 2
+        assert message(capsys) == text
+    assert json.dumps(reading.read(["a", "--metric=x", "b"], "compare").words) == '["a", "b"]'
