@@ -43,8 +43,8 @@ OPTIONS = (
     Option(
         "protocol",
         "honest|paper",
-        "honest (default): validation pairs select the epoch, the test split is read once; paper: what the model's "
-        "authors did, for comparison with their table only",
+        "honest (default): validation pairs select the epoch, the test split is read once; paper: all training "
+        "pairs and the epochs that printed tables report, for comparison with those only",
         FRESH,
     ),
     Option("ablation", "NAME", "a named variant of the model", FRESH),

@@ -95,7 +95,8 @@ def notes(groups: Sequence[grouping.Group], sheets: Sequence[blocks.Sheet], *, w
         said.append(f"The lines are of differently chosen epochs and do not compare as equals. {meant}.")
     if any(g.first.record["protocol"]["name"] == "paper" for g in trained):
         said.append(
-            "Protocol 'paper' does what the model's authors did; it is there for comparison with their table only."
+            "Protocol 'paper' reports as printed tables do, most of them by the test split; it is there for comparison "
+            "with these tables only."
         )
     if any(len(g.runs) > 1 for g in groups):
         said.append("±: population standard deviation over the seeds.")

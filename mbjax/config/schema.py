@@ -225,8 +225,8 @@ class Config(Section):
     dataset: str
     protocol: Literal["honest", "paper"] = Field(
         "honest",
-        description="honest: the epoch is selected on validation pairs and the test split read once; paper: what the "
-        "model's authors did, for comparison only",
+        description="honest: the epoch is selected on validation pairs and the test split read once; paper: all "
+        "training pairs and the epochs that printed tables report, for comparison with those only",
     )
     ablation: str | None = Field(None, description="a named variant of the model")
     seed: int = Field(0, ge=0, lt=2**32, description="of initial values, batches and noise")
