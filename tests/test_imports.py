@@ -20,7 +20,7 @@ ALLOWED = {
     "types": set(),
     "errors": set(),
     "paths": {"errors"},
-    "files": {"errors"},
+    "files": {"errors", "paths"},
     "program": set(),
     "ops": VOCABULARY,
     "layers": VOCABULARY | {"ops"},
