@@ -24,19 +24,17 @@ def absolute(given: str | os.PathLike[str]) -> pathlib.Path:
     Raises:
       ConfigError: ``~name`` of a user that does not exist, or bytes that are no text and that no file could keep.
     """
-    path = pathlib.Path(given)
+    text = os.fspath(given)
     try:
-        str(path).encode()
+        text.encode()
     except UnicodeEncodeError:
-        raise errors.ConfigError(
-            f"{ascii(str(path))}: the path is no text in UTF-8. Rename the file or folder."
-        ) from None
-    if "\0" in str(path):
-        raise errors.ConfigError(f"{ascii(str(path))}: no path holds a zero byte.")
-    try:
-        return pathlib.Path(os.path.abspath(path.expanduser()))
-    except RuntimeError:
-        raise errors.ConfigError(f"'{path}': the home folder of '{path.parts[0]}' is not known.") from None
+        raise errors.ConfigError(f"{ascii(text)}: the path is no text in UTF-8. Rename the file or folder.") from None
+    if "\0" in text:
+        raise errors.ConfigError(f"{ascii(text)}: no path holds a zero byte.")
+    expanded = os.path.expanduser(text)
+    if expanded.startswith("~"):
+        raise errors.ConfigError(f"'{text}': the home folder of '{pathlib.PurePath(text).parts[0]}' is not known.")
+    return pathlib.Path(os.path.abspath(expanded))
 
 
 def short(path: str | os.PathLike[str]) -> str:

@@ -24,12 +24,14 @@ def command(name: str) -> str:
     if name not in COMMANDS:
         raise ValueError(f"'{name}' is none of {', '.join(COMMANDS)}")
     started = pathlib.PurePath(sys.argv[0] if sys.argv else "")
-    if started.name in ("train.py", "eval.py"):
+    folder = started.parent
+    if started.name in ("train.py", "eval.py") and folder.name != "cli":
         return _SCRIPTS.get(name, f"python -m mbjax.{name}")
     if started.stem in ("mbjax-train", "mbjax-eval"):
         return _INSTALLED.get(name, f"mbjax {name}")
-    if started.name == "results.py" and started.parent.name == "mbjax":
-        return f"python -m mbjax.{name}" if name == "results" else f"python -m mbjax {name}"
-    if started.name == "__main__.py" and "mbjax" in started.parts:
-        return f"python -m mbjax.{name}" if started.parent.name == name else f"python -m mbjax {name}"
+    if started.name == "__main__.py" and folder.name == "mbjax":
+        return f"python -m mbjax {name}"
+    module = folder.name if started.name == "__main__.py" else started.stem
+    if module in COMMANDS and "mbjax" in (folder.name, folder.parent.name):
+        return f"python -m mbjax.{name}" if module == name else f"python -m mbjax {name}"
     return f"mbjax {name}"

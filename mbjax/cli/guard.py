@@ -50,12 +50,12 @@ def run(program: Callable[[list[str]], int], argv: Sequence[str] | None = None) 
             _drop_output_that_fails()
             return 1
         except MemoryError as error:
-            _say("error", f"memory ran out ({error or 'no more was given'}). {SMALLER}.")
+            _say("error", _of_memory(str(error)))
             return 1
         except RuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):  # JAX's, which has no class of its own for it
                 raise
-            _say("error", f"memory ran out ({str(error).splitlines()[0]}). {SMALLER}.")
+            _say("error", _of_memory(str(error)))
             return 1
 
 
@@ -79,6 +79,11 @@ def _of_system(error: OSError) -> str:
     if error.errno in FULL:
         text += ". Free space and start again; a training run that has saved goes on with --resume."
     return text
+
+
+def _of_memory(text: str) -> str:
+    first = text.partition("\n")[0]
+    return f"memory ran out{f' ({first})' if first else ''}. {SMALLER}."
 
 
 def _drop_output_that_fails() -> None:

@@ -30,6 +30,7 @@ except ImportError:  # not on Windows
     fcntl = None
 
 MAY_CHANGE = (
+    "dataset",
     "train.epochs",
     "train.eval_every",
     "train.patience",

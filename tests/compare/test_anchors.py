@@ -30,7 +30,7 @@ def test_results_files_that_lie_beside(write, anchor):
     assert run.untested.startswith("a results file without")
     assert notes == [
         "own_items is not shown: no results file of it lies beside those of jd. This makes one: "
-        "python train.py --model=own_items --dataset=jd --record"
+        "mbjax train --model=own_items --dataset=jd --record"
     ]
 
 
