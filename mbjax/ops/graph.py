@@ -19,11 +19,12 @@ from mbjax import types
 from mbjax.ops import sampling
 
 
-def build(matrix: scipy.sparse.csr_array) -> types.Graph:
+def build(matrix: scipy.sparse.csr_array, read: scipy.sparse.csr_array | None = None) -> types.Graph:
     """Puts a scipy matrix on the device.
 
     Args:
       matrix: CSR [R, C] without duplicate entries.
+      read: the part of it whose transpose is stored; None: all. Only what is never differentiated may have less.
     """
 
     def device(csr):
@@ -37,41 +38,80 @@ def build(matrix: scipy.sparse.csr_array) -> types.Graph:
         return bcoo, jnp.asarray(csr.indptr, jnp.int32)
 
     forward, row_ptr = device(matrix)
-    backward, col_ptr = device(matrix.T.tocsr())
+    backward, col_ptr = device((matrix if read is None else read).T.tocsr())
     return types.Graph(forward, row_ptr, backward, col_ptr)
 
 
 def from_train(
-    specs: Mapping[str, types.GraphSpec], train: Mapping[str, scipy.sparse.csr_array]
+    specs: Mapping[str, types.GraphSpec],
+    train: Mapping[str, scipy.sparse.csr_array],
+    passive: Mapping[str, scipy.sparse.csr_array] | None = None,
 ) -> dict[str, types.Graph]:
-    """Builds the graphs that a model asks for from the training pairs (behavior -> CSR [U, I])."""
-    return {name: build(assemble(spec, train)) for name, spec in specs.items()}
+    """Builds the graphs that a model asks for.
+
+    Args:
+      specs: name -> what is asked for.
+      train: behavior -> CSR [U, I], the training pairs.
+      passive: behavior -> CSR [N, I], the pairs of N further users, who are passive: they read, and nobody reads them.
+        They come after the others, U + N users in all. ``Graph.matrix`` has rows of theirs and nothing else of them,
+        ``Graph.transpose`` nothing at all, and whatever is normalised by the degree of an item takes that of training.
+        So what a model makes of the items and of the other users is what it makes without them.
+    """
+    if passive is None:
+        return {name: build(assemble(spec, train)) for name, spec in specs.items()}
+    num_users, num_items = next(iter(train.values())).shape
+    num_passive = next(iter(passive.values())).shape[0]
+    is_read = np.repeat(np.float32([1, 0, 1]), [num_users, num_passive, num_items])
+    graphs = {}
+    for name, spec in specs.items():
+        matrix = assemble(spec, train, passive)
+        keep = scipy.sparse.diags_array(is_read[: matrix.shape[0]], format="csr")
+        active = scipy.sparse.csr_array(keep @ matrix)
+        active.eliminate_zeros()
+        graphs[name] = build(matrix, active)
+    return graphs
 
 
-def assemble(spec: types.GraphSpec, train: Mapping[str, scipy.sparse.csr_array]) -> scipy.sparse.csr_array:
-    """The scipy matrix of a ``GraphSpec``, float32."""
+def assemble(
+    spec: types.GraphSpec,
+    train: Mapping[str, scipy.sparse.csr_array],
+    passive: Mapping[str, scipy.sparse.csr_array] | None = None,
+) -> scipy.sparse.csr_array:
+    """The scipy matrix of a ``GraphSpec``, float32; ``passive`` as for ``from_train``."""
     if spec.entries == "normalised_sum":
-        parts = [assemble(spec._replace(behaviors=(name,), entries="union"), train) for name in spec.behaviors]
+        of_one = (spec._replace(behaviors=(name,), entries="union") for name in spec.behaviors)
+        parts = [assemble(one, train, passive) for one in of_one]
         return scipy.sparse.csr_array(sum(parts[1:], start=parts[0]))
     make = {"union": sampling.union, "count": sampling.count}
     if spec.entries not in make:
         raise ValueError(f"unknown graph entries '{spec.entries}'")
     matrix = make[spec.entries](train, spec.behaviors)
-    if spec.shape == "bipartite":
-        matrix = scipy.sparse.csr_array(scipy.sparse.block_array([[None, matrix], [matrix.T, None]], format="csr"))
-        if spec.self_loops:
-            matrix = scipy.sparse.csr_array(matrix + scipy.sparse.eye_array(matrix.shape[0], dtype=np.float32))
-    elif spec.shape != "user_item" or spec.self_loops:
+    if spec.shape not in ("user_item", "bipartite") or (spec.self_loops and spec.shape != "bipartite"):
         raise ValueError(f"unknown graph: shape '{spec.shape}', self_loops {spec.self_loops}")
-    return normalise(matrix, spec.normalisation)
+    own = matrix if passive is None else _below(matrix, make[spec.entries](passive, spec.behaviors))  # [U + N, I]
+    columns = np.asarray(matrix.sum(axis=0), np.float64)
+    if spec.shape == "bipartite":
+        read = matrix
+        if passive is not None:  # the items' rows have no entries of theirs
+            read = _below(matrix, scipy.sparse.csr_array((own.shape[0] - matrix.shape[0], matrix.shape[1])))
+        own = scipy.sparse.csr_array(scipy.sparse.block_array([[None, own], [read.T, None]], format="csr"))
+        if spec.self_loops:
+            own = scipy.sparse.csr_array(own + scipy.sparse.eye_array(own.shape[0], dtype=np.float32))
+        columns = np.asarray(own.sum(axis=1), np.float64)  # of the symmetric matrix, before anybody was added
+    return normalise(own, spec.normalisation, columns)
 
 
-def normalise(matrix: scipy.sparse.csr_array, kind: str) -> scipy.sparse.csr_array:
+def _below(first: scipy.sparse.csr_array, second: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
+    return scipy.sparse.csr_array(scipy.sparse.vstack([first, second], format="csr"))
+
+
+def normalise(matrix: scipy.sparse.csr_array, kind: str, columns: np.ndarray | None = None) -> scipy.sparse.csr_array:
     """Normalises a sparse matrix; rows and columns of degree 0 stay zero.
 
     Args:
       matrix: CSR [R, C], entries >= 0.
       kind: see ``types.GraphSpec.normalisation``.
+      columns: degrees of the columns [C]; None: their sums.
     """
 
     def inverse(values, power):
@@ -79,7 +119,8 @@ def normalise(matrix: scipy.sparse.csr_array, kind: str) -> scipy.sparse.csr_arr
         np.power(values, -power, out=out, where=values > 0)
         return scipy.sparse.dia_array((out[None, :], [0]), shape=(len(values), len(values)))
 
-    rows, columns = np.asarray(matrix.sum(axis=1), np.float64), np.asarray(matrix.sum(axis=0), np.float64)
+    rows = np.asarray(matrix.sum(axis=1), np.float64)
+    columns = np.asarray(matrix.sum(axis=0), np.float64) if columns is None else columns
     if kind == "none":
         scaled = matrix
     elif kind == "l2_row":

@@ -211,3 +211,59 @@ def test_an_item_met_by_two_behaviors_weighs_two():
     one = scipy.sparse.csr_array(np.array([[0.0, 1.0]]))
     thrice = graph.assemble(types.GraphSpec(("a", "b", "c"), entries="count"), dict.fromkeys("abc", one))
     np.testing.assert_array_equal(thrice.toarray(), [[0, 3]])
+
+
+# Passive users: who read and are not read.
+
+SPECS = {
+    f"{shape} {kind} {entries}{' loops' * loops}": types.GraphSpec(("view", "buy"), shape, kind, entries, loops)
+    for shape in ("user_item", "bipartite")
+    for kind in KINDS
+    for entries in ("union", "count", "normalised_sum")
+    for loops in ((False, True) if shape == "bipartite" else (False,))
+}
+
+
+def with_passive():
+    """The toy data and three more users: one with pairs, one without, and one who is user 4 again."""
+    source = toy.dataset(2)
+    rng = np.random.default_rng(3)
+    passive = {}
+    for name, matrix in source.train.items():
+        rows = np.zeros((3, 31), np.uint8)
+        rows[0] = rng.random(31) < 0.3
+        rows[2] = matrix[[4]].toarray()[0]
+        passive[name] = scipy.sparse.csr_array(rows)
+    return source.train, passive
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_passive_users_change_nothing_for_the_others(name):
+    train, passive = with_passive()
+    spec = SPECS[name]
+    alone = graph.assemble(spec, train).toarray()
+    whole = graph.assemble(spec, train, passive).toarray()
+    others = np.r_[:23, 26 : 26 + 31] if spec.shape == "bipartite" else np.r_[:23]
+    columns = others if spec.shape == "bipartite" else np.r_[:31]
+    np.testing.assert_array_equal(whole[np.ix_(others, columns)], alone)
+    # Who was there before is the same when he comes again; who has nothing reads nothing but himself.
+    items = columns[-31:]
+    np.testing.assert_array_equal(whole[25][items], whole[4][items])
+    assert not whole[24][items].any() and whole[23][items].any()
+    if spec.shape == "bipartite":
+        own = whole[23:26, 23:26]
+        assert not whole[26:, 23:26].any() and not whole[:23, 23:26].any() and not whole[23:26, :23].any()
+        assert not (own - np.diag(np.diag(own))).any() and (np.diag(own) > 0).all() == spec.self_loops
+
+
+@pytest.mark.parametrize("name", ["user_item symmetric union", "bipartite left count loops"])
+def test_nobody_reads_passive_users_backwards(name):
+    train, passive = with_passive()
+    (built,) = graph.from_train({name: SPECS[name]}, train, passive).values()
+    (alone,) = graph.from_train({name: SPECS[name]}, train).values()
+    back = np.asarray(built.transpose.todense())
+    assert not back[:, 23:26].any()
+    kept = np.r_[:23, 26:57] if SPECS[name].shape == "bipartite" else np.r_[:23]
+    rows = kept if SPECS[name].shape == "bipartite" else np.r_[:31]
+    np.testing.assert_array_equal(back[np.ix_(rows, kept)], np.asarray(alone.transpose.todense()))
+    np.testing.assert_array_equal(np.diff(built.col_ptr)[rows], np.diff(alone.col_ptr))
