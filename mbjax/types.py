@@ -243,6 +243,10 @@ class UserBatch:
     points: Points | None = None
 
 
+EXACT, PROPAGATED = "exact", "propagated"
+OWN_USERS = "its users are parameters of their own, and nothing propagates to them"
+
+
 class Model(NamedTuple):
     """All that training and evaluation know of a model: data and pure functions.
 
@@ -261,6 +265,10 @@ class Model(NamedTuple):
         items start .. start + size - 1; ``start`` may be traced, ``size`` and ``behavior`` (an index into
         ``info.behaviors``) are Python integers; start + size never exceeds ``num_items``.
       tasks: the behaviors that it ranks; empty: all.
+      fold_in: how it ranks for users whom training has not seen, who are passive in its graphs
+        (``ops.graph.from_train``). ``EXACT``: what it knows of a user are his pairs, so that he gets the list that he
+        would have as one of its users. ``PROPAGATED``: something in his place is left out, such as a row of his own in
+        an embedding table. Anything else is the reason why it cannot.
     """
 
     info: DatasetInfo
@@ -271,6 +279,7 @@ class Model(NamedTuple):
     encode: Callable[[Params, Graphs], Tables]
     score: Callable[[Params, Tables, Array, Array | int, int, int], Array]
     tasks: tuple[str, ...] = ()
+    fold_in: str = "it does not say how (types.Model.fold_in)"
 
 
 @struct.dataclass

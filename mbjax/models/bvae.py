@@ -297,6 +297,7 @@ def build(config: BvaeConfig, info: types.DatasetInfo, batch_size: int) -> types
         loss=loss,
         encode=encode,
         score=score,
+        fold_in=types.EXACT,
     )
 
 

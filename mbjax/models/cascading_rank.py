@@ -18,6 +18,9 @@ Work and memory: users are taken ``users_at_once`` to a block, whose state [U + 
 needed, and each step is two products of a sparse matrix with it. A user's values are held as soon as they change by no
 more than ``tolerance``, so that they do not depend on who else is in the block.
 
+A user whom the graph does not hold (``types.Model.fold_in``) walks on it as if he alone were added, and the degrees of
+the items stay as they are: the walk comes back to him over the items that he met.
+
 Differences: the paper's program is not reproduced line by line. Within a step r_i sees the new r_u; the fixed point is
 the same, and it is reached in fewer steps. The change is the sum of absolute differences over all users and items.
 """
@@ -78,7 +81,7 @@ def build(config: CascadingRankConfig, info: types.DatasetInfo, batch_size: int 
         return blocks.over_blocks(block, users, config.users_at_once)
 
     specs = {name: types.GraphSpec((name,), normalisation="symmetric") for name in info.behaviors}
-    return untrained.model(info, specs, encode, score)
+    return untrained.model(info, specs, encode, score, fold_in=types.PROPAGATED)
 
 
 def cascade(
@@ -100,8 +103,19 @@ def cascade(
     for stage in stages:
         row = rows.met(stage.row_ptr, stage.matrix.indices[:, 1], users, 0, num_items)
         query = query_user, (row / jnp.maximum(row.sum(axis=1, keepdims=True), 1.0)).T
-        result = walk(config, stage, query, result or query)
+        result = walk(config, stage, query, result or query, _unread(stage, users, row))
     return result
+
+
+def _unread(stage: types.Graph, users: types.Array, row: types.Array):
+    """The users and what their rows of S_k hold that its transpose lacks, as ``walk`` takes it."""
+    if stage.matrix.nse == stage.transpose.nse:
+        return None
+    is_read = jnp.zeros(stage.matrix.shape[0]).at[stage.transpose.indices[:, 1]].set(1.0)
+    users_pairs, items_pairs = (jnp.diff(ptr).astype(jnp.float32) for ptr in (stage.row_ptr, stage.col_ptr))
+    squared = users_pairs[users, None] * items_pairs  # [B, I]
+    weight = jnp.where(squared > 0, jax.lax.rsqrt(jnp.maximum(squared, 1.0)), 0.0)
+    return users, ((1.0 - is_read[users, None]) * row * weight).T
 
 
 def walk(
@@ -109,8 +123,20 @@ def walk(
     stage: types.Graph,
     query: tuple[types.Array, types.Array],
     before: tuple[types.Array, types.Array],
+    unread: tuple[types.Array, types.Array] | None = None,
 ) -> tuple[types.Array, types.Array]:
-    """One stage: from ``before``, which is also the cascade, to r_u [U, B] and r_i [I, B]; ``query`` likewise."""
+    """One stage of the walk.
+
+    Args:
+      config: weights and limits.
+      stage: S_k [U, I].
+      query: q_u [U, B] and q_i [I, B].
+      before: result of the stage before, which is also the cascade.
+      unread: the users [B] and their rows of S_k [I, B] that the stored transpose lacks; None: it lacks none.
+
+    Returns:
+      r_u [U, B] and r_i [I, B].
+    """
     gamma = 1.0 - config.alpha - config.beta
     user_base, item_base = (config.alpha * q + config.beta * c for q, c in zip(query, before, strict=True))
 
@@ -122,6 +148,9 @@ def walk(
         step, user, item, moving = state
         next_user = gamma * graph.spmm(stage, item) + user_base
         next_item = gamma * graph.spmm(graph.transposed(stage), next_user) + item_base
+        if unread is not None:
+            users, rows_of = unread
+            next_item += gamma * rows_of * next_user[users, jnp.arange(users.shape[0])]
         change = jnp.sum(jnp.abs(next_user - user), axis=0) + jnp.sum(jnp.abs(next_item - item), axis=0)  # [B]
         user, item = jnp.where(moving, next_user, user), jnp.where(moving, next_item, item)
         return step + 1, user, item, moving & (change > config.tolerance)

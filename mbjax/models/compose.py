@@ -230,6 +230,7 @@ def build(config: ComposedConfig, info: types.DatasetInfo, batch_size: int) -> t
         encode=encode,
         score=score,
         tasks=trained,
+        fold_in=types.PROPAGATED if backbone.graphs(config.backbone, info) else types.OWN_USERS,
     )
 
 

@@ -128,4 +128,5 @@ def build(config: MultivaeConfig, info: types.DatasetInfo, batch_size: int) -> t
         encode=encode,
         score=score,
         tasks=info.behaviors if united else (info.target,),
+        fold_in=types.EXACT,
     )

@@ -73,7 +73,17 @@ def model(
         del graphs
         return module.apply(params, method=kind.tables)
 
-    return types.Model(info=info, graphs={}, batch=batch, init=init, loss=loss, encode=encode, score=score, tasks=tasks)
+    return types.Model(
+        info=info,
+        graphs={},
+        batch=batch,
+        init=init,
+        loss=loss,
+        encode=encode,
+        score=score,
+        tasks=tasks,
+        fold_in=types.OWN_USERS,
+    )
 
 
 def probe_batch(spec: types.PointSpec) -> types.UserBatch:

@@ -14,6 +14,7 @@ def model(
     graphs: Mapping[str, types.GraphSpec],
     encode: Callable[[types.Graphs], types.Tables],
     score: Callable[[types.Tables, types.Array, types.Array | int, int, int], types.Array],
+    fold_in: str = types.EXACT,
 ) -> types.Model:
     """Makes a model of what it ranks by.
 
@@ -22,6 +23,7 @@ def model(
       graphs: name -> GraphSpec, the matrices that ``encode`` receives.
       encode: ``graphs -> tables``.
       score: ``(tables, users, start, size, behavior) -> [B, size]``, as that of ``types.Model``.
+      fold_in: likewise.
     """
 
     def loss(params, graphs, batch, key, step):
@@ -36,4 +38,5 @@ def model(
         loss=loss,
         encode=lambda params, graphs: encode(graphs),
         score=lambda params, *arguments: score(*arguments),
+        fold_in=fold_in,
     )
