@@ -1,4 +1,4 @@
-"""Ranked lists of a run."""
+"""Ranked lists of a run: of its users, of users whom it was not trained on, and after its log has grown."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import polars as pl
+
 from mbjax import config as configuration
-from mbjax import data, seen
+from mbjax import data, errors, program, seen
 from mbjax import recommend as lists
-from mbjax.experiment import printout, runs
+from mbjax.experiment import audience, grown, printout, runs
 
 
 def recommend(
@@ -22,9 +25,11 @@ def recommend(
     out: str | pathlib.Path | None = None,
     users: Sequence[Any] | None = None,
     exclude: str = "known",
+    histories: Any = None,
+    allow_new_data: bool = False,
     dataset: str | os.PathLike[str] | data.Dataset | None = None,
 ) -> dict[str, pathlib.Path]:
-    """Writes ranked lists of a run, one Parquet file for each behavior.
+    """Writes ranked lists of a run, one Parquet file for each behavior, and prints what they are.
 
     Args:
       workdir: the run folder.
@@ -32,30 +37,50 @@ def recommend(
       checkpoint: likewise.
       top_k: length of the lists.
       out: folder of the files; None is ``recommendations/`` in the run folder.
-      users: raw ids; None is every user.
+      users: raw ids; None is every user, with ``histories`` each of theirs.
       exclude: what counts as seen and is in no list: ``"known"``, all that the data set has of the behavior;
         ``"train"``, what the evaluation of the test split masks; ``"none"``. See ``mbjax/seen.py``.
+      histories: lists are for the users of these events: the path of a log, a table with the log's columns (polars or
+        pandas), or ``{user: {behavior: [item, ...]}}``, by the log's ids. A user whom training has not seen is ranked
+        from them alone, one whom it has from them and all that the data set has of him.
+      allow_new_data: the log may have grown since training. Lists start from what it holds now, and users whom
+        training has not seen get theirs too, where the model can.
       dataset: as for ``restore``.
 
     Returns:
       behavior -> file.
+
+    Raises:
+      ConfigError: ``exclude="train"`` with new events, which no evaluation has seen; an option that does not exist.
+      DataError: an unknown user, or events that cannot be read.
+      IncompatibleError: the model cannot rank for users whom it was not trained on, and there are such.
     """
-    experiment, params, _ = runs.restore(workdir, config, which=checkpoint, dataset=dataset)
-    section, source = experiment.config.evaluate, experiment.dataset
-    made = lists.make(
-        experiment.model,
-        params,
-        experiment.graphs,
-        source,
+    config, loaded = runs.locate(runs.read_config(workdir) if config is None else config, dataset)
+    seen.check(exclude, config.evaluate.mask)
+    run = _restore(workdir, config, checkpoint, allow_new_data, loaded)
+    if exclude == "train" and (histories is not None or run.is_grown):
+        raise errors.ConfigError(
+            "exclude=train leaves out what the evaluation masks, which knows no new events. Choose known or none."
+        )
+    who = audience.of_run(run, exclude) if histories is None else audience.of_histories(run, histories, exclude)
+    experiment = run.experiment
+    section = experiment.config.evaluate
+    chosen = np.arange(len(who.ids)) if users is None else _places(who.ids, users, experiment.dataset)
+    made = lists.rank(
+        who.model,
+        who.params,
+        who.graphs,
+        who.users[chosen],
+        who.left_out,
+        user_ids=lambda places: who.ids.gather(chosen[places]),
+        item_ids=experiment.dataset.items.column,
         top_k=top_k,
-        behaviors=section.behaviors or experiment.model.tasks or source.info.behaviors,
-        users=users,
-        exclude=exclude,
-        mask=section.mask,
+        behaviors=section.behaviors or experiment.model.tasks or experiment.dataset.info.behaviors,
         batch_size=section.batch_size,
         item_tile=section.item_tile,
     )
-    printout.say(seen.describe(source, exclude, section.mask))
+    for line in who.lines:
+        printout.say(line)
     files = {}
     for found in made:
         files[found.behavior] = found.write(out or pathlib.Path(workdir) / "recommendations")
@@ -64,3 +89,30 @@ def recommend(
         for line in found.lines():
             printout.say(line)
     return files
+
+
+def _restore(workdir, config, checkpoint, allow_new_data, loaded) -> audience.Run:
+    try:
+        experiment = runs.build(workdir, config, loaded)
+    except errors.CheckpointError as error:
+        if allow_new_data and loaded is None:
+            found = grown.read(workdir, config, checkpoint)
+            return audience.Run(found.experiment, found.params, found.newcomers, found.lines)
+        if not pathlib.Path(config.dataset).is_file():
+            raise
+        hint = f"{program.command('recommend')} --allow-new-data, or allow_new_data=True from Python"
+        raise errors.CheckpointError(f"{error} If the log has only grown, lists can be made of it: {hint}.") from None
+    return audience.Run(experiment, runs.restore_params(workdir, experiment, which=checkpoint)[0])
+
+
+def _places(ids: pl.Series, users: Sequence[Any], dataset: data.Dataset) -> np.ndarray:
+    """The places of raw ids among those who get lists, each once."""
+    known = dataset.users if ids is dataset.users.series else data.Vocabulary(ids)
+    try:
+        found = known.index(list(users))
+    except errors.DataError as error:
+        how = f"{program.command('recommend')} --for=LOG, or histories=... from Python"
+        raise errors.DataError(
+            f"{error} Users whom training has not seen get lists from their events: {how}."
+        ) from None
+    return np.asarray(list(dict.fromkeys(found.tolist())), dtype=np.int64)

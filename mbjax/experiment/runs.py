@@ -37,12 +37,19 @@ def restore(
       ConfigError: there is no run in the folder, or its data have moved.
       CheckpointError: no such or no sound checkpoint, or other data.
     """
-    folder = run_folder.RunFolder(workdir)
     config, loaded = locate(read_config(workdir) if config is None else config, dataset)
-    experiment = wiring.build(config, loaded)
-    folder.check_same(experiment.dataset)
+    experiment = build(workdir, config, loaded)
     params, where = restore_params(workdir, experiment, which=which)
     return experiment, params, where
+
+
+def build(
+    workdir: str | pathlib.Path, config: configuration.Config, dataset: data.Dataset | None = None
+) -> wiring.Experiment:
+    """A run's data set and model. Raises CheckpointError if the data are not those of its training."""
+    experiment = wiring.build(config, dataset)
+    run_folder.RunFolder(workdir).check_same(experiment.dataset)
+    return experiment
 
 
 def read_config(workdir: str | pathlib.Path) -> configuration.Config:

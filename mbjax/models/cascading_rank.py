@@ -103,19 +103,18 @@ def cascade(
     for stage in stages:
         row = rows.met(stage.row_ptr, stage.matrix.indices[:, 1], users, 0, num_items)
         query = query_user, (row / jnp.maximum(row.sum(axis=1, keepdims=True), 1.0)).T
-        result = walk(config, stage, query, result or query, _unread(stage, users, row))
+        result = walk(config, stage, query, result or query, _unread(stage, users))
     return result
 
 
-def _unread(stage: types.Graph, users: types.Array, row: types.Array):
+def _unread(stage: types.Graph, users: types.Array) -> tuple[types.Array, types.Array] | None:
     """The users and what their rows of S_k hold that its transpose lacks, as ``walk`` takes it."""
     if stage.matrix.nse == stage.transpose.nse:
         return None
-    is_read = jnp.zeros(stage.matrix.shape[0]).at[stage.transpose.indices[:, 1]].set(1.0)
-    users_pairs, items_pairs = (jnp.diff(ptr).astype(jnp.float32) for ptr in (stage.row_ptr, stage.col_ptr))
-    squared = users_pairs[users, None] * items_pairs  # [B, I]
-    weight = jnp.where(squared > 0, jax.lax.rsqrt(jnp.maximum(squared, 1.0)), 0.0)
-    return users, ((1.0 - is_read[users, None]) * row * weight).T
+    num_rows, num_items = stage.matrix.shape
+    is_read = jnp.zeros(num_rows).at[stage.transpose.indices[:, 1]].set(1.0)
+    row = rows.met(stage.row_ptr, stage.matrix.indices[:, 1], users, 0, num_items, stage.matrix.data)
+    return users, ((1.0 - is_read[users, None]) * row).T
 
 
 def walk(

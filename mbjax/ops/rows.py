@@ -14,7 +14,14 @@ from mbjax import types
 BLOCK = 4096  # pairs a turn
 
 
-def met(row_ptr: types.Array, column: types.Array, rows: types.Array, start: types.Array | int, size: int):
+def met(
+    row_ptr: types.Array,
+    column: types.Array,
+    rows: types.Array,
+    start: types.Array | int,
+    size: int,
+    value: types.Array | None = None,
+) -> types.Array:
     """Marks the stored columns of some rows among the columns start .. start + size - 1.
 
     Args:
@@ -23,9 +30,10 @@ def met(row_ptr: types.Array, column: types.Array, rows: types.Array, start: typ
       rows: int32 [B]; a row may occur several times.
       start: first column, may be traced.
       size: number of columns.
+      value: float32 [N], of each stored entry; None: 1.
 
     Returns:
-      float32 [B, size]: 1 where the row has the column, else 0.
+      float32 [B, size]: the value where the row has the column, else 0.
     """
     out = jnp.zeros((rows.shape[0], size), jnp.float32)
     if not column.shape[0]:
@@ -38,9 +46,10 @@ def met(row_ptr: types.Array, column: types.Array, rows: types.Array, start: typ
     def body(turn, out):
         entry = turn * BLOCK + jnp.arange(BLOCK, dtype=jnp.int32)
         row = jnp.searchsorted(ends, entry, side="right").astype(jnp.int32)  # B past the last entry: dropped
-        place = column.at[entry + shift.at[row].get(mode="clip")].get(mode="clip") - start
+        source = entry + shift.at[row].get(mode="clip")
+        place = column.at[source].get(mode="clip") - start
         place = jnp.where(place < 0, size, place)  # a negative index would count from the end
-        return out.at[row, place].set(1.0, mode="drop")
+        return out.at[row, place].set(1.0 if value is None else value.at[source].get(mode="clip"), mode="drop")
 
     turns = (ends[-1] + BLOCK - 1) // BLOCK
     return jax.lax.fori_loop(0, turns, body, out)

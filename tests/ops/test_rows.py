@@ -32,3 +32,9 @@ def test_empty_rows_between_full_ones():
 
 def test_a_matrix_without_entries():
     assert not rows.met(jnp.zeros(4, jnp.int32), jnp.zeros(0, jnp.int32), jnp.arange(3), 0, 5).any()
+
+
+def test_values_in_place_of_ones():
+    ptr, column, value = jnp.array([0, 0, 2, 3]), jnp.array([0, 2, 1]), jnp.array([5.0, 6.0, 7.0])
+    expected = [[0, 7], [0, 0], [5, 0], [0, 7]]
+    np.testing.assert_array_equal(rows.met(ptr, column, jnp.array([2, 0, 1, 2]), 0, 2, value), expected)

@@ -1,0 +1,218 @@
+"""Events of users, met after a model was trained: read by the ids of its data set, and nothing is renumbered.
+
+Users may be known or not. Items and behaviors that the data set does not have cannot be used: they are counted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy import sparse
+
+from mbjax import errors
+from mbjax.data import columns, log, options, vocabulary
+
+NAMED = 5  # most ids that a line names
+_FIELDS = ("user", "item", "behavior")
+
+
+@dataclasses.dataclass(frozen=True)
+class Histories:
+    """The usable events of N users.
+
+    Attributes:
+      users: raw ids [N], in the order of their first event; of the type that the data set's have, if they can be.
+      known: int32 [N], their indices in the data set; -1 for those it does not have.
+      pairs: behavior -> CSR [N, I] of ones, for each behavior of the data set.
+      without: raw ids of users of whose events none is usable.
+      notes: what was left out, one line each.
+    """
+
+    users: pl.Series
+    known: np.ndarray
+    pairs: Mapping[str, sparse.csr_array]
+    without: pl.Series
+    notes: tuple[str, ...]
+
+    def only(self, places: np.ndarray) -> Histories:
+        """Those at some of the places 0 .. N - 1."""
+        pairs = {behavior: matrix[places] for behavior, matrix in self.pairs.items()}
+        return dataclasses.replace(self, users=self.users.gather(places), known=self.known[places], pairs=pairs)
+
+    def places(self, raws: Iterable[Any]) -> np.ndarray:
+        """The places of raw ids, each once. Raises DataError for one that is not there."""
+        found = vocabulary.Vocabulary(self.users).index(list(raws))
+        return np.asarray(list(dict.fromkeys(found.tolist())), dtype=np.int64)
+
+
+def read(
+    source: Any,
+    layout: Any,
+    users: vocabulary.Vocabulary,
+    items: vocabulary.Vocabulary,
+    behaviors: tuple[str, ...],
+) -> Histories:
+    """Reads the events of users.
+
+    Args:
+      source: the path of a log; a polars or pandas table with the columns of one; or
+        ``{user: {behavior: [item, ...]}}``. Times are not looked at.
+      layout: an ``options.LogOptions`` or anything with its attributes: how the log is written.
+      users, items, behaviors: of the data set.
+
+    Raises:
+      ConfigError: a source of another kind, or a column that is missing.
+      DataError: a malformed file, or no events at all.
+    """
+    layout = dataclasses.replace(log.resolve(layout), time=None)
+    if isinstance(source, str | os.PathLike):
+        table, name = columns.read(source, layout).select(_FIELDS), pathlib.Path(source).name
+    elif isinstance(source, Mapping):
+        table, name = _of_mapping(source), "histories"
+    else:
+        table, name = _of_table(source, layout, behaviors), "histories"
+    if not table.height:
+        raise errors.DataError(f"{name}: holds no events.")
+    known_user, known_item = _indices(table["user"], users), _indices(table["item"], items)
+    place = {behavior: k for k, behavior in enumerate(behaviors)}
+    behavior = table["behavior"].replace_strict(place, default=-1, return_dtype=pl.Int64).to_numpy()
+    usable = (known_item >= 0) & (behavior >= 0)
+    notes = _notes(table, known_item, behavior, behaviors)
+
+    rank = table["user"].rank("dense").to_numpy().astype(np.int64) - 1
+    _, first, row = np.unique(rank, return_index=True, return_inverse=True)
+    order = np.argsort(first)  # of the first event
+    position = np.empty(order.size, np.int64)
+    position[order] = np.arange(order.size)
+    row, first = position[row.reshape(-1)], first[order]
+    has_events = np.bincount(row[usable], minlength=order.size) > 0
+    shape = (order.size, len(items))
+    pairs = {}
+    for name, k in place.items():
+        chosen = usable & (behavior == k)
+        keys = np.unique(row[chosen] * shape[1] + known_item[chosen])
+        ones = np.ones(keys.size, np.uint8)
+        matrix = sparse.csr_array((ones, (keys // shape[1], keys % shape[1])), shape=shape)[np.flatnonzero(has_events)]
+        matrix.sort_indices()
+        pairs[name] = matrix
+    ids = _as_known(table["user"].gather(first), users)
+    return Histories(
+        ids.filter(pl.Series(has_events)),
+        known_user[first][has_events].astype(np.int32),
+        pairs,
+        ids.filter(pl.Series(~has_events)),
+        tuple(notes),
+    )
+
+
+def _notes(table: pl.DataFrame, item: np.ndarray, behavior: np.ndarray, behaviors: tuple[str, ...]) -> list[str]:
+    """What is left out, and why."""
+    notes = []
+    others = table["behavior"].filter(pl.Series(behavior < 0))
+    if len(others):
+        notes.append(
+            f"{len(others):,} event{_s(others)} of other behaviors left out ({named(others.unique().sort())}); "
+            f"the model knows {', '.join(behaviors)}"
+        )
+    unknown = table["item"].filter(pl.Series((item < 0) & (behavior >= 0)))
+    if len(unknown):
+        distinct = unknown.unique(maintain_order=True)
+        notes.append(
+            f"{len(unknown):,} event{_s(unknown)} of {len(distinct):,} item{_s(distinct)} that training has not seen "
+            f"left out ({named(distinct)})"
+        )
+    return notes
+
+
+def named(ids: pl.Series) -> str:
+    """The first few of some ids, for a line."""
+    return ", ".join(map(str, ids.head(NAMED).to_list())) + (", ..." if len(ids) > NAMED else "")
+
+
+def _s(rows: pl.Series) -> str:
+    return "s" * (len(rows) != 1)
+
+
+def _indices(column: pl.Series, known: vocabulary.Vocabulary) -> np.ndarray:
+    """The index of each raw id, int64 [n]; -1 where it is not known."""
+    distinct = column.unique()
+    found = [_find(raw, known) for raw in distinct.to_list()]
+    return column.replace_strict(distinct, pl.Series(found, dtype=pl.Int64)).to_numpy()
+
+
+def _find(raw: Any, known: vocabulary.Vocabulary) -> int:
+    found = known.find(raw)
+    if found is None and isinstance(raw, int):
+        # A file of a few lines may have no id but numbers where the whole log had texts.
+        found = known.find(str(raw))
+    return -1 if found is None else found
+
+
+def _as_known(ids: pl.Series, known: vocabulary.Vocabulary) -> pl.Series:
+    """Ids in the type of those of the data set, if none of them is lost by it."""
+    kind = known.series.dtype
+    if ids.dtype == kind:
+        return ids
+    cast = ids.cast(kind, strict=False)
+    return ids if cast.null_count() or (cast.cast(pl.String) != ids.cast(pl.String)).any() else cast
+
+
+def _of_mapping(source: Mapping[Any, Any]) -> pl.DataFrame:
+    rows = []
+    for user, behaviors in source.items():
+        if not isinstance(behaviors, Mapping):
+            raise errors.ConfigError(
+                f"histories of user '{user}' are of type {type(behaviors).__name__}; expected "
+                "{user: {behavior: [item, ...]}}."
+            )
+        for behavior, items in behaviors.items():
+            if isinstance(items, str | bytes) or not isinstance(items, Iterable):
+                raise errors.ConfigError(
+                    f"histories of user '{user}' have '{items}' for behavior '{behavior}'; expected a list of items."
+                )
+            # numpy's own numbers are not those that a list of ids holds.
+            rows += [(user, item.item() if isinstance(item, np.generic) else item, behavior) for item in items]
+    return _table({field: [row[k] for row in rows] for k, field in enumerate(_FIELDS)})
+
+
+def _of_table(source: Any, layout: options.LogOptions, behaviors: tuple[str, ...]) -> pl.DataFrame:
+    if not hasattr(source, "columns"):
+        raise errors.ConfigError(
+            f"histories are of type {type(source).__name__}; expected the path of a log, a polars or pandas table, or "
+            "{user: {behavior: [item, ...]}}."
+        )
+    found = {}
+    for field in _FIELDS:
+        name = getattr(layout, field)
+        if name is None:  # a log of one behavior has no column of it
+            found[field] = list(behaviors) * len(source)
+        elif name not in list(source.columns):
+            raise errors.unknown(f"column (data.log.{field}) of histories", name, map(str, source.columns))
+        else:
+            column = source[name]
+            found[field] = column if isinstance(column, pl.Series) else column.tolist()
+    return _table(found)
+
+
+def _table(found: Mapping[str, Any]) -> pl.DataFrame:
+    """The columns as those of a file: without nulls, behaviors as text."""
+    table = {}
+    for field, values in found.items():
+        try:
+            column = values if isinstance(values, pl.Series) else pl.Series(values, dtype=None if values else pl.String)
+        except (TypeError, pl.exceptions.PolarsError):
+            raise errors.ConfigError(f"histories: the {field}s are not of one type.") from None
+        if column.null_count():
+            raise errors.DataError(f"histories, row {column.is_null().arg_max() + 1}: the {field} is missing.")
+        if column.dtype in (pl.Categorical, pl.Enum) or field == "behavior":
+            column = column.cast(pl.String)
+        if column.dtype.is_nested() or column.dtype == pl.Object:
+            raise errors.ConfigError(f"histories: the {field}s have type {column.dtype}; ids are single values.")
+        table[field] = column.alias(field)
+    return pl.DataFrame(table)

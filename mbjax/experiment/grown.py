@@ -1,0 +1,91 @@
+"""A run whose log has grown since: its users and items keep their indices, and start from what the log holds now."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from mbjax import config as configuration
+from mbjax import data, errors, types
+from mbjax.data import histories as events
+from mbjax.experiment import runs, wiring
+from mbjax.train import run_folder
+
+
+class Grown(NamedTuple):
+    """A run on the log as it is now.
+
+    Attributes:
+      experiment: of the run's users and items; all pairs of theirs are training pairs, nothing is held out.
+      params: trained on the log as it was.
+      newcomers: the users whom training has not seen.
+      lines: what is new.
+    """
+
+    experiment: wiring.Experiment
+    params: types.Params
+    newcomers: events.Histories
+    lines: tuple[str, ...]
+
+
+def read(workdir: str | pathlib.Path, config: configuration.Config, checkpoint: str | None = None) -> Grown:
+    """Reads the log of a run anew.
+
+    Args:
+      workdir: the run folder.
+      config: its configuration; ``dataset`` is the log.
+      checkpoint: as for ``runs.restore``.
+
+    Raises:
+      IncompatibleError: the data set is no log.
+      DataError: the log is malformed.
+      CheckpointError: the log holds fewer pairs than at training: it did not grow, it is another one.
+    """
+    path = pathlib.Path(config.dataset).expanduser()
+    if not path.is_file():
+        raise errors.IncompatibleError(
+            f"'{config.dataset}' is no log: new data are allowed for logs only, whose rows name users and items by ids."
+        )
+    folder = run_folder.RunFolder(workdir)
+    then = folder.dataset()
+    users, items = (data.Vocabulary.from_parquet(file) for file in (folder.users_file, folder.items_file))
+    behaviors = tuple(then["behaviors"])
+    now = events.read(path, config.data.log, users, items, behaviors)
+    old, new = np.flatnonzero(now.known >= 0), np.flatnonzero(now.known < 0)
+    train, more = {}, 0
+    for behavior in behaviors:
+        rows = now.pairs[behavior][old].tocoo()
+        shape = (len(users), len(items))
+        train[behavior] = sparse.csr_array((rows.data, (now.known[old][rows.row], rows.col)), shape=shape)
+        train[behavior].sort_indices()
+        before = sum(split.get(behavior, 0) for split in then["pairs"].values())
+        if rows.nnz < before:
+            raise errors.CheckpointError(
+                f"run folder {folder.path} was trained on {before:,} '{behavior}' pairs, and {path} holds "
+                f"{rows.nnz:,} of its users and items: this is not the same log, only longer. Train again."
+            )
+        more += rows.nnz - before
+    newcomers = now.only(new)
+    lines = [
+        f"{path.name} has grown: {more:,} more pairs of users and items of the run, {len(new):,} users whom training "
+        "has not seen. Lists start from all that it holds now, parameters are as they were trained",
+        *now.notes,
+    ]
+    info = types.DatasetInfo(then["name"], len(users), len(items), behaviors)
+    grown = data.Dataset(
+        info=info,
+        train=train,
+        valid={},
+        test={},
+        users=users,
+        items=items,
+        mask_valid=False,
+        valid_rule="none",
+        fingerprint=then["fingerprint"],
+    )
+    experiment = wiring.build(config, grown)
+    params, _ = runs.restore_params(workdir, experiment, which=checkpoint)
+    return Grown(experiment, params, newcomers, tuple(lines))

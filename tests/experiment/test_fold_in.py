@@ -1,0 +1,134 @@
+"""Users whom training has not seen, for every model: exact where that is said, else finite, and nobody else changes."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.sparse
+import toy
+
+from mbjax import config as configuration
+from mbjax import errors, models, types
+from mbjax.backbones import mf
+from mbjax.experiment import fold_in, wiring
+from mbjax.models import cascading_rank
+from mbjax.ops import graph
+
+USERS, ITEMS = 23, 31
+QUICK = ("bvae", "itemknn", "own_items", "popularity", "cascading_rank", "copf", "crgcn")
+EXACT = ("bvae", "multivae", "itemknn", "own_items", "popularity")
+PROPAGATED = ("copf", "pkef", "bigel", "lightgcn", "lightgcn_m", "mbcgcn", "crgcn", "cigf", "cascading_rank")
+REFUSED = ("bpr_mf", "nmtr", "cmf", "gmf", "mlp", "neumf", "mc_bpr", "mc_gmf", "mc_mlp", "mc_neumf")
+dataset = functools.cache(toy.dataset)
+
+
+def built(name: str, **fields) -> wiring.Experiment:
+    """A small model of the zoo on the toy data of three behaviors."""
+    entry = models.MODELS[name]
+    config = configuration.load(name, "demo", entry.config, protocol="paper")
+    small = {"embedding_size": 4, "layers": 1} if entry.rows == "pairs" else {"embedding_size": 4}
+    small = {field: value for field, value in (small | fields).items() if field in type(config.model).model_fields}
+    config = config.model_copy(update={"model": config.model.model_copy(update=small)})
+    return wiring.build(config, dataset(3))
+
+
+def newcomers() -> dict[str, scipy.sparse.csr_array]:
+    """Users 5, 0 (who has pairs of the target only) and 22 again, one with other pairs, one with a single view."""
+    rng, pairs = np.random.default_rng(1), {}
+    for name, matrix in dataset(3).train.items():
+        rows = np.zeros((5, ITEMS), np.uint8)
+        rows[:3] = matrix[[5, 0, 22]].toarray()
+        rows[3] = rng.random(ITEMS) < 0.2
+        rows[4, 7] = name == "view"
+        pairs[name] = scipy.sparse.csr_array(rows)
+    return pairs
+
+
+def scores(model, params, graphs, users) -> np.ndarray:
+    """Of all items, [K, B, I]."""
+    tables = jax.jit(model.encode)(params, graphs)
+    users = jnp.asarray(users)
+    return np.stack([model.score(params, tables, users, 0, ITEMS, k) for k in range(model.info.num_behaviors)])
+
+
+def shaken(params):
+    """Parameters without zeros, so that each has a say."""
+    leaves, structure = jax.tree.flatten(params)
+    rng = np.random.default_rng(0)
+    return structure.unflatten([leaf + jnp.asarray(0.1 * rng.normal(size=leaf.shape), leaf.dtype) for leaf in leaves])
+
+
+def test_every_model_says_how():
+    said = {name: built(name).model.fold_in for name in models.MODELS}
+    assert {name for name, how in said.items() if how == types.EXACT} == set(EXACT)
+    assert {name for name, how in said.items() if how == types.PROPAGATED} == set(PROPAGATED)
+    for name in REFUSED:
+        assert said[name] == types.OWN_USERS
+        with pytest.raises(errors.IncompatibleError, match=f"'{name}' cannot rank for users whom.*of their own.*Train"):
+            fold_in.extend(built(name), {}, newcomers())
+    # A graph model without a graph is a factorization.
+    assert built("copf", backbone=mf.MfConfig()).model.fold_in == types.OWN_USERS
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n if n in QUICK else pytest.param(n, marks=pytest.mark.exhaustive) for n in (*EXACT, *PROPAGATED)],
+)
+def test_new_users_are_ranked_and_nobody_else_changes(name):
+    experiment = built(name)
+    model = experiment.model
+    params = shaken(model.init(jax.random.key(0), experiment.graphs))
+    before = scores(model, params, experiment.graphs, range(USERS))
+    extended = fold_in.extend(experiment, params, newcomers())
+    assert extended.model.info.num_users == USERS + 5
+    after = scores(*extended, range(USERS + 5))
+    tolerance = {"rtol": 1e-5, "atol": 1e-6 * np.abs(before).max()}
+    np.testing.assert_allclose(after[:, :USERS], before, **tolerance)
+    mine = after[:, USERS:]
+    assert np.isfinite(mine).all()
+    if model.fold_in == types.EXACT:
+        np.testing.assert_allclose(mine[:, :3], before[:, [5, 0, 22]], **tolerance)
+    else:
+        ranked = [k for k, b in enumerate(model.info.behaviors) if b in (model.tasks or model.info.behaviors)]
+        orders = np.argsort(-mine[ranked[-1]], axis=1)
+        assert len({tuple(order) for order in orders[:4]}) == 4
+
+
+@pytest.mark.parametrize("name", ["copf", "lightgcn_m"])
+def test_a_known_user_keeps_his_trained_row(name):
+    experiment = built(name)
+    shapes = jax.eval_shape(experiment.model.init, jax.random.key(0), experiment.graphs)
+    params = shaken(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), shapes))
+    known = np.array([5, -1, 22, -1, -1])
+    extended = fold_in.extend(experiment, params, newcomers(), known)
+    old, new = params["params"], extended.params["params"]
+    np.testing.assert_array_equal(new["user"][:USERS], old["user"])
+    np.testing.assert_array_equal(new["user"][USERS:], np.where(known[:, None] < 0, 0, old["user"][known]))
+    np.testing.assert_array_equal(new["item"], old["item"])
+
+
+def test_the_walk_comes_back_to_a_new_user():
+    """The closed form on the graph with him alone added, items with the degrees that they had."""
+    source, config = dataset(3), {"alpha": 0.2, "beta": 0.3, "tolerance": 1e-7, "max_steps": 500}
+    pairs = newcomers()
+    info = source.info._replace(num_users=USERS + 5)
+    model = cascading_rank.build(cascading_rank.CascadingRankConfig(**config), info)
+    found = scores(model, {}, graph.from_train(model.graphs, source.train, pairs), range(USERS, USERS + 5))
+    for place in (0, 3, 4):
+        cascade = None
+        for k, name in enumerate(source.info.behaviors):
+            train = source.train[name].toarray().astype(float)
+            whole = np.vstack([train, pairs[name].toarray()[place]])
+            users, items = whole.sum(axis=1), train.sum(axis=0)
+            inverse = [np.divide(1, d**0.5, out=np.zeros_like(d), where=d > 0) for d in (users, items)]
+            scaled = inverse[0][:, None] * whole * inverse[1]
+            matrix = np.block([[np.zeros((USERS + 1,) * 2), scaled], [scaled.T, np.zeros((ITEMS,) * 2)]])
+            mine = whole[-1] * (items > 0)  # nobody has led to the others
+            query = np.concatenate([np.eye(USERS + 1)[-1], mine / max(mine.sum(), 1)])
+            right = 0.2 * query + 0.3 * (query if cascade is None else cascade)
+            cascade = np.linalg.solve(np.eye(len(matrix)) - 0.5 * matrix, right)
+            np.testing.assert_allclose(found[k, place], cascade[USERS + 1 :], rtol=1e-4, atol=3e-6)
