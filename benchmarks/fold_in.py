@@ -1,6 +1,6 @@
 """What users lose who are folded into a model, against users who were there when it was trained.
 
-    python benchmarks/fold_in.py --model=crgcn --dataset=taobao --epochs=60 [--share=0.1] [--out=FILE] [--field=value ...]
+    python benchmarks/fold_in.py --model=crgcn --dataset=taobao --epochs=20 [--out=FILE] [--field=value ...]
 
 A model is trained twice for the same number of epochs: on all users, and without a random share of them, who are then
 folded in. Both rank the test pairs of these users. The epochs are fixed, and no pair is held out for validation.
