@@ -14,7 +14,7 @@ from typing import Any
 import pydantic
 
 from mbjax import errors, paths
-from mbjax.config import datasets, fields, files, problems, schema, sections
+from mbjax.config import datasets, fields, files, presets, problems, schema, sections
 
 _SECTIONS = ("model", *schema.SECTIONS)
 
@@ -167,6 +167,22 @@ def _at_home(config: schema.Config) -> schema.Config:
     return config.model_copy(update={"data": data})
 
 
+def _apply_preset(flat: dict[str, Any], origins: Mapping[str, str]) -> None:
+    """Sets what the preset of a log says, so that the configuration records what is done.
+
+    Raises:
+      ConfigError: a field that was set by hand says otherwise.
+    """
+    preset = flat.get("data.log.preset")
+    for field, value in presets.PRESETS.get(preset, {}).items():
+        path = f"data.log.{field}"
+        if origins.get(path) == "":
+            given = schema.LogConfig.model_validate({field: flat[path]})
+            if getattr(given, field) != value:
+                raise presets.contradiction(preset, field, flat[path])
+        flat[path] = value
+
+
 def _roots(model_class) -> dict[str, type[pydantic.BaseModel]]:
     return {"model": model_class, **schema.SECTIONS}
 
@@ -201,6 +217,7 @@ def _build(header, layers, model_class, flat=None, record=()) -> schema.Config:
             origins[path] = origin
             if not origin:
                 made.append(path)
+    _apply_preset(flat, origins)
     for choice in choices(model_class, flat):
         if choice.key not in flat:
             raise errors.ConfigError(f"{choice.key} is missing: must be {choice.names()}.")

@@ -33,14 +33,20 @@ class Section(pydantic.BaseModel):
 class LogConfig(Section):
     """How to read a user's own interaction log (used when the data set is the path of a log file)."""
 
-    preset: Literal["bvae"] | None = Field(
+    preset: Literal["bvae", "bvae_ub", "bvae_jd"] | None = Field(
         None,
-        description="a named recipe of cleaning and splitting; bvae: keep the first of equal interactions, one time "
-        "cut 80/10/10 over all behaviors, users without a training target dropped. Overrides the fields below "
-        "that it names",
+        description="a named recipe of cleaning and splitting, which sets the fields below that it names; bvae: keep "
+        "the first of equal interactions, one time cut 80/10/10 over all behaviors, users without a training target "
+        "dropped; bvae_ub, bvae_jd: also items with fewer than 10 (20) and users with fewer than 5 targets",
     )
     format: Literal["csv", "tsv", "parquet", "inter"] | None = Field(
         None, description="file format; none: by the file's suffix; inter: RecBole's typed header"
+    )
+    quote: str | None = Field(
+        '"', description="character around texts that hold separators; none: the file does not quote (as inter never)"
+    )
+    columns: tuple[str, ...] | None = Field(
+        None, description="names of the columns of a text file without a header line, in their order"
     )
     separator: str | None = Field(None, description="one character between columns, \\t for a tab; none: by the format")
     user: str = Field("user", description="name of the column with raw user ids, of any type")
@@ -60,6 +66,12 @@ class LogConfig(Section):
         "two moments, so that 80 % of it is training, 10 % validation, 10 % test",
     )
     min_count: int = Field(0, ge=0, description="users and items with fewer interactions are dropped [interactions]")
+    min_user_count: int | None = Field(
+        None, ge=0, description="another number for users [interactions]; none: min_count"
+    )
+    min_item_count: int | None = Field(
+        None, ge=0, description="another number for items [interactions]; none: min_count"
+    )
     min_count_on: Literal["target", "union"] = Field(
         "target", description="which pairs min_count counts: of the target, or of all behaviors together"
     )
@@ -73,6 +85,13 @@ class LogConfig(Section):
         value = "\t" if value == r"\t" else value
         if value is not None and len(value) != 1:
             raise ValueError(r"must be one character, \t for a tab")
+        return value
+
+    @pydantic.field_validator("quote")
+    @classmethod
+    def _quote(cls, value: str | None) -> str | None:
+        if value is not None and (len(value) != 1 or not value.isascii()):
+            raise ValueError("must be one character, or none")
         return value
 
 

@@ -1,48 +1,51 @@
-"""Reads the columns user, item, behavior and time of a log: CSV, TSV, Parquet, or RecBole's ``.inter``.
+"""The columns user, item, behavior and time of a log, checked.
 
-Text files may be gzipped. Ids keep their type: a text column becomes integers only if every value is written as the
-integer would be (``7``, not ``007``), so that nothing is lost. Times are numbers, or ISO dates as microseconds.
+Raw ids keep value and type. Of a text file a column becomes integers only if every value is written as the integer
+would be (``7``, not ``007``), so that nothing is lost. Blanks around texts that are not quoted are no part of them.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import pathlib
-from collections.abc import Iterator
+import re
 
+import numpy as np
 import polars as pl
 
 from mbjax import errors
-from mbjax.data import options, readers
+from mbjax.data import options, tables, times
 
-FORMATS = {"csv": ",", "tsv": "\t", "inter": "\t", "parquet": ""}
 _FIELDS = ("user", "item", "behavior", "time")
+_BLANKS = " \t"
+# What programs write for "no value"; compared without regard to case.
+_NOBODY = {"nan", "-nan", "null", "none", "nil", "na", "n/a", "#n/a", "#na", "<na>", "<null>", "undefined", "\\n"}
 
 
-def read(path: str | os.PathLike, layout: options.LogOptions) -> pl.DataFrame:
+def read(path: str | os.PathLike, layout: options.LogOptions, notes: list[str] | None = None) -> pl.DataFrame:
     """Reads a log.
 
+    Args:
+      path: of a file, a pipe, or a folder of parts.
+      layout: names of columns, and the form of the file.
+      notes: gets a line for each thing in the file that deserves a look.
+
     Returns:
-      Columns ``user``, ``item`` (any type), ``behavior`` (text) and ``time`` (a number), without nulls, in file order.
+      Columns ``user``, ``item`` (any type of single values), ``behavior`` (text) and ``time`` (numbers or
+      moments), without nulls, in file order.
 
     Raises:
-      ConfigError: an unknown format or column, or a separator that is none.
+      ConfigError: an unknown format or column, or an option that does not go with the file.
       DataError: naming the file, and the line (of a Parquet file the row) where there is one.
     """
     path = pathlib.Path(path)
-    kind = _format(path, layout)
+    notes = [] if notes is None else notes
+    source = tables.read(path, layout)
     names = {field: getattr(layout, field) for field in _FIELDS if getattr(layout, field) is not None}
-    if kind == "parquet":
-        table, source = _parquet(path), None
-    else:
-        source = _Text(path, kind, layout.separator)
-        table = source.table()
-    for field, name in names.items():
-        if name not in table.columns:
-            raise errors.unknown(f"column (data.log.{field}) of {path.name}", name, table.columns)
-    table = table.select(**{field: pl.col(name) for field, name in names.items()})
+    places = {field: _place(source, name, field, path) for field, name in names.items()}
+    if source.has_header and _is_headerless(source, places):
+        raise errors.ConfigError(f"{path}: the columns are named by line 1. {_headerless(source)}")
+    table = source.frame.select(**{field: pl.col(str(place)) for field, place in places.items()})
     if "behavior" not in names:
         if layout.behaviors is None or len(layout.behaviors) != 1:
             raise errors.ConfigError(
@@ -53,166 +56,144 @@ def read(path: str | os.PathLike, layout: options.LogOptions) -> pl.DataFrame:
         table = table.with_row_index("time")
 
     def fail(row: int, text: str) -> errors.DataError:
-        where = f"line {source.line(row)}" if source is not None else f"row {row + 1}"
-        return errors.DataError(f"{path}, {where}: {text}.")
+        return errors.DataError(f"{source.where(row)}: {text}.")
 
+    if source.is_text:
+        table = _stripped(table, source, places, names, notes)
+    said = {field: f"column '{names.get(field)}'" for field in _FIELDS}
     for field in names:
-        table = table.with_columns(_filled(table[field], f"column '{names[field]}'", fail).alias(field))
-    ids = {field: _ids(table[field], f"column '{names[field]}'", path) for field in ("user", "item")}
-    time = _times(table["time"], f"column '{names.get('time')}'", fail)
-    return table.with_columns(**ids, time=time, behavior=table["behavior"].cast(pl.String))
+        _require_filled(table[field], said[field], fail)
+    ids = {}
+    for field in ("user", "item"):
+        ids[field] = _ids(table[field], said[field], path, is_text=source.is_text)
+        notes += _nobodies(ids[field], field, said[field])
+    return table.with_columns(
+        **ids, time=times.read(table["time"], said["time"], fail), behavior=_names(table["behavior"], said, path)
+    )
 
 
-def _format(path: pathlib.Path, layout: options.LogOptions) -> str:
-    if layout.format is not None:
-        if layout.format not in FORMATS:
-            raise errors.unknown("log format", layout.format, FORMATS)
-        return layout.format
-    suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    if suffix.removeprefix(".").lower() not in FORMATS:
-        known = ", ".join(FORMATS)
-        raise errors.ConfigError(f"{path}: suffix '{suffix}' tells no format. Set data.log.format to one of {known}.")
-    return suffix.removeprefix(".").lower()
+def _place(source: tables.Table, name: str, field: str, path: pathlib.Path) -> int:
+    found = [place for place, other in enumerate(source.names) if other == name]
+    if len(found) == 1:
+        return found[0]
+    hint = f" {_headerless(source)}" if source.has_header and _is_like_data(source.names) else ""
+    if not found:
+        error = errors.unknown(f"column (data.log.{field}) of {path.name}", name, dict.fromkeys(source.names))
+        raise errors.ConfigError(f"{error}{hint}")
+    raise errors.ConfigError(
+        f"{path}: {len(found)} columns are named '{name}' (data.log.{field}).{hint or ' Rename all but one.'}"
+    )
 
 
-def _parquet(path: pathlib.Path) -> pl.DataFrame:
-    try:
-        return pl.read_parquet(io.BytesIO(readers.read_bytes(path)))
-    except pl.exceptions.PolarsError as error:
-        raise errors.DataError(f"{path}: cannot be read as Parquet ({_line(error)}).") from error
+def _is_like_data(names: list[str]) -> bool:
+    """Whether a header has a number or a date among its names, and is not the numbers of the columns."""
+    return (
+        any(re.match(times.LIKE_A_TIME, name) for name in names)
+        and names != [str(k) for k in range(len(names))]
+        and names != [str(k + 1) for k in range(len(names))]
+    )
 
 
-class _Text:
-    """A separated text file: polars reads it, and Python's slower csv module finds the line of what is wrong."""
-
-    def __init__(self, path: pathlib.Path, kind: str, separator: str | None):
-        self.path = path
-        self.separator = FORMATS[kind] if separator is None else separator.replace("\\t", "\t")
-        if len(self.separator.encode()) != 1 or self.separator in '\r\n"':
-            raise errors.ConfigError(f"data.log.separator='{separator}' must be one character, such as , or ; or \\t.")
-        self.is_typed = kind == "inter"
-        self.quote = None if self.is_typed else '"'
-        self.raw = readers.read_bytes(path).removeprefix(b"\xef\xbb\xbf")
-        if not self.raw.isascii():
-            self._text()
-
-    def table(self) -> pl.DataFrame:
-        """All columns as text. Blank lines are dropped, every other line must have as many columns as the header."""
-        try:
-            table = pl.read_csv(
-                io.BytesIO(self.raw), separator=self.separator, quote_char=self.quote, infer_schema=False
-            )
-        except pl.exceptions.NoDataError as error:
-            raise errors.DataError(
-                f"{self.path}: is empty; expected a header line with the names of the columns."
-            ) from error
-        except pl.exceptions.PolarsError as error:
-            sum(1 for _ in self.records())  # raises where the number of columns is wrong
-            raise errors.DataError(f"{self.path}: cannot be read as a table ({_line(error)}).") from error
-        if self.is_typed:
-            table = table.rename({name: name.partition(":")[0] for name in table.columns})
-        if (table[table.columns[-1]].fill_null("") == "").any():
-            sum(1 for _ in self.records())
-            table = table.filter(pl.any_horizontal(pl.all().fill_null("") != ""))
-        return table
-
-    def _text(self) -> str:
-        try:
-            return self.raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            line = self.raw.count(b"\n", 0, error.start) + 1
-            byte = f"0x{self.raw[error.start]:02x}"
-            raise errors.DataError(f"{self.path}, line {line}: not UTF-8 (byte {byte}).") from error
-
-    def records(self) -> Iterator[tuple[int, list[str]]]:
-        """Line and columns of every record that is not blank, without the header."""
-        quoting = csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE
-        lines = io.StringIO(self._text(), newline="")
-        reader = csv.reader(lines, delimiter=self.separator, quoting=quoting, strict=True)
-        width, last = 0, 0
-        try:
-            for record in reader:
-                # A record within quotes may span lines: it is known by its first.
-                line, last = last + 1, reader.line_num
-                if record and not width:
-                    width = len(record)
-                elif record and len(record) != width:
-                    have = f"{len(record)} column{'s' * (len(record) != 1)}"
-                    raise errors.DataError(f"{self.path}, line {line}: {have}, the header has {width}.")
-                elif any(record):
-                    yield line, record
-        except csv.Error as error:
-            raise errors.DataError(f"{self.path}, line {last + 1}: {error}.") from error
-
-    def line(self, row: int) -> int:
-        """The line of a row of ``table``."""
-        return next(line for at, (line, _) in enumerate(self.records()) if at == row)
+def _is_headerless(source: tables.Table, places: dict[str, int]) -> bool:
+    """Whether the names of columns that were asked for are values: line 1 would be lost, as a header that is none."""
+    if not _is_like_data(source.names):
+        return False
+    if "time" in places and re.match(times.LIKE_A_TIME, source.names[places["time"]]):
+        return True
+    return "behavior" in places and bool(
+        (source.frame[str(places["behavior"])] == source.names[places["behavior"]]).any()
+    )
 
 
-def _filled(column: pl.Series, what: str, fail) -> pl.Series:
-    """The column, without nulls, NaN and empty text, or an error for the first of them."""
+def _headerless(source: tables.Table) -> str:
+    number = len(source.names)
+    example = ["user", "item", "category", "behavior", "time"] if number == 5 else ["user", "item", "behavior", "time"]
+    example = example[:number] + [f"other{k}" for k in range(number - len(example))]
+    return (
+        "Line 1 looks like data, not like names: if the file has no header, name its "
+        f"{number} columns, such as data.log.columns={','.join(example)}."
+    )
+
+
+def _stripped(table: pl.DataFrame, source: tables.Table, places, names, notes: list[str]) -> pl.DataFrame:
+    """The table without blanks around what is not quoted."""
+    changed, rows = [], np.zeros(table.height, dtype=bool)
+    for field in ("user", "item", "behavior"):
+        if field not in places:
+            continue
+        bare = table[field].str.strip_chars(_BLANKS)
+        odd = np.flatnonzero((bare != table[field]).fill_null(False).to_numpy())
+        odd = odd[source.unquoted(places[field], odd)]
+        if odd.size:
+            rows[odd] = True
+            changed.append(f"'{names[field]}'")
+            mask = np.zeros(table.height, dtype=bool)
+            mask[odd] = True
+            table = table.with_columns(pl.when(pl.Series(mask)).then(bare).otherwise(pl.col(field)).alias(field))
+    if changed:
+        notes.append(
+            f"log: blanks around values that are not quoted are left out in {rows.sum():,} rows ({', '.join(changed)})"
+        )
+    return table
+
+
+def _require_filled(column: pl.Series, what: str, fail: times.Fail) -> None:
+    """Raises for the first null, NaN, or text of nothing or blanks alone."""
     empty = column.is_null()
-    if column.dtype == pl.String:
-        empty = empty | (column == "").fill_null(True)
+    if column.dtype in (pl.String, pl.Categorical, pl.Enum):
+        empty = empty | (column.cast(pl.String).str.strip_chars() == "").fill_null(True)
+    if column.dtype == pl.Binary:
+        empty = empty | (column.bin.size() == 0).fill_null(True)
     if column.dtype.is_float():
         empty = empty | column.is_nan().fill_null(True)
     if empty.any():
         raise fail(empty.arg_max(), f"{what} is empty")
-    return column
 
 
-def _ids(column: pl.Series, what: str, path: pathlib.Path) -> pl.Series:
-    if column.dtype in (pl.Categorical, pl.Enum):
-        column = column.cast(pl.String)
-    if column.dtype.is_nested():
-        raise errors.DataError(f"{path}: {what} has type {column.dtype}; ids must be single values.")
-    if column.dtype.is_integer() or column.dtype == pl.String:
+def _ids(column: pl.Series, what: str, path: pathlib.Path, *, is_text: bool) -> pl.Series:
+    kind = column.dtype
+    if kind.is_nested() or kind in (pl.Object, pl.Null):
+        raise errors.DataError(f"{path}: {what} has type {kind}; ids must be single values.")
+    if is_text:
         numbers = column.cast(pl.Int64, strict=False)
-        if not numbers.null_count() and (column.dtype.is_integer() or (numbers.cast(pl.String) == column).all()):
-            return numbers
+        return numbers if not numbers.null_count() and (numbers.cast(pl.String) == column).all() else column
+    if kind.is_temporal() and not _is_python(column):
+        raise errors.DataError(
+            f"{path}: {what} has type {kind}, with values that Python cannot hold (nanoseconds, or years beyond 9999). "
+            "Write them as text or as whole numbers."
+        )
     return column
 
 
-def _times(column: pl.Series, what: str, fail) -> pl.Series:
-    """Numbers that order the rows."""
-    if column.dtype.is_temporal():
-        return column.cast(pl.Datetime("us")).cast(pl.Int64) if column.dtype != pl.Time else column.cast(pl.Int64)
-    if column.dtype.is_integer() and column.dtype != pl.UInt64:
-        return column.cast(pl.Int64)
-    if column.dtype == pl.String:
-        return _text_times(column, what, fail)
-    if not column.dtype.is_numeric():
-        raise fail(0, f"{what} has type {column.dtype}, expected numbers or dates")
-    numbers = column.cast(pl.Float64, strict=False)
-    _require(numbers.is_finite(), column, what, fail)
-    return numbers
+def _is_python(column: pl.Series) -> bool:
+    unit = "ns" if column.dtype == pl.Time else getattr(column.dtype, "time_unit", None)
+    if unit == "ns" and (column.to_physical() % 1000 != 0).any():
+        return False
+    try:
+        column.min(), column.max()
+    except (ValueError, OverflowError):
+        return False
+    return True
 
 
-def _text_times(column: pl.Series, what: str, fail) -> pl.Series:
-    text = column.str.strip_chars()
-    whole = text.cast(pl.Int64, strict=False)
-    if not whole.null_count():
-        return whole
-    if text.str.contains(r"^\d{4}-\d\d-\d\d").any():
-        # Only dates that say which number is the month: 01/02/2020 is a different day to different people.
-        iso = text.str.contains(r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?$")
-        _require(iso, column, what, fail)
-        moments = text.str.replace(" ", "T").str.to_datetime(strict=False, time_unit="us")
-        _require(moments.is_not_null(), column, what, fail)
-        return moments.cast(pl.Int64)
-    numbers = text.cast(pl.Float64, strict=False)
-    _require(numbers.is_finite(), column, what, fail)
-    return numbers
+def _nobodies(column: pl.Series, field: str, what: str) -> list[str]:
+    """A note if an id is what programs write for no value: it would be one user of all who are unknown."""
+    if column.dtype not in (pl.String, pl.Categorical, pl.Enum):
+        return []
+    counts = column.cast(pl.String).value_counts(name="rows")
+    odd = counts.filter(pl.col(column.name).str.strip_chars().str.to_lowercase().is_in(_NOBODY)).sort(
+        "rows", descending=True
+    )
+    if not odd.height:
+        return []
+    listed = ", ".join(f"'{name}' in {number:,}" for name, number in odd.iter_rows())
+    return [
+        f"log: {what} is {listed} rows, and each counts as one {field}: leave such rows out if they are of no {field}"
+    ]
 
 
-def _require(good: pl.Series, column: pl.Series, what: str, fail) -> None:
-    good = good.fill_null(False)
-    if not good.all():
-        row = (~good).arg_max()
-        raise fail(
-            row, f"{what} is '{column[row]}', expected a number or a date such as 2024-05-31 or 2024-05-31T23:59:59"
-        )
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:120]
+def _names(column: pl.Series, said: dict[str, str], path: pathlib.Path) -> pl.Series:
+    """Behaviors as text."""
+    if column.dtype.is_nested() or column.dtype in (pl.Binary, pl.Object):
+        raise errors.DataError(f"{path}: {said['behavior']} has type {column.dtype}; behaviors are texts or numbers.")
+    return column.cast(pl.String)

@@ -27,11 +27,15 @@ class Dropped:
       what: ``"user"`` or ``"item"``.
       field: of the configuration, the reason: ``"data.log.require_target_train"``.
       ids: raw ids, sorted.
+      value: of the field, as it is written: ``"true"``.
+      why: what these users or items lack: ``"no training pair of 'buy'"``.
     """
 
     what: str
     field: str
     ids: vocabulary.Vocabulary
+    value: str = ""
+    why: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +53,7 @@ class Content:
       hold_out: behavior -> int64 [n], sorted and distinct: training pairs of the list that was asked for
         (``Options.hold_out``). They are still in ``keys``.
       dropped: users and items that the files have and the vocabularies have not, by reason.
+      empty: ``"valid"`` and ``"test"``, where the splitting of a log left no pairs -> why, with a remedy.
     """
 
     name: str
@@ -62,6 +67,7 @@ class Content:
     lost_valid_file: bool = False
     hold_out: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     dropped: tuple[Dropped, ...] = ()
+    empty: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def fingerprint(self) -> str:
         """SHA-256 of the sorted pairs of each split and behavior, with the sizes.
@@ -107,6 +113,7 @@ def build(
     lost_valid_file: bool = False,
     hold_out: Mapping[str, np.ndarray] | None = None,
     dropped: tuple[Dropped, ...] = (),
+    empty: Mapping[str, str] | None = None,
 ) -> Content:
     """Makes a ``Content`` of pairs; duplicates are dropped, counted and named in the notes.
 
@@ -114,7 +121,7 @@ def build(
       pairs: split -> behavior -> integers [n, 2], (user, item), in any order. Readers have checked the ranges.
       users, items: raw ids; None means that indices are the raw ids.
       hold_out: behavior -> integers [n, 2], a list of training pairs.
-      dropped: see ``Content``.
+      dropped, empty: see ``Content``.
 
     Raises:
       ValueError: for a split that does not exist or an index out of range.
@@ -149,4 +156,5 @@ def build(
         lost_valid_file=lost_valid_file,
         hold_out=keys_of("hold_out", hold_out or {}),
         dropped=tuple(dropped),
+        empty=dict(empty or {}),
     )

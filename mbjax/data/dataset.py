@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from scipy import sparse
@@ -33,6 +33,7 @@ class Dataset:
       unused: pairs that the files have and no split has, of behaviors that have such: those of ``data.hold_out`` and
         ``data.subsample``, and validation pairs that the rule does not use. They were seen, so no list offers them.
       dropped: users and items of the files that are not among ``users`` and ``items``, by reason.
+      empty: ``"valid"`` and ``"test"``, where a split has no pairs -> why, with a remedy where one is known.
     """
 
     info: types.DatasetInfo
@@ -47,6 +48,33 @@ class Dataset:
     notes: tuple[str, ...] = ()
     dropped: tuple[content.Dropped, ...] = ()
     unused: dict[str, sparse.csr_array] = dataclasses.field(default_factory=dict)
+    empty: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def user_index(self, raws) -> np.ndarray:
+        """Indices of raw user ids, int32 [n], as ``Vocabulary.index``; whoever was left out is told why."""
+        return self._index(self.users, raws, "user")
+
+    def item_index(self, raws) -> np.ndarray:
+        """Indices of raw item ids; otherwise as ``user_index``."""
+        return self._index(self.items, raws, "item")
+
+    def _index(self, known: vocabulary.Vocabulary, raws, what: str) -> np.ndarray:
+        raws = raws.tolist() if isinstance(raws, np.ndarray) else list(raws)
+        for raw in raws:
+            if known.find(raw) is None:
+                for left_out in self.dropped:
+                    if left_out.what == what and left_out.ids.find(raw) is not None:
+                        raise errors.DataError(_left_out(left_out, raw))
+        return known.index(raws, what)
+
+
+def _left_out(left_out: content.Dropped, raw) -> str:
+    why = f" ({left_out.why})" if left_out.why else ""
+    remedy = ", ".join(field.rpartition(".")[2] for field in left_out.field.split(", "))
+    return (
+        f"{left_out.what} '{raw}' is in the log, but was dropped by {left_out.field}={left_out.value}{why}. Train with "
+        f"another {remedy} to keep such {left_out.what}s."
+    )
 
 
 def assemble(
@@ -91,11 +119,8 @@ def prepare(source: content.Content, choice=None) -> Dataset:
     valid, test, dropped = splits.separate(train, of("valid"), of("test"))
     inside = of("valid_inside_train")
     # A release with validation files is split by time: what is validated on is not known earlier than what is tested.
-    is_time_split = any(keys.size for keys in source.keys.get("valid", {}).values())
-    rule = choice.valid or _own_rule(valid, inside, target)
-    if rule == "file_inside_train" and source.lost_valid_file:
-        rule = "random_one"
-        notes.append(_say(f"{source.name}: this copy has no valid_inside_train files; data.valid=random_one is used"))
+    is_time_split = "valid" in source.keys
+    rule = _rule(source, choice, valid, inside, notes)
     train, valid, held = splits.hold_out(
         rule, train, valid, inside, target=target, num_items=source.num_items, seed=choice.seed
     )
@@ -103,7 +128,7 @@ def prepare(source: content.Content, choice=None) -> Dataset:
         train, visits = splits.leave_everywhere(train, valid)
         held += visits
     train, drawn = splits.subsample(train, choice.subsample, target=target, seed=choice.seed)
-    notes += dropped + held + drawn
+    notes += dropped + held + drawn + [*_without_target(valid, "valid", target), *_without_target(test, "test", target)]
     shape = (source.num_users, source.num_items)
     return Dataset(
         info=types.DatasetInfo(source.name, source.num_users, source.num_items, behaviors),
@@ -117,6 +142,7 @@ def prepare(source: content.Content, choice=None) -> Dataset:
         fingerprint=source.fingerprint(),
         notes=tuple(notes),
         dropped=source.dropped,
+        empty=_empty(source, rule, valid, test, target),
         unused={b: _matrix(keys, shape) for b, keys in _unused(of, train, valid, test).items() if keys.size},
     )
 
@@ -135,11 +161,52 @@ def _unused(of: Callable[[str], splits.KeysOf], train: splits.KeysOf, valid: spl
     return found
 
 
-def _own_rule(valid: dict, inside: dict, target: str) -> str:
-    """The rule that the data set's files suggest."""
-    if valid[target].size:
-        return "file"
-    return "file_inside_train" if inside[target].size else "random_one"
+def _rule(source: content.Content, choice, valid: splits.KeysOf, inside: splits.KeysOf, notes: list[str]) -> str:
+    """The rule that was asked for, or the data set's own: its validation pairs, else those listed inside training, else
+    one drawn of each user.
+
+    Raises:
+      ConfigError: the data set is split by time, and none of its validation pairs can be used. To draw pairs of
+        training instead is another protocol, which only the user can choose.
+    """
+    number = sum(keys.size for keys in valid.values())
+    rule = choice.valid
+    if rule is None:
+        has_list = any(keys.size for keys in inside.values())
+        rule = "file" if number or ("valid" in source.keys and not has_list) else "random_one"
+        rule = "file_inside_train" if rule == "random_one" and has_list else rule
+        if rule == "random_one" and source.lost_valid_file:
+            lost = f"{source.name}: this copy has no list of validation pairs (valid_inside_train files)"
+            notes.append(_say(f"{lost}; its rule is then data.valid=random_one"))
+    if rule == "file" and not number and "valid" in source.keys:
+        unused = f"none of its validation pairs is of a behavior in use ({', '.join(valid)}). "
+        why = source.empty.get("valid", f"{unused}Choose --data.valid=random_one or none")
+        raise errors.ConfigError(f"{source.name}: no validation pairs: {why}.")
+    if rule not in ("file", "into_train") and number:
+        notes.append(f"valid: {number:,} validation pairs of {source.name} are not used (data.valid={rule})")
+    return rule
+
+
+def _without_target(held: splits.KeysOf, split: str, target: str) -> list[str]:
+    """A note if a split has pairs, and none of the target."""
+    others = [f"{b} ({keys.size:,})" for b, keys in held.items() if keys.size]
+    has_target = target in held and held[target].size
+    return [] if has_target or not others else [f"{split}: no pairs of the target '{target}', only {', '.join(others)}"]
+
+
+def _empty(
+    source: content.Content, rule: str, valid: splits.KeysOf, test: splits.KeysOf, target: str
+) -> dict[str, str]:
+    """Why a split has no pairs, where that is known."""
+    found = dict(source.empty)
+    found["valid"] = f"data.valid={rule} holds none out. Choose another data.valid"
+    if rule == "random_one":
+        found["valid"] = (
+            f"no user has two training pairs of '{target}', of which data.valid=random_one holds one out. Choose "
+            "--data.valid=none, or for a log --data.log.split=time_80_10_10"
+        )
+    held = {"valid": valid, "test": test}
+    return {split: why for split, why in found.items() if not any(keys.size for keys in held[split].values())}
 
 
 def _behaviors(source: content.Content, choice, notes: list[str]) -> tuple[str, ...]:
@@ -165,6 +232,11 @@ def _behaviors(source: content.Content, choice, notes: list[str]) -> tuple[str, 
                 text = f"{source.name}: behavior '{behavior}' has no training pairs and is left out"
                 notes.append(_say(f"{text} (data.behaviors chooses otherwise)"))
     target = choice.target
+    own = source.behaviors[-1]
+    if target is None and choice.behaviors is None and own not in names:
+        raise errors.ConfigError(
+            f"{source.name}: the target '{own}' has no training pairs. Choose another, as --data.target={names[-1]}."
+        )
     if target is None:
         target = source.behaviors[-1] if source.behaviors[-1] in names else names[-1]
     elif target not in names:

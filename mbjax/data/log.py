@@ -3,7 +3,8 @@
 The steps, in this order: rows of other behaviors are dropped; the rest is put in order of time (rows of one time keep
 their order in the file); of equal interactions (user, item, behavior) the first is kept; users and items with too few
 interactions are dropped; the log is split; users without a training pair of the target are dropped. Users and items
-that are left get their indices in the order of their raw ids. What each step dropped is in the notes.
+that are left get their indices in the order of their raw ids. What each step dropped is in the notes, and who in
+``Content.dropped``: a raw id stands under the step that dropped its last row.
 """
 
 from __future__ import annotations
@@ -16,18 +17,17 @@ import numpy as np
 import polars as pl
 
 from mbjax import errors
-from mbjax.data import columns, content, options, splits, vocabulary
+from mbjax.config import presets
+from mbjax.data import cleaning, columns, content, options, splits, tables, times, vocabulary
 
-PRESETS = {
-    # The recipe of the slides of BVAE (RecSys 2023) for JD and UB. They give no minimum count: it stays an option.
-    "bvae": {"split": "time_80_10_10", "deduplicate": True, "require_target_train": True},
-}
+_TRAIN, _VALID, _TEST = range(3)
 
 
 def read(path: str | os.PathLike, layout=None, name: str | None = None) -> content.Content:
     """Reads and splits a log.
 
     Args:
+      path: of a file, a pipe, or a folder of parts.
       layout: an ``options.LogOptions`` or anything with its attributes, such as the section ``data.log`` of a config.
       name: of the data set; None means the file's, without suffixes.
 
@@ -37,50 +37,49 @@ def read(path: str | os.PathLike, layout=None, name: str | None = None) -> conte
     """
     path = pathlib.Path(path)
     layout = resolve(layout)
-    table = columns.read(path, layout)
+    notes: list[str] = []
+    table = columns.read(path, layout, notes)
     if not table.height:
-        raise errors.DataError(f"{path}: holds a header and no rows.")
-    notes = [f"log: {table.height:,} rows"]
+        raise errors.DataError(f"{path}: holds {'no rows' if layout.columns else 'a header and no rows'}.")
+    if tables.is_pipe(path):
+        notes.append(f"log: {path} is a pipe, which is read once; a run needs a file (--dataset=PATH) to be evaluated")
     behaviors = _behaviors(table, layout, path)
-    others = table.filter(~pl.col("behavior").is_in(behaviors))
-    if others.height:
-        left = ", ".join(others["behavior"].unique().sort().to_list()[:10])
-        notes.append(f"log: {others.height:,} rows of other behaviors left out ({left})")
-    table = table.filter(pl.col("behavior").is_in(behaviors)).sort("time", maintain_order=True)
-    if layout.deduplicate:
-        rows = table.height
-        table = table.unique(subset=["user", "item", "behavior"], keep="first", maintain_order=True)
-        if table.height < rows:
-            notes.append(f"log: {rows - table.height:,} repeated interactions dropped, the first of each kept")
-    user, item = _codes(table["user"]), _codes(table["item"])
-    order = {name: k for k, name in enumerate(behaviors)}
-    behavior = table["behavior"].replace_strict(order, return_dtype=pl.Int64).to_numpy()
-    kept = minimum_counts(user, item, behavior, layout, target=len(behaviors) - 1)
-    _note_dropped(notes, "min_count", user, item, np.ones(user.size, bool), kept)
-    part = np.full(user.size, -1, np.int8)
-    part[kept] = _split(layout.split, user[kept], behavior[kept] == len(behaviors) - 1, table["time"].to_numpy()[kept])
-    if layout.require_target_train:
-        before = kept.copy()
-        has_target = np.bincount(user[(part == 0) & (behavior == len(behaviors) - 1)], minlength=user.max() + 1) > 0
-        kept &= has_target[user]
-        _note_dropped(notes, "require_target_train", user, item, before, kept)
-    if not ((part == 0) & kept).any():
-        raise errors.DataError(f"{path}: nothing is left to train on ({'; '.join(notes)}).")
-    return _content(name or path.name.split(".")[0] or path.name, table, behaviors, behavior, part, kept, notes)
+    rows = cleaning.Rows(table.sort("time", maintain_order=True), behaviors)
+    part = _clean(rows, layout)
+    if not (part[rows.kept] == _TRAIN).any():
+        raise errors.DataError(f"{path}: {_no_training(rows, part, layout)} ({rows.summary()})")
+    notes.insert(0, rows.summary())
+    empty = {}
+    if layout.split == "time_80_10_10":
+        notes.insert(1, rows.cuts)
+        empty = _empty_times(rows, part)
+    elif not (part[rows.kept] == _TEST).any():
+        empty = {
+            "test": f"no user has two pairs of '{behaviors[-1]}', of which data.log.split=leave_one_out tests the "
+            "last. Choose --data.log.split=time_80_10_10"
+        }
+    notes += [f"log: no {split} pairs: {why}" for split, why in empty.items()]
+    return _content(name or path.name.split(".")[0] or path.name, rows, part, layout, notes, empty)
 
 
 def resolve(layout=None) -> options.LogOptions:
     """The options with a preset's values filled in.
 
     Raises:
-      ConfigError: an unknown preset or choice.
+      ConfigError: an unknown preset or choice, or an option that contradicts the preset.
     """
     layout = options.LogOptions() if layout is None else layout
-    fields = {f.name: getattr(layout, f.name, f.default) for f in dataclasses.fields(options.LogOptions)}
-    if fields["preset"] is not None:
-        if fields["preset"] not in PRESETS:
-            raise errors.unknown("log preset", fields["preset"], PRESETS)
-        fields |= PRESETS[fields["preset"]]
+    defaults = {f.name: f.default for f in dataclasses.fields(options.LogOptions)}
+    fields = {name: getattr(layout, name, default) for name, default in defaults.items()}
+    preset = fields["preset"]
+    if preset is not None:
+        if preset not in presets.PRESETS:
+            raise errors.unknown("log preset", preset, presets.PRESETS)
+        given = getattr(layout, "model_fields_set", {name for name in fields if fields[name] != defaults[name]})
+        for field, value in presets.PRESETS[preset].items():
+            if field in given and fields[field] != value:
+                raise presets.contradiction(preset, field, fields[field])
+        fields |= presets.PRESETS[preset]
     if fields["split"] not in options.LOG_SPLITS:
         raise errors.unknown("data.log.split", fields["split"], options.LOG_SPLITS)
     if fields["min_count_on"] not in ("target", "union"):
@@ -92,8 +91,8 @@ def minimum_counts(user: np.ndarray, item: np.ndarray, behavior: np.ndarray, lay
     """Marks the rows of users and items that have at least ``layout.min_count`` distinct pairs.
 
     Pairs are counted in the target, or in the union of all behaviors (a pair counts once, however many behaviors it
-    has). Users and items are judged by the same counts and dropped together with all their rows; with
-    ``min_count_iterative`` this is repeated on what is left until nothing changes.
+    has). Users and items are judged by the same counts, each by its own number where there is one, and dropped together
+    with all their rows; with ``min_count_iterative`` this is repeated on what is left until nothing changes.
 
     Args:
       user, item, behavior: codes [n], from 0.
@@ -102,18 +101,114 @@ def minimum_counts(user: np.ndarray, item: np.ndarray, behavior: np.ndarray, lay
       bool [n].
     """
     kept = np.ones(user.size, dtype=bool)
-    if layout.min_count <= 0 or not user.size:
+    least_user, least_item = _least(layout)
+    if max(least_user, least_item) <= 0 or not user.size:
         return kept
     num_users, num_items = int(user.max()) + 1, int(item.max()) + 1
     counted = np.ones(user.size, dtype=bool) if layout.min_count_on == "union" else behavior == target
     while True:
         keys = content.distinct(user[kept & counted].astype(np.int64) * num_items + item[kept & counted])
-        has_user = np.bincount(keys // num_items, minlength=num_users) >= layout.min_count
-        has_item = np.bincount(keys % num_items, minlength=num_items) >= layout.min_count
+        has_user = np.bincount(keys // num_items, minlength=num_users) >= least_user
+        has_item = np.bincount(keys % num_items, minlength=num_items) >= least_item
         remaining = kept & has_user[user] & has_item[item]
         if not layout.min_count_iterative or (remaining == kept).all():
             return remaining
         kept = remaining
+
+
+def _least(layout) -> tuple[int, int]:
+    """The minimum counts of users and of items."""
+    own = (layout.min_user_count, layout.min_item_count)
+    return tuple(layout.min_count if number is None else number for number in own)
+
+
+def _clean(rows: cleaning.Rows, layout: options.LogOptions) -> np.ndarray:
+    """Drops what is to be dropped; returns the split of every row, [n], -1 where none was given."""
+    used = ",".join(rows.behaviors)
+    is_used = {what: "no row of a behavior in use" for what in ("user", "item")}
+    rows.keep(rows.behavior >= 0, "behaviors", used, is_used)
+    if layout.deduplicate:
+        rows.drop_repeated()
+    target = len(rows.behaviors) - 1
+    kept = rows.kept.copy()
+    kept[kept] = minimum_counts(rows.user[kept], rows.item[kept], rows.behavior[kept], layout, target=target)
+    counted = f"pairs of '{rows.target}'" if layout.min_count_on == "target" else "pairs"
+    own = (layout.min_user_count, layout.min_item_count)
+    field = "min_count" if own == (None, None) else "min_user_count, data.log.min_item_count"
+    least = _least(layout)
+    value = str(layout.min_count) if own == (None, None) else f"{least[0]}, {least[1]}"
+    rows.keep(
+        kept,
+        field,
+        value,
+        {
+            "user": f"fewer than {least[0]} {counted}, or only items that were dropped",
+            "item": f"fewer than {least[1]} {counted}, or only users that were dropped",
+        },
+    )
+    part = np.full(rows.kept.size, -1, np.int8)
+    part[rows.kept] = _split(rows, layout)
+    if layout.require_target_train:
+        has_target = np.zeros(len(rows.ids["user"]), dtype=bool)
+        has_target[rows.user[(part == _TRAIN) & (rows.behavior == target)]] = True
+        why = {"user": f"no training pair of '{rows.target}'", "item": "only users that were dropped"}
+        rows.keep(has_target[rows.user], "require_target_train", "true", why)
+    return part
+
+
+def _split(rows: cleaning.Rows, layout: options.LogOptions) -> np.ndarray:
+    """The split of every row that is kept."""
+    kept = np.flatnonzero(rows.kept)
+    if layout.split != "time_80_10_10":
+        return splits.leave_one_out(rows.user[kept], rows.behavior[kept] == len(rows.behaviors) - 1).astype(np.int8) * 2
+    part = splits.time_cut(cleaning.codes(rows.times.gather(kept)))
+    if part.size:
+        begin, later = (times.show(rows.times, kept[np.argmax(part >= code)]) for code in (_VALID, _TEST))
+        shares = " / ".join(f"{(part == code).mean():.1%}" for code in (_TRAIN, _VALID, _TEST))
+        coarse = np.abs(np.bincount(part, minlength=3) / part.size - (0.8, 0.1, 0.1)).max() > 0.01
+        rows.cuts = f"log: cut before {begin} and before {later}: {shares} of the rows"
+        rows.cuts += " (rows of one time are not divided)" * bool(coarse)
+    return part
+
+
+def _no_training(rows: cleaning.Rows, part: np.ndarray, layout: options.LogOptions) -> str:
+    """Why nothing is left to train on, and what to do."""
+    text = "nothing is left to train on"
+    given = part >= 0
+    if not given.any():
+        return f"{text}: no row is left to split."
+    if not (part == _TRAIN).any():
+        first = np.flatnonzero(given)[0]
+        number = int((rows.times.filter(pl.Series(given)) == rows.times[int(first)]).sum())
+        of, time = cleaning.count(int(given.sum())), times.show(rows.times, first)
+        return (
+            f"{text}: {number:,} of {of} have the time {time}, and data.log.split=time_80_10_10 does not "
+            "divide rows of one time. Choose --data.log.split=leave_one_out, or give finer times."
+        )
+    return (
+        f"{text}: no user has a training pair of the target '{rows.target}'. Name the behavior to predict last in "
+        "data.log.behaviors, or choose --data.log.require_target_train=false."
+    )
+
+
+def _empty_times(rows: cleaning.Rows, part: np.ndarray) -> dict[str, str]:
+    """Why a time split has no pairs to validate on or to test on; also where only those of the target are missing."""
+    empty = {}
+    given = np.flatnonzero(part >= 0)
+    begin, later = (times.show(rows.times, given[np.argmax(part[given] >= code)]) for code in (_VALID, _TEST))
+    where = {"valid": f"from {begin} to before {later}", "test": f"from {later} on"}
+    remedy = {"valid": "Choose --data.valid=random_one or none", "test": "Choose --data.log.split=leave_one_out"}
+    for split, code in (("valid", _VALID), ("test", _TEST)):
+        number = int((part == code).sum())
+        if ((part == code) & rows.kept).any():
+            continue
+        if not number:
+            why = f"the rows at 80 % and at 90 % of the log have the same time {later}"
+        else:
+            why = f"the {cleaning.count(number)} {where[split]} are of users without a training pair of '{rows.target}'"
+            why += " (data.log.require_target_train)"
+        empty[split] = f"{why}. {remedy[split]}"
+    return empty
 
 
 def _behaviors(table: pl.DataFrame, layout: options.LogOptions, path: pathlib.Path) -> tuple[str, ...]:
@@ -131,32 +226,34 @@ def _behaviors(table: pl.DataFrame, layout: options.LogOptions, path: pathlib.Pa
     return tuple(layout.behaviors)
 
 
-def _codes(column: pl.Series) -> np.ndarray:
-    """Position of each value among the sorted distinct values, int64."""
-    return column.rank("dense").to_numpy().astype(np.int64) - 1
-
-
-def _split(split: str, user: np.ndarray, is_target: np.ndarray, time: np.ndarray) -> np.ndarray:
-    """0 train, 1 valid, 2 test for every row; rows are in order of time."""
-    if split == "time_80_10_10":
-        return splits.time_cut(time)
-    return splits.leave_one_out(user, is_target).astype(np.int8) * 2
-
-
-def _content(name, table, behaviors, behavior, part, kept, notes) -> content.Content:
-    table = table.filter(pl.Series(kept))
-    user, item, behavior, part = _codes(table["user"]), _codes(table["item"]), behavior[kept], part[kept]
+def _content(name, rows: cleaning.Rows, part, layout, notes, empty) -> content.Content:
+    kept = rows.kept
+    user, item, behavior, part = (
+        cleaning.codes(pl.Series(rows.user[kept])),
+        cleaning.codes(pl.Series(rows.item[kept])),
+        rows.behavior[kept],
+        part[kept],
+    )
     pairs = np.stack([user, item], axis=1)
+    held_out = {"leave_one_out": (_TRAIN, _TEST), "time_80_10_10": (_TRAIN, _VALID, _TEST)}[layout.split]
     made = {
-        split: {b: pairs[(part == code) & (behavior == k)] for k, b in enumerate(behaviors)}
-        for code, split in enumerate(content.PUBLISHED_SPLITS)
-        if code != 1 or (part == 1).any()
+        content.PUBLISHED_SPLITS[code]: {
+            b: pairs[(part == code) & (behavior == k)] for k, b in enumerate(rows.behaviors)
+        }
+        for code in held_out
     }
-    users, items = (vocabulary.Vocabulary(table[field].unique().sort()) for field in ("user", "item"))
-    return content.build(name, len(users), len(items), behaviors, made, users=users, items=items, notes=notes)
-
-
-def _note_dropped(notes, step: str, user: np.ndarray, item: np.ndarray, before: np.ndarray, after: np.ndarray) -> None:
-    if before.sum() > after.sum():
-        users, items = (content.distinct(c[before]).size - content.distinct(c[after]).size for c in (user, item))
-        notes.append(f"log: {step} dropped {users:,} users, {items:,} items, {before.sum() - after.sum():,} rows")
+    users, items = (
+        vocabulary.Vocabulary(rows.ids[what].filter(pl.Series(rows.has(what)))) for what in ("user", "item")
+    )
+    return content.build(
+        name,
+        len(users),
+        len(items),
+        rows.behaviors,
+        made,
+        users=users,
+        items=items,
+        notes=notes,
+        dropped=tuple(rows.dropped),
+        empty=empty,
+    )

@@ -19,14 +19,18 @@ class LogOptions:
       time: name of the column with times (numbers or dates); None means that the rows are in order of time.
       separator: of columns; None means comma for csv, tab for tsv and inter.
       format: ``"csv"``, ``"tsv"``, ``"parquet"`` or ``"inter"`` (RecBole); None goes by the suffix.
+      quote: the character around texts that hold separators; None means that the file does not quote. An ``inter``
+        file does not, unless another one than ``"`` is given.
+      columns: names of the columns of a text file that has no header line.
       behaviors: values of the behavior column in funnel order, the target last. Rows of others are dropped and counted.
       split: ``"leave_one_out"`` or ``"time_80_10_10"``.
       min_count: users and items with fewer interactions are dropped; 0 keeps all.
+      min_user_count, min_item_count: other numbers for users and for items; None means ``min_count``.
       min_count_on: what is counted, ``"target"`` or ``"union"`` (distinct pairs over all behaviors).
       min_count_iterative: repeat until nothing more is dropped (a core), or drop only once.
       deduplicate: keep only the first of the interactions with the same user, item and behavior.
       require_target_train: drop users without a training pair of the target, from all splits.
-      preset: ``"bvae"``, the recipe of the BVAE authors' slides: time cut, de-duplicated, target in training required.
+      preset: a name of ``config.presets.PRESETS``, the recipe of the BVAE authors' slides.
     """
 
     user: str = "user"
@@ -35,9 +39,13 @@ class LogOptions:
     time: str | None = "time"
     separator: str | None = None
     format: str | None = None
+    quote: str | None = '"'
+    columns: tuple[str, ...] | None = None
     behaviors: tuple[str, ...] | None = None
     split: str = "leave_one_out"
     min_count: int = 0
+    min_user_count: int | None = None
+    min_item_count: int | None = None
     min_count_on: str = "target"
     min_count_iterative: bool = True
     deduplicate: bool = True

@@ -7,10 +7,14 @@ that names the file and the line.
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import io
+import lzma
 import os
 import pathlib
 import re
+import zipfile
 import zlib
 
 import numpy as np
@@ -22,24 +26,70 @@ _SEPARATORS = b" \t\r\n"
 
 
 def read_bytes(path: str | os.PathLike) -> bytes:
-    """The bytes of a file, decompressed if it is gzipped.
+    """The bytes of a file or pipe, decompressed if they are packed by gzip, bzip2, xz, or as the one file of a zip.
 
     Raises:
-      DataError: the file is missing or unreadable, or its gzip stream is cut off or damaged.
+      DataError: the file is missing or unreadable, its stream is cut off or damaged, or it is packed otherwise.
     """
     path = pathlib.Path(path)
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise errors.DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    if raw[:2] != b"\x1f\x8b" and path.suffix != ".gz":
+    kind = _packing(path, raw)
+    if kind is None:
         return raw
     if not raw:
-        raise errors.DataError(f"{path}: is empty, which no gzip file is. Fetch or write it again.")
+        raise errors.DataError(f"{path}: is empty, which no {kind} file is. Fetch or write it again.")
+    if kind in _UNREAD:
+        raise errors.DataError(f"{path}: is packed by {kind}, which is not read. Unpack it first: {_UNREAD[kind]}.")
     try:
-        return gzip.decompress(raw)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise errors.DataError(f"{path}: the gzip stream is cut off or damaged ({error}). Fetch it again.") from error
+        return _unzipped(path, raw) if kind == "zip" else _UNPACK[kind](raw)
+    except (
+        EOFError,
+        zlib.error,
+        OSError,
+        lzma.LZMAError,
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
+        raise errors.DataError(f"{path}: the {kind} stream is cut off or damaged ({error}). Fetch it again.") from error
+
+
+_MAGIC = {
+    "gzip": (b"\x1f\x8b", ".gz"),
+    "bzip2": (b"BZh", ".bz2"),
+    "xz": (b"\xfd7zXZ\0", ".xz"),
+    "zip": (b"PK\x03\x04", ".zip"),
+    "zstd": (b"\x28\xb5\x2f\xfd", ".zst"),
+    "lz4": (b"\x04\x22\x4d\x18", ".lz4"),
+    "7z": (b"7z\xbc\xaf\x27\x1c", ".7z"),
+}
+"""How packed files begin, and the suffixes that they have."""
+SUFFIXES = tuple(suffix for _, suffix in _MAGIC.values())
+_UNPACK = {"gzip": gzip.decompress, "bzip2": bz2.decompress, "xz": lzma.decompress}
+_UNREAD = {"zstd": "zstd -d FILE", "lz4": "lz4 -d FILE", "7z": "7z x FILE"}
+
+
+def _packing(path: pathlib.Path, raw: bytes) -> str | None:
+    for kind, (magic, suffix) in _MAGIC.items():
+        # "BZh" may be how a text begins: a stream of bzip2 goes on with a digit and its mark of a block.
+        if raw.startswith(magic) and (kind != "bzip2" or raw[4:10] in (b"1AY&SY", b"\x17rE8P\x90")):
+            return kind
+        if path.suffix.lower() == suffix and kind in _UNPACK:
+            return kind
+    return None
+
+
+def _unzipped(path: pathlib.Path, raw: bytes) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(raw)) as packed:
+        files = [
+            entry for entry in packed.infolist() if not entry.is_dir() and not entry.filename.startswith("__MACOSX")
+        ]
+        if len(files) != 1:
+            raise errors.DataError(f"{path}: holds {len(files)} files, expected one. Unpack it, and name the file.")
+        return packed.read(files[0])
 
 
 def read_pairs(path: str | os.PathLike, *, base: int = 0, num_users=None, num_items=None) -> np.ndarray:

@@ -85,6 +85,8 @@ def leave_out(name: str, train: KeysOf, listed: KeysOf) -> tuple[KeysOf, list[st
             rest[behavior] = np.setdiff1d(train[behavior], keys, assume_unique=True)
             left = train[behavior].size - rest[behavior].size
             notes.append(f"train.{behavior}: {left} of {keys.size} pairs of {name} were left out")
+        else:
+            notes.append(f"{name}: its {keys.size} pairs of {behavior} are passed over, a behavior that is not in use")
     return rest, notes
 
 
@@ -150,7 +152,8 @@ def hold_out(
         return train | {behavior: np.union1d(train[behavior], keys) for behavior, keys in added.items()}, {}, notes
     if rule == "random_one":
         drawn = random_one(train[target], num_items, seed)
-        return train | {target: np.setdiff1d(train[target], drawn, assume_unique=True)}, {target: drawn}, []
+        note = f"valid.{target}: one training pair of each of {drawn.size:,} users, drawn with data.seed={seed}"
+        return train | {target: np.setdiff1d(train[target], drawn, assume_unique=True)}, {target: drawn}, [note]
     if rule == "file":
         if not any(keys.size for keys in valid.values()):
             raise _no_pairs(rule, "valid")

@@ -7,6 +7,7 @@ an id that was an UInt64, a date or a category in the log is one in the lists.
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import functools
 import os
@@ -84,7 +85,10 @@ class Vocabulary:
 
     @functools.cached_property
     def _index(self) -> dict:
-        index = {raw: i for i, raw in enumerate(self.series.to_list())}
+        series = self.series
+        if getattr(series.dtype, "time_zone", None):
+            series = series.dt.convert_time_zone("UTC")  # a wall time may stand there twice, when summer time ends
+        index = {raw: i for i, raw in enumerate(series.to_list())}
         if len(index) != len(self):
             raise ValueError(f"{len(self) - len(index)} ids of a vocabulary occur more than once")
         return index
@@ -96,6 +100,8 @@ class Vocabulary:
 
     def find(self, raw) -> int | None:
         """The index of a raw id, None if it is not here; text is accepted for ids of other types too."""
+        if isinstance(raw, datetime.datetime) and raw.tzinfo is not None:
+            raw = raw.astimezone(datetime.UTC)
         found = self._index.get(raw)
         if found is None and isinstance(raw, str):
             found = self._texts.get(raw)

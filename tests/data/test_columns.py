@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import datetime
 import gzip
 import io
+import lzma
+import os
+import threading
+import zipfile
 
 import polars as pl
 import pytest
@@ -13,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mbjax import data, errors
-from mbjax.data import columns
+from mbjax.data import columns, loading, log, prepared
 
 HEADER = "user,item,behavior,time\n"
 
@@ -72,7 +77,8 @@ def test_a_log_without_times_or_behaviors(tmp_path):
         (["-3", "9223372036854775807"], [-3, 2**63 - 1]),
         (["1", "9223372036854775808"], ["1", "9223372036854775808"]),
         (["1.0", "2"], ["1.0", "2"]),
-        ([" 7", "8"], [" 7", "8"]),
+        ([" 7", "8"], [7, 8]),  # blanks around what is not quoted are no part of it
+        (['" 7"', "8"], [" 7", "8"]),
         (["a", "ä"], ["a", "ä"]),
     ],
 )
@@ -89,11 +95,16 @@ def test_text_becomes_integers_only_if_nothing_is_lost(tmp_path, raw, ids):
         (["1970-01-02", "1970-01-01"], [86400, 0]),
         (["1970-01-01 00:01:00", "1970-01-01T00:00:01"], [60, 1]),
         (["1970-01-01T00:00:00.25Z", "1970-01-01T01:00:00+01:00"], [0.25, 0]),
+        (["1970-01-01 00:00:05 UTC", "1970-01-01 02:00:00 GMT"], [5, 7200]),  # eCommerce logs
+        (["1970-01-01 02", "1970-01-02 00"], [7200, 86400]),  # the hour alone, as in the log of Tianchi's mobile users
+        (["1970-01-01 02 UTC", "1970-01-01 02:30 -0330"], [7200, 21600]),
+        (["1970-01-01T00:00:00.000001001", "1970-01-01T00:00:00.000001"], [1001e-6, 1000e-6]),  # nanoseconds
+        (["99999999999999999999", "1"], [99999999999999.999999, 1e-6]),
     ],
 )
 def test_times_are_numbers_or_iso_dates(tmp_path, times, seconds):
     found = read(tmp_path, HEADER + "".join(f"1,1,buy,{t}\n" for t in times))
-    assert [t / 1e6 for t in found["time"].to_list()] == seconds
+    assert [t / 1e6 for t in found["time"].to_physical().to_list()] == seconds
 
 
 def test_typed_columns_of_parquet(tmp_path):
@@ -112,8 +123,9 @@ def test_typed_columns_of_parquet(tmp_path):
         "user": [2**64 - 1, 1],
         "item": ["b", "a"],
         "behavior": ["1", "4"],
-        "time": [10**6, 10**6],
+        "time": [day, day],
     }
+    assert (found["user"].dtype, found["item"].dtype) == (pl.UInt64, pl.Categorical)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +138,21 @@ def test_typed_columns_of_parquet(tmp_path):
         (HEADER + "a,1,buy,1\na,1,buy,soon\n", "line 3: column 'time' is 'soon', expected a number or a date"),
         (HEADER + "a,1,buy,inf\n", "line 2: column 'time' is 'inf'"),
         (HEADER + "a,1,buy,2024-05-31\na,1,buy,2024-02-31\n", "line 3: column 'time' is '2024-02-31'"),
+        (
+            HEADER + "a,1,buy,2024-05-31\na,1,buy,2024-05-31 10:00 UTC\n",
+            "line 3: column 'time' is '2024-05-31 10:00 UTC', which has a time zone, unlike the first row",
+        ),
+        (HEADER + "a,1,buy,1\n  ,1,buy,1\n", "line 3: column 'user' is empty"),
+        (HEADER + 'a,1,buy,1\n"  ",1,buy,1\n', "line 3: column 'user' is empty"),
+        (
+            HEADER + 'a,1,buy,1\nu0,12" vinyl,buy,3\nb,1,view,2\n' * 2,
+            """line 3: '12" vinyl' holds a quote and is not in quotes """
+            """itself. Write "12"" vinyl". Or, if the file does not quote: data.log.quote=none.""",
+        ),
+        ("\ufeffuser,item,behavior,time\n".encode("utf-16-le"), "is UTF-16, expected UTF-8"),
+        (HEADER.encode("utf-16"), "is UTF-16, expected UTF-8"),
+        (HEADER.replace("\n", "\r") + "a,1,buy,1\r", "its lines end as on an old Mac (CR)"),
+        (b"\x28\xb5\x2f\xfd" + bytes(9), "is packed by zstd, which is not read. Unpack it first: zstd -d FILE."),
         (HEADER + "a,1,buy,01/02/2024\n", "line 2: column 'time' is '01/02/2024'"),
         (HEADER + 'a,1,buy,1\n"b,1,buy,1\nc,1,buy,1\n', "line 3: unexpected end of data"),
         (HEADER + '"a\nb",1,buy,1\nc,1,buy,x\n', "line 4: column 'time' is 'x'"),
@@ -137,6 +164,7 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path, text, message):
     with pytest.raises(errors.DataError) as caught:
         read(tmp_path, text)
     assert "log.csv" in str(caught.value) and message in str(caught.value)
+    assert "row_offset" not in str(caught.value)  # numbers that only the parser understands
 
 
 @pytest.mark.parametrize(
@@ -146,6 +174,17 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path, text, message):
         ({"format": "cvs"}, "unknown log format 'cvs'. Did you mean 'csv'"),
         ({"separator": ";;"}, "data.log.separator=';;' must be one character"),
         ({"name": "log.txt"}, "suffix '.txt' tells no format. Set data.log.format"),
+        ({"name": "63"}, "its name tells no format. Set data.log.format"),
+        ({"quote": ","}, "data.log.quote=',' must be one character other than the separator"),
+        (
+            {"columns": ("user", "item", "time")},
+            "names 3 columns, and line 1 of .*log.csv has 4: user,item,behavior,time",
+        ),
+        ({"columns": ("user", "item", "behavior", "time")}, "holds these names already. Leave data.log.columns out"),
+        (
+            {"name": "log.parquet", "columns": ("user",)},
+            "data.log.columns is of text files, and log.parquet is Parquet",
+        ),
     ],
 )
 def test_options_that_do_not_fit(tmp_path, options, message):
@@ -170,9 +209,204 @@ def test_a_truncated_gzip_is_an_error(tmp_path):
         read(tmp_path, gzip.compress(HEADER.encode())[:-6], "log.csv.gz")
 
 
+UNNAMED = "0,0,9,pv,1511544070\n0,1,9,buy,1511544071\n1,0,9,pv,1511544072\n"
+NAMED = "user,item,category,behavior,time"
+
+
+def test_a_log_without_a_header_is_read_by_names(tmp_path):
+    names = tuple(NAMED.split(","))
+    found = read(tmp_path, UNNAMED, columns=names)
+    assert found["item"].to_list() == [0, 1, 0] and found["behavior"].to_list() == ["pv", "buy", "pv"]
+    assert found["time"].to_list() == [1511544070, 1511544071, 1511544072]
+    with pytest.raises(errors.DataError, match="line 3: 4 columns, data.log.columns names 5"):
+        read(tmp_path, UNNAMED.replace("\n1,0,", "\n1,"), columns=names)
+    with pytest.raises(errors.DataError, match="line 5: column 'item' is empty"):
+        read(tmp_path, "\n" + UNNAMED + "1,,9,pv,5\n", columns=names)
+    with pytest.raises(errors.DataError, match="is empty; expected lines of data"):
+        read(tmp_path, "\n", columns=names)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (UNNAMED, {}),
+        # Who takes the names from line 1 would lose a row without a word.
+        (UNNAMED, {"user": "9", "item": "0", "behavior": "pv", "time": "1511544070"}),
+        (
+            "7,8,9,pv,1511544070\n0,1,9,pv,1511544071\n",
+            {"user": "7", "item": "8", "behavior": "pv", "time": "1511544070"},
+        ),
+        ("a,b,c,2024-05-31\nd,e,f,2024-06-01\n", {"user": "a", "item": "b", "behavior": "c", "time": "2024-05-31"}),
+        ("7,b,c,x\nd,e,c,y\n", {"user": "7", "item": "b", "behavior": "c", "time": None}),
+    ],
+)
+def test_a_header_that_is_data_is_named_as_such(tmp_path, text, named):
+    width = text.partition("\n")[0].count(",") + 1
+    wanted = NAMED if width == 5 else NAMED.replace("category,", "")
+    with pytest.raises(errors.ConfigError) as caught:
+        read(tmp_path, text, **named)
+    assert "Line 1 looks like data, not like names: if the file has no header, name its" in str(caught.value)
+    assert str(caught.value).endswith(f" {width} columns, such as data.log.columns={wanted}.")
+    assert "_duplicated_" not in str(caught.value)
+
+
+def test_numbered_columns_are_a_header(tmp_path):
+    found = read(tmp_path, "0,1,2,3\na,b,c,5\n", user="0", item="1", behavior="2", time="3")
+    assert found.row(0) == ("a", "b", "c", 5)
+
+
+def test_a_name_that_stands_twice_is_refused_where_it_matters(tmp_path):
+    text = "user,item,behavior,time,time,x,x\na,1,buy,1,2,,\n"
+    with pytest.raises(errors.ConfigError, match=r"2 columns are named 'time' \(data.log.time\). Rename all but one"):
+        read(tmp_path, text)
+    assert read(tmp_path, text.replace("time,time", "time,later"))["time"].to_list() == [1]
+
+
+def test_files_without_quoting(tmp_path):
+    text = HEADER + 'u0,12" vinyl,buy,3\n"u1",7" single,view,4\n'
+    found = read(tmp_path, text, quote=None)
+    assert found["item"].to_list() == ['12" vinyl', '7" single'] and found["user"].to_list() == ["u0", '"u1"']
+    found = read(tmp_path, HEADER + "'a,b',1,buy,3\n", quote="'")
+    assert found["user"].to_list() == ["a,b"]
+
+
+def test_blanks_around_what_is_not_quoted_are_left_out_and_said(tmp_path):
+    notes = []
+    path = tmp_path / "log.csv"
+    path.write_text('user, item, behavior, time\nu1, i1, view, 3\n" u2", i2, buy, 4\n\nu3,i3,buy,5\n')
+    found = columns.read(path, data.LogOptions(), notes)["user"]
+    assert found.to_list() == ["u1", " u2", "u3"]
+    assert notes == ["log: blanks around values that are not quoted are left out in 2 rows ('item', 'behavior')"]
+
+
+def test_ids_that_stand_for_nobody_are_pointed_at(tmp_path):
+    notes = []
+    path = tmp_path / "log.csv"
+    path.write_text(HEADER + "nan,1,buy,1\nnan,2,buy,1\nNULL,1,buy,2\nann,None,buy,3\nnanny,N/A,buy,4\n")
+    columns.read(path, data.LogOptions(), notes)
+    assert notes == [
+        "log: column 'user' is 'nan' in 2, 'NULL' in 1 rows, and each counts as one user: leave such rows out "
+        "if they are of no user",
+        "log: column 'item' is 'None' in 1, 'N/A' in 1 rows, and each counts as one item: leave such rows out "
+        "if they are of no item",
+    ]
+
+
+PACKED = {"bz2": bz2.compress, "xz": lzma.compress, "gz": gzip.compress}
+
+
+@pytest.mark.parametrize("suffix", ["bz2", "xz", "gz", "zip", "unnamed"])
+def test_packed_files(tmp_path, suffix):
+    text = (HEADER + "a,1,buy,1\n").encode()
+    path = tmp_path / ("log.csv" if suffix == "unnamed" else f"log.csv.{suffix}")
+    if suffix == "zip":
+        with zipfile.ZipFile(path, "w") as packed:
+            packed.writestr("log.csv", text)
+    else:
+        path.write_bytes(PACKED.get(suffix, bz2.compress)(text))
+    assert columns.read(path, data.LogOptions()).row(0) == ("a", 1, "buy", 1)
+    if suffix == "zip":
+        with zipfile.ZipFile(path, "a") as packed:
+            packed.writestr("more.csv", text)
+        with pytest.raises(errors.DataError, match="holds 2 files, expected one"):
+            columns.read(path, data.LogOptions())
+    elif suffix != "unnamed":
+        path.write_bytes(path.read_bytes()[:-6])
+        with pytest.raises(errors.DataError, match=rf"log.csv.{suffix}: the \w+ stream is cut off or damaged"):
+            columns.read(path, data.LogOptions())
+
+
+def test_a_folder_of_parts(tmp_path):
+    rows = [("a", 1, "buy", 1), ("b", 2, "view", 2), ("c", 3, "view", 3)]
+    frame = pl.DataFrame(rows, schema=["user", "item", "behavior", "time"], orient="row")
+    for kind in ("parquet", "csv"):
+        folder = tmp_path / f"log.{kind}"
+        folder.mkdir()
+        for k in range(3):
+            getattr(frame[k : k + 1], f"write_{kind}")(folder / f"part-{k}.{kind}")
+        (folder / "_SUCCESS").touch()
+        (folder / f".part-0.{kind}.crc").touch()
+        assert columns.read(folder, data.LogOptions()).rows() == rows
+    (tmp_path / "log.csv" / "part-1.csv").write_text(HEADER + "b,2,view,2\nb,2,view,soon\n")
+    with pytest.raises(errors.DataError, match=r"part-1.csv, line 3: column 'time' is 'soon'"):
+        columns.read(tmp_path / "log.csv", data.LogOptions())
+    (tmp_path / "log.csv" / "part-1.csv").write_text("item,user,behavior,time\n2,b,view,2\n")
+    with pytest.raises(errors.DataError, match="part-1.csv: its columns are item, user.* and those of part-0.csv user"):
+        columns.read(tmp_path / "log.csv", data.LogOptions())
+    for name, part in frame.partition_by("behavior", as_dict=True, include_key=False).items():
+        (tmp_path / "hive" / f"behavior={name[0]}").mkdir(parents=True)
+        part.write_parquet(tmp_path / "hive" / f"behavior={name[0]}" / "part-0.parquet")
+    assert columns.read(tmp_path / "hive", data.LogOptions()).rows() == rows
+
+
+def test_a_pipe_is_read_if_its_format_is_said(tmp_path):
+    path = tmp_path / "63"
+    for options, message in (({"format": "csv"}, None), ({}, "63: its name tells no format. Set data.log.format")):
+        os.path.exists(path) or os.mkfifo(path)
+        if message:
+            with pytest.raises(errors.ConfigError, match=message):
+                loading.load(path, data.Options(log=data.LogOptions(behaviors=("buy",), **options)))
+            continue
+        writer = threading.Thread(target=path.write_text, args=(HEADER + "a,1,buy,1\na,2,buy,2\na,3,buy,3\n",))
+        writer.start()
+        found = loading.load(path, data.Options(log=data.LogOptions(behaviors=("buy",), **options)))
+        writer.join()
+        assert found.info.num_items == 3 and "is a pipe, which is read once" in " ".join(found.notes)
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (pl.Series([[1], [2]]), "ids must be single values"),
+        (pl.Series([{"a": 1}, {"a": 2}]), "ids must be single values"),
+        (pl.Series([1, 2]).cast(pl.Datetime("ns")), "with values that Python cannot hold"),
+        (pl.Series([10**18, 2]).cast(pl.Datetime("us")), "with values that Python cannot hold"),
+        (pl.Series([1, 2]).cast(pl.Time), "with values that Python cannot hold"),
+        (pl.Series([None, None]), "row 1: column 'user' is empty"),
+        (pl.Series([1.0, float("nan")]), "row 2: column 'user' is empty"),
+        (pl.Series(["a", " "], dtype=pl.Categorical), "row 2: column 'user' is empty"),
+    ],
+)
+def test_typed_ids_that_would_not_come_back_are_refused(tmp_path, ids, message):
+    pl.DataFrame({"user": ids, "item": [1, 2]}).write_parquet(tmp_path / "log.parquet")
+    with pytest.raises(errors.DataError, match=message):
+        columns.read(tmp_path / "log.parquet", data.LogOptions(behavior=None, time=None, behaviors=("buy",)))
+
+
+TYPED = {
+    "UInt64": pl.Series([2**64 - 1, 5], dtype=pl.UInt64),
+    "Int8": pl.Series([-128, 127], dtype=pl.Int8),
+    "Int128": pl.Series([2**100, -5], dtype=pl.Int128),
+    "Float32": pl.Series([1.5, -2.0], dtype=pl.Float32),
+    "Boolean": pl.Series([True, False]),
+    "Date": pl.Series([datetime.date(2024, 5, 31), datetime.date(2023, 1, 1)]),
+    "Datetime": pl.Series([datetime.datetime(2024, 5, 31, 7), datetime.datetime(2023, 1, 1)], dtype=pl.Datetime("ms")),
+    # One wall time twice: the hour that is repeated when summer time ends.
+    "zone": (pl.Series([1_729_989_000, 1_729_992_600]) * 1000).cast(pl.Datetime("ms", "Europe/Berlin")),
+    "Decimal": pl.Series(["1.50", "2.25"]).cast(pl.Decimal(10, 2)),
+    "Categorical": pl.Series(["b", "a"], dtype=pl.Categorical),
+    "Enum": pl.Series(["b", "a"], dtype=pl.Enum(["b", "a"])),
+    "Binary": pl.Series([b"\xff", b"a"]),
+    "String": pl.Series(["7", "12"]),  # text stays text where the file says so
+}
+
+
+@pytest.mark.parametrize("kind", TYPED)
+def test_ids_keep_value_and_type_up_to_the_lists(tmp_path, kind):
+    ids = TYPED[kind]
+    frame = pl.concat([pl.DataFrame({"user": ids, "item": ids.reverse()}), pl.DataFrame({"user": ids, "item": ids})])
+    frame.write_parquet(tmp_path / "log.parquet")
+    found = log.read(tmp_path / "log.parquet", data.LogOptions(behavior=None, time=None, behaviors=("buy",)))
+    prepared.write(found, tmp_path / "prepared")
+    for vocabulary in (found.users, found.items, prepared.read(tmp_path / "prepared").users):
+        assert vocabulary.series.dtype == ids.dtype
+        assert vocabulary.column([0, 1]).sort().equals(ids.sort().alias("raw_id"), check_dtypes=True)
+        assert vocabulary.index(ids.to_list()).tolist() == (ids.rank("dense") - 1).to_list()
+
+
 IDS = st.one_of(
     st.integers(-(2**63), 2**63 - 1).map(str),
-    st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), min_size=1, max_size=6),
+    st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), min_size=1, max_size=6).filter(str.strip),
 )
 
 

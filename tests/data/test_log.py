@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import numpy as np
+import oracle
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mbjax import data, errors
+from mbjax import config, data, errors
 from mbjax.data import dataset, log
 
 
@@ -56,11 +58,12 @@ def test_leave_one_out_by_hand(tmp_path):
         ("bob", "hat", "view"),
     }
     assert found.notes == (
-        "log: 8 rows",
-        "log: 1 rows of other behaviors left out (share)",
-        "log: 1 repeated interactions dropped, the first of each kept",
-        "log: require_target_train dropped 1 users, 0 items, 1 rows",
+        "log: 8 rows (5 used), 3 users (2 used), 2 items; 1 row of other behaviors left out (share 1); "
+        "1 repeated row left out; require_target_train=true dropped 1 row of 1 user",
     )
+    assert [(d.what, d.field, d.ids.ids.tolist()) for d in found.dropped] == [
+        ("user", "data.log.require_target_train", ["eve"])
+    ]
     ready = dataset.prepare(found)
     assert (ready.valid_rule, ready.mask_valid) == ("random_one", True)
 
@@ -77,12 +80,13 @@ def test_the_bvae_recipe_by_hand(tmp_path):
     # dropped before the cut, else it would move the cut.
     rows = [(f"u{t % 2}", t, "buy" if t % 3 else "view", t) for t in range(8)]
     rows += [("new", 1, "buy", 8), ("u0", 99, "buy", 9), ("u1", 1, "buy", 20)]
-    found = read(tmp_path, rows, preset="bvae", split="leave_one_out", deduplicate=False, require_target_train=False)
+    found = read(tmp_path, rows, preset="bvae")
     assert raw_pairs(found, "train") == {(f"u{t % 2}", t, "buy" if t % 3 else "view") for t in range(8)}
     assert raw_pairs(found, "test") == {("u0", 99, "buy")}
     assert raw_pairs(found, "valid") == set()  # the user "new" has no training target
     assert found.users.ids.tolist() == ["u0", "u1"]
-    assert "log: require_target_train dropped 1 users, 0 items, 1 rows" in found.notes
+    assert "require_target_train=true dropped 1 row of 1 user" in found.notes[0]
+    assert found.notes[1] == "log: cut before 8 and before 9: 80.0% / 10.0% / 10.0% of the rows"
 
 
 def test_a_time_cut_is_validated_on_its_own_files(tmp_path):
@@ -139,65 +143,192 @@ def test_options_that_do_not_fit(tmp_path, options, message):
         read(tmp_path, [(1, 1, "buy", 1), (1, 2, "buy", 2), (1, 1, "view", 3)], **options)
 
 
-def test_a_log_of_which_nothing_is_left(tmp_path):
-    with pytest.raises(
-        errors.DataError, match="nothing is left to train on .*min_count dropped 1 users, 2 items, 2 rows"
-    ):
-        read(tmp_path, [(1, 1, "buy", 1), (1, 2, "buy", 2)], behaviors=("buy",), min_count=3)
-    with pytest.raises(errors.DataError, match="nothing is left to train on"):
-        read(tmp_path, [(1, 1, "buy", 1)] * 3, behaviors=("buy",), split="time_80_10_10")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"min_count": 3}, r"no row is left to split. .* min_count=3 dropped 3 rows of 2 users and 2 items"),
+        ({"split": "time_80_10_10"}, "3 of 3 rows have the time 1, .* Choose --data.log.split=leave_one_out"),
+        ({"behaviors": ("buy", "view"), "split": "leave_one_out"}, None),
+        (
+            {"behaviors": ("view", "buy"), "split": "time_80_10_10", "time": "late"},
+            "no user has a training pair of .*'buy'",
+        ),
+    ],
+)
+def test_a_log_of_which_nothing_is_left_says_why(tmp_path, options, message):
+    rows = [("a", 1, "buy", 1), ("a", 2, "buy", 1), ("b", 2, "view", 1)]
+    if options.pop("time", None):
+        rows = [("a", k, "view", k) for k in range(9)] + [("a", 1, "buy", 10)]
+    if message is None:
+        assert read(tmp_path, rows, **options).users.ids.tolist() == ["b"]
+        return
+    with pytest.raises(errors.DataError, match=f"nothing is left to train on: {message}"):
+        read(tmp_path, rows, **options)
+
+
+def test_an_empty_log(tmp_path):
     (tmp_path / "empty.csv").write_text("user,item,behavior,time\n")
     with pytest.raises(errors.DataError, match="empty.csv: holds a header and no rows"):
         log.read(tmp_path / "empty.csv", data.LogOptions(behaviors=("buy",)))
 
 
-ROWS = st.lists(
-    st.tuples(
-        st.sampled_from(["a", "b", "c", "d"]), st.integers(0, 9), st.sampled_from(["view", "buy"]), st.integers(0, 30)
-    ),
-    min_size=1,
-    max_size=60,
+def test_whom_the_log_lost_is_said_and_kept(tmp_path):
+    rows = [(f"u{k:02d}", i, b, i) for k in range(12) for i in range(4) for b in ("view", "buy")]
+    rows += [(f"w{k:03d}", i, "view", i) for k in range(200) for i in range(6)]
+    rows += [("u00", k, "Buy", k) for k in range(50)] + [("only", 1, "Buy", 1)]
+    found = read(tmp_path, rows)
+    assert found.notes == (
+        "log: 1,347 rows (96 used), 213 users (12 used), 50 items (4 used); 51 rows of other behaviors left out "
+        "(Buy 51, much like 'buy'), all of 1 user and 44 items; require_target_train=true dropped 1,200 rows of "
+        "200 users and 2 items",
+    )
+    ready = dataset.prepare(found)
+    assert [(d.what, d.field, len(d.ids)) for d in ready.dropped] == [
+        ("user", "data.log.behaviors", 1),
+        ("item", "data.log.behaviors", 44),
+        ("user", "data.log.require_target_train", 200),
+        ("item", "data.log.require_target_train", 2),
+    ]
+    with pytest.raises(errors.DataError) as caught:
+        ready.user_index(["u01", "w001"])
+    assert str(caught.value) == (
+        "user 'w001' is in the log, but was dropped by data.log.require_target_train=true (no training pair of 'buy'). "
+        "Train with another require_target_train to keep such users."
+    )
+    with pytest.raises(
+        errors.DataError, match="item '30' is in the log, but was dropped by data.log.behaviors=view,buy "
+    ):
+        ready.item_index([3, 30])
+    with pytest.raises(errors.DataError, match="user 'w999' is not in the data set. The nearest of its 12 ids"):
+        ready.user_index(["w999"])
+    assert ready.user_index(["u11", "u00"]).tolist() == [11, 0]
+
+
+def coarse_days():
+    """Three days: the rows at 80 % and at 90 % of the log are of one day."""
+    drawn = np.random.default_rng(3)
+    kinds, users, items = drawn.random(1000) < 0.4, drawn.integers(0, 20, 1000), drawn.integers(0, 40, 1000)
+    return [
+        (f"u{users[k]}", f"i{items[k]}", ("view", "buy")[int(kinds[k])], f"2024-03-0{1 + k % 3}") for k in range(1000)
+    ]
+
+
+def no_purchase_in_the_window():
+    return [
+        (f"u{k % 8}", f"i{(k * 7) % 23}", "buy" if k % 5 == 0 and not 150 <= k < 185 else "view", k) for k in range(200)
+    ]
+
+
+def test_a_time_split_without_a_window_stops_and_names_the_day(tmp_path):
+    found = read(tmp_path, coarse_days(), split="time_80_10_10")
+    shares = r"\d+\.\d% / 0\.0% / \d+\.\d% of the rows \(rows of one time are not divided\)"
+    assert re.fullmatch(f"log: cut before 2024-03-03 and before 2024-03-03: {shares}", found.notes[1])
+    with pytest.raises(errors.ConfigError) as caught:
+        dataset.prepare(found)
+    assert str(caught.value) == (
+        "shop: no validation pairs: the rows at 80 % and at 90 % of the log have the same time 2024-03-03. Choose "
+        "--data.valid=random_one or none."
+    )
+    drawn = dataset.prepare(found, data.Options(valid="random_one"))
+    assert drawn.valid_rule == "random_one" and drawn.valid["buy"].nnz == 20
+    assert "valid.buy: one training pair of each of 20 users, drawn with data.seed=0" in drawn.notes
+
+
+def test_a_window_without_the_target_is_validated_on_all_the_same(tmp_path):
+    found = read(tmp_path, no_purchase_in_the_window(), split="time_80_10_10")
+    ready = dataset.prepare(found)
+    held = found.pairs("valid", "view")
+    assert ready.valid_rule == "file" and list(ready.valid) == ["view"] and ready.valid["view"].nnz == len(held) > 0
+    assert f"valid: no pairs of the target 'buy', only view ({len(held)})" in ready.notes
+    unused = dataset.prepare(found, data.Options(valid="none"))
+    assert f"valid: {len(held)} validation pairs of shop are not used (data.valid=none)" in unused.notes
+
+
+def test_why_nothing_can_be_tested_is_kept(tmp_path):
+    once = dataset.prepare(read(tmp_path, [("a", "x", "buy", 1), ("b", "y", "buy", 2), ("b", "x", "view", 2)]))
+    assert once.empty["test"].startswith(
+        "no user has two pairs of 'buy', of which data.log.split=leave_one_out tests the"
+    )
+    assert once.empty["test"].endswith("Choose --data.log.split=time_80_10_10")
+    assert once.empty["valid"].startswith("no user has two training pairs of 'buy', of which data.valid=random_one")
+    rows = [("old", k, "buy", k) for k in range(16)] + [("new", k, "buy", k) for k in range(16, 20)]
+    later = read(tmp_path, rows, split="time_80_10_10", behaviors=("buy",))
+    assert later.empty["test"].startswith("the 2 rows from 18 on are of users without a training pair of 'buy'")
+    assert later.empty["valid"].startswith("the 2 rows from 16 to before 18 are of users without")
+    with pytest.raises(errors.ConfigError, match="shop: no validation pairs: the 2 rows from 16 to before 18"):
+        dataset.prepare(later)
+    assert dataset.prepare(read(tmp_path, [("a", k, "buy", k) for k in range(4)], behaviors=("buy",))).empty == {}
+
+
+def test_a_preset_and_a_field_that_says_otherwise(tmp_path):
+    rows = [("a", k, "buy", k) for k in range(20)]
+    with pytest.raises(
+        errors.ConfigError, match="deduplicate=false: data.log.preset=bvae sets deduplicate=true. Leave"
+    ):
+        read(tmp_path, rows, preset="bvae", deduplicate=False)
+    with pytest.raises(errors.ConfigError, match="split=leave_one_out: data.log.preset=bvae sets split=time_80_10_10"):
+        log.resolve(config.LogConfig(preset="bvae", split="leave_one_out"))
+    assert log.resolve(config.LogConfig(preset="bvae", deduplicate=True)).split == "time_80_10_10"
+    for preset, least in (("bvae_ub", 10), ("bvae_jd", 20)):
+        resolved = log.resolve(data.LogOptions(preset=preset))
+        assert (resolved.min_item_count, resolved.min_user_count, resolved.min_count_on) == (least, 5, "target")
+
+
+IDS = st.sampled_from(["a", "b", "c", "d", "e"])
+OPTIONS = st.fixed_dictionaries(
+    {
+        "split": st.sampled_from(["leave_one_out", "time_80_10_10"]),
+        "deduplicate": st.booleans(),
+        "min_count": st.sampled_from([0, 0, 1, 2, 3]),
+        "min_user_count": st.sampled_from([None, None, 0, 1, 2]),
+        "min_item_count": st.sampled_from([None, None, 0, 1, 2]),
+        "min_count_on": st.sampled_from(["target", "union"]),
+        "min_count_iterative": st.booleans(),
+        "require_target_train": st.booleans(),
+    }
 )
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=ROWS, split=st.sampled_from(["leave_one_out", "time_80_10_10"]), deduplicate=st.booleans())
-def test_splits_of_a_log(tmp_path, rows, split, deduplicate):
-    rows = [*rows, ("a", 0, "buy", 0), ("a", 0, "view", 0)]
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(
+        st.tuples(IDS, st.integers(0, 9), st.sampled_from(["view", "buy", "buy", "Buy"]), st.integers(0, 30)),
+        min_size=1,
+        max_size=70,
+    ),
+    options=OPTIONS,
+)
+def test_against_an_oracle_in_plain_python(tmp_path, rows, options):
+    rows = [*rows, ("z", 99, "buy", 5), ("z", 99, "view", 5)]
+    want = oracle.split_log(rows, ("view", "buy"), **options)
     try:
-        found = read(tmp_path, rows, split=split, deduplicate=deduplicate)
+        found = read(tmp_path, rows, **options)
     except errors.DataError as error:
-        assert "nothing is left" in str(error)
+        assert not want["train"] and "nothing is left to train on: " in str(error)
         return
-    first, last = {}, {}
-    for user, item, behavior, time in sorted(rows, key=lambda row: row[3]):
-        first.setdefault((user, item, behavior), time)
-        last[user, item, behavior] = time
-    parts = [raw_pairs(found, s) for s in ("train", "valid", "test")]
-    assert set().union(*parts) <= set(first)
-    buyers = {u for u, _, b in parts[0] if b == "buy"}
-    assert all(u in buyers for part in parts for u, _, _ in part)
-    if deduplicate:
-        assert sum(map(len, parts)) == len(set().union(*parts))
-    if split == "time_80_10_10":
-        times = [[first[key] for key in part] for part in parts]
-        if deduplicate:
-            for earlier, later in ((0, 1), (1, 2), (0, 2)):
-                assert not times[earlier] or not times[later] or max(times[earlier]) < min(times[later])
-    else:
-        assert not parts[1] and all(b == "buy" for _, _, b in parts[2])
-        assert len({u for u, _, _ in parts[2]}) == len(parts[2])
-        for user, item, _ in parts[2]:
-            held = last[user, item, "buy"]
-            assert all(
-                (first if deduplicate else last)[key] <= held for key in parts[0] if key[0] == user and key[2] == "buy"
-            )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", errors.DataWarning)  # there may be no view left
-        ready = dataset.prepare(found)
-    for behavior in ready.info.behaviors:
-        matrices = [of[behavior].toarray() for of in (ready.train, ready.valid, ready.test) if behavior in of]
-        assert (sum(m.astype(int) for m in matrices) <= 1).all()
+    assert {split: raw_pairs(found, split) for split in ("train", "valid", "test")} == {
+        split: want[split] for split in ("train", "valid", "test")
+    }
+    assert found.users.ids.tolist() == want["users"] and found.items.ids.tolist() == want["items"]
+    step = {"data.log.behaviors": "behaviors", "data.log.require_target_train": "require_target_train"}
+    assert {(d.what, step.get(d.field, "min_count")): d.ids.ids.tolist() for d in found.dropped} == want["dropped"]
+    assert set(found.empty) == {
+        split
+        for split in ("valid", "test")
+        if not want[split] and (split == "test" or options["split"] != "leave_one_out")
+    }
+    if options["split"] == "time_80_10_10":
+        total = want["windows"].total()
+        shares = " / ".join(f"{want['windows'][split] / total:.1%}" for split in ("train", "valid", "test"))
+        assert shares in found.notes[1]
+        # Never a draw that nobody asked for: the pairs of the window, or an error.
+        has_valid = any(want["valid"])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", errors.DataWarning)  # there may be no view left
+            try:
+                assert dataset.prepare(found).valid_rule == "file" and has_valid
+            except errors.ConfigError as error:
+                assert "no validation pairs" in str(error) or "has no training pairs" in str(error)
 
 
 def test_a_repeated_pair_that_is_not_dropped_is_not_tested(tmp_path):

@@ -1,0 +1,119 @@
+"""The rows of a log on their way into a data set: which of them are kept, and what each step left out."""
+
+from __future__ import annotations
+
+import difflib
+
+import numpy as np
+import polars as pl
+
+from mbjax.data import content, vocabulary
+
+
+class Rows:
+    """The rows of a log in order of time, and which of them are kept after each step.
+
+    Attributes:
+      user, item: codes [n], positions among the sorted raw ids of the whole log.
+      behavior: codes [n], place in the funnel; -1 for behaviors that are not used.
+      kept: bool [n].
+      dropped: what each step left out, for ``Content``.
+      cuts: a note on the cuts of a time split.
+    """
+
+    def __init__(self, table: pl.DataFrame, behaviors: tuple[str, ...]):
+        self.behaviors, self.times, self._names = behaviors, table["time"], table["behavior"]
+        self.user, self.item = codes(table["user"]), codes(table["item"])
+        self.ids = {field: table[field].unique().sort() for field in ("user", "item")}
+        order = {name: k for k, name in enumerate(behaviors)}
+        self.behavior = table["behavior"].replace_strict(order, default=-1, return_dtype=pl.Int64).to_numpy()
+        self.kept = np.ones(table.height, dtype=bool)
+        self.dropped: list[content.Dropped] = []
+        self.cuts = ""
+        self._steps: list[str] = []
+
+    @property
+    def target(self) -> str:
+        return self.behaviors[-1]
+
+    def has(self, what: str) -> np.ndarray:
+        """Which users (items) have a row that is kept: bool [number of raw ids]."""
+        codes = self.user if what == "user" else self.item
+        found = np.zeros(len(self.ids[what]), dtype=bool)
+        found[codes[self.kept]] = True
+        return found
+
+    def keep(self, kept: np.ndarray, field: str, value: str, why: dict[str, str]) -> None:
+        """Drops all rows but some.
+
+        Args:
+          kept: bool [n].
+          field: of the section data.log that demands it.
+          value: of the field, as it is written.
+          why: "user", "item" -> what those lack that lose their last row.
+        """
+        before = {what: self.has(what) for what in ("user", "item")}
+        number = int(self.kept.sum())
+        self.kept = self.kept & kept
+        number -= int(self.kept.sum())
+        if not number:
+            return
+        counts = []
+        for what, had in before.items():
+            gone = np.flatnonzero(had & ~self.has(what))
+            if gone.size:
+                counts.append(count(gone.size, what))
+                ids = vocabulary.Vocabulary(self.ids[what].gather(gone))
+                self.dropped.append(content.Dropped(what, f"data.log.{field}", ids, value, why.get(what, "")))
+        who = f" of {' and '.join(counts)}" if counts else ""
+        self._steps.append(
+            f"{field}={value} dropped {count(number)}{who}" if field != "behaviors" else self._others(who)
+        )
+
+    def drop_repeated(self) -> None:
+        """Keeps the first of equal interactions."""
+        keys = (self.user * len(self.ids["item"]) + self.item) * len(self.behaviors) + self.behavior
+        kept = np.flatnonzero(self.kept)
+        first = pl.Series(keys[kept]).is_first_distinct().to_numpy()
+        self.kept[kept[~first]] = False
+        if not first.all():
+            self._steps.append(f"{count(int((~first).sum()), 'repeated row')} left out")
+
+    def _others(self, who: str) -> str:
+        """What was left out as no behavior in use; a name that is nearly one of those is pointed at."""
+        found = dict(self._names.filter(~pl.Series(self.kept)).value_counts(sort=True).iter_rows())
+        listed = []
+        for name in list(found)[:10]:
+            near = _nearly(name, self.behaviors)
+            listed.append(f"{name} {found[name]:,}" + (f", much like '{near}'" if near else ""))
+        listed += ["..."] if len(found) > 10 else []
+        rows = count(sum(found.values()))
+        return f"{rows} of other behaviors left out ({'; '.join(listed)}){who.replace(' of ', ', all of ', 1)}"
+
+    def summary(self) -> str:
+        """One line: how many rows, users and items the log has, how many are used, and what left out the others."""
+        numbers = [
+            f"{self.kept.size:,} rows ({self.kept.sum():,} used)" if not self.kept.all() else count(self.kept.size)
+        ]
+        for what in ("user", "item"):
+            used = self.has(what)
+            some = f" ({used.sum():,} used)" if not used.all() else ""
+            numbers.append(f"{count(used.size, what)}{some}")
+        return "; ".join([f"log: {', '.join(numbers)}", *self._steps])
+
+
+def codes(column: pl.Series) -> np.ndarray:
+    """Position of each value among the sorted distinct values, int64."""
+    return column.rank("dense").to_numpy().astype(np.int64) - 1
+
+
+def count(number: int, what: str = "row") -> str:
+    """``"1 row"``, ``"2,000 rows"``."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
+def _nearly(name: str, names: tuple[str, ...]) -> str | None:
+    """The name that another is most likely meant to be."""
+    plain = {other.strip().casefold(): other for other in names}
+    near = difflib.get_close_matches(name.strip().casefold(), plain, n=1, cutoff=0.85)
+    return plain[near[0]] if near else None

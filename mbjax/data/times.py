@@ -1,0 +1,103 @@
+"""Times of a log as what orders its rows: whole numbers, other numbers, or moments.
+
+A moment is a date, or a date and a time of day: ``2024-05-31``, ``2024-05-31 23``, ``2024-05-31T23:59:59.5``, with or
+without a zone (``Z``, `` UTC``, `` GMT``, ``+02:00``, ``-0330``). Only dates that say which number is the month are
+read: 01/02/2020 is a different day to different people.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import polars as pl
+
+from mbjax import errors
+
+Fail = Callable[[int, str], errors.DataError]
+_DATE = r"^\d{4}-\d\d-\d\d"
+_ZONE = r" ?(Z|UTC|GMT|[+-]\d\d:?\d\d)$"
+_MOMENT = _DATE + r"([T ]\d\d(:\d\d(:\d\d(\.\d+)?)?)?( ?(Z|UTC|GMT|[+-]\d\d:?\d\d))?)?$"
+LIKE_A_TIME = r"^(-?\d+(\.\d+)?|\d{4}-\d\d-\d\d([T ].*)?)$"
+"""Texts that no one calls a column, if the column's values are times."""
+
+
+def read(column: pl.Series, what: str, fail: Fail) -> pl.Series:
+    """Turns a column without nulls into numbers or moments that order the rows as its times do.
+
+    Args:
+      column: of any type.
+      what: the column, for messages.
+      fail: makes the error for a row and a text.
+
+    Raises:
+      DataError: a value that is no time, or some with a zone and some without.
+    """
+    kind = column.dtype
+    if kind.is_temporal() or kind.is_integer():
+        return column
+    if kind == pl.String:
+        return _of_text(column, what, fail)
+    if not kind.is_numeric():
+        raise fail(0, f"{what} has type {kind}, expected numbers or dates")
+    numbers = column.cast(pl.Float64, strict=False)
+    _require(numbers.is_finite(), column, what, fail)
+    return numbers
+
+
+def show(column: pl.Series, row: int) -> str:
+    """A time for people: a moment without a time of day where that is midnight, and without zeros at its end."""
+    text = column.slice(row, 1).cast(pl.String).item()
+    return re.sub(r"( 00:00:00)?\.0+$|(\.\d*?)0+$", r"\2", text) if column.dtype.is_temporal() else text
+
+
+def _of_text(column: pl.Series, what: str, fail: Fail) -> pl.Series:
+    text = column.str.strip_chars()
+    for kind in (pl.Int64, pl.Int128):
+        whole = text.cast(kind, strict=False)
+        if not whole.null_count():
+            return whole
+    if text.str.contains(_DATE).any():
+        return _moments(text, column, what, fail)
+    numbers = text.cast(pl.Float64, strict=False)
+    _require(numbers.is_finite(), column, what, fail)
+    return numbers
+
+
+def _moments(text: pl.Series, column: pl.Series, what: str, fail: Fail) -> pl.Series:
+    _require(text.str.contains(_MOMENT), column, what, fail)
+    parts = text.str.extract_groups(
+        _DATE + r"(?:[T ](?<hour>\d\d)(?<minute>:\d\d)?(?<second>:\d\d)?(?<part>\.\d+)?)?(?: ?(?<zone>[A-Z+-].*))?$"
+    ).struct.unnest()
+    has_zone = parts["zone"].is_not_null()
+    if has_zone.any() and not has_zone.all():
+        row = (has_zone != has_zone[0]).arg_max()
+        has = "has a time zone" if has_zone[row] else "has no time zone"
+        raise fail(row, f"{what} is '{column[row]}', which {has}, unlike the first row; give all of them one, or none")
+    # Nanoseconds are kept where they are there, and the years are those that can be counted in them.
+    is_fine = (parts["part"].str.len_chars() > 7).any() and text.str.slice(0, 4).is_between("1678", "2261").all()
+    zone = parts["zone"].replace(["Z", "UTC", "GMT"], "+00:00") if has_zone.any() else ""
+    whole = pl.select(
+        pl.concat_str(
+            text.str.slice(0, 10),
+            pl.lit("T"),
+            parts["hour"].fill_null("00"),
+            parts["minute"].fill_null(":00"),
+            parts["second"].fill_null(":00"),
+            parts["part"].fill_null(""),
+            pl.lit(zone),
+        )
+    ).to_series()
+    layout = "%Y-%m-%dT%H:%M:%S%.f" + "%z" * has_zone.any()
+    moments = whole.str.to_datetime(layout, strict=False, time_unit="ns" if is_fine else "us")
+    _require(moments.is_not_null(), column, what, fail)
+    return moments
+
+
+def _require(good: pl.Series, column: pl.Series, what: str, fail: Fail) -> None:
+    good = good.fill_null(False)
+    if not good.all():
+        row = (~good).arg_max()
+        raise fail(
+            row, f"{what} is '{column[row]}', expected a number or a date such as 2024-05-31 or 2024-05-31T23:59:59"
+        )
