@@ -117,7 +117,7 @@ class Evaluator:
         self._mask = mask
         self._raw_users = dataset.users
         held_out: dict[str, sparse.csr_array] = getattr(dataset, split)
-        self.behaviors = _choose(behaviors, dataset.info, held_out, split)
+        self.behaviors = _choose(behaviors, dataset, held_out, split)
         union = seen.union(dataset.train.values(), (dataset.info.num_users, dataset.info.num_items))
         self._tasks = {b: _prepare(dataset, split, b, mask, union, batch_size) for b in self.behaviors}
 
@@ -204,12 +204,14 @@ def unreachable(table: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def _choose(
-    behaviors: Sequence[str] | None, info: types.DatasetInfo, held_out: dict[str, sparse.csr_array], split: str
+    behaviors: Sequence[str] | None, dataset: data.Dataset, held_out: dict[str, sparse.csr_array], split: str
 ) -> tuple[str, ...]:
+    info = dataset.info
     present = tuple(b for b in info.behaviors if b in held_out and held_out[b].nnz > 0)
     if not present:
-        hint = " Choose another data.valid rule or split 'test'." if split == "valid" else ""
-        raise errors.ConfigError(f"split '{split}' of data set '{info.name}' holds no pairs.{hint}")
+        why = f": {dataset.empty[split]}." if split in dataset.empty else "."
+        hint = " Or evaluate on split 'test'." if split == "valid" and dataset.test else ""
+        raise errors.ConfigError(f"split '{split}' of data set '{info.name}' holds no pairs{why}{hint}")
     if behaviors is not None and not behaviors:
         raise errors.ConfigError(
             f"no behavior to evaluate on split '{split}' of data set '{info.name}'. Those that have pairs: "

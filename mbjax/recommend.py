@@ -135,7 +135,7 @@ def make(
     if users is None:
         chosen = np.arange(dataset.info.num_users, dtype=np.int32)
     else:
-        chosen = np.asarray(list(dict.fromkeys(dataset.users.index(list(users)).tolist())), dtype=np.int32)
+        chosen = np.asarray(list(dict.fromkeys(dataset.user_index(list(users)).tolist())), dtype=np.int32)
     return rank(
         model,
         params,

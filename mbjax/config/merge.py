@@ -177,7 +177,7 @@ def _apply_preset(flat: dict[str, Any], origins: Mapping[str, str]) -> None:
     for field, value in presets.PRESETS.get(preset, {}).items():
         path = f"data.log.{field}"
         if origins.get(path) == "":
-            given = schema.LogConfig.model_validate({field: flat[path]})
+            given = problems.validated(schema.LogConfig, {field: flat[path]}, "data.log", {path: ""})
             if getattr(given, field) != value:
                 raise presets.contradiction(preset, field, flat[path])
         flat[path] = value

@@ -182,7 +182,7 @@ def _nobodies(column: pl.Series, field: str, what: str) -> list[str]:
         return []
     counts = column.cast(pl.String).value_counts(name="rows")
     odd = counts.filter(pl.col(column.name).str.strip_chars().str.to_lowercase().is_in(_NOBODY)).sort(
-        "rows", descending=True
+        pl.col("rows"), column.name, descending=[True, False]
     )
     if not odd.height:
         return []

@@ -203,7 +203,7 @@ def _empty(
     if rule == "random_one":
         found["valid"] = (
             f"no user has two training pairs of '{target}', of which data.valid=random_one holds one out. Choose "
-            "--data.valid=none, or for a log --data.log.split=time_80_10_10"
+            "another data.valid, for a log --data.log.split=time_80_10_10"
         )
     held = {"valid": valid, "test": test}
     return {split: why for split, why in found.items() if not any(keys.size for keys in held[split].values())}
@@ -227,16 +227,17 @@ def _behaviors(source: content.Content, choice, notes: list[str]) -> tuple[str, 
         names = tuple(b for b in source.behaviors if counts[b])
         if not names:
             raise errors.DataError(f"{source.name}: no behavior has training pairs.")
+        own = source.behaviors[-1]
+        if choice.target is None and own not in names:
+            raise errors.ConfigError(
+                f"{source.name}: the target '{own}' has no training pairs. Choose another, as "
+                f"--data.target={names[-1]}."
+            )
         for behavior in source.behaviors:
             if not counts[behavior]:
                 text = f"{source.name}: behavior '{behavior}' has no training pairs and is left out"
                 notes.append(_say(f"{text} (data.behaviors chooses otherwise)"))
     target = choice.target
-    own = source.behaviors[-1]
-    if target is None and choice.behaviors is None and own not in names:
-        raise errors.ConfigError(
-            f"{source.name}: the target '{own}' has no training pairs. Choose another, as --data.target={names[-1]}."
-        )
     if target is None:
         target = source.behaviors[-1] if source.behaviors[-1] in names else names[-1]
     elif target not in names:

@@ -6,7 +6,7 @@ import os
 import pathlib
 
 from mbjax import errors, paths
-from mbjax.data import catalog, content, dataset, log, options, prepared, published, synthetic
+from mbjax.data import catalog, content, dataset, log, options, prepared, published, synthetic, tables
 
 PATH_VARIABLE = paths.DATA_VARIABLE
 
@@ -35,14 +35,14 @@ def read(name_or_path: str | os.PathLike, choice=None) -> content.Content:
         return synthetic.log(seed=choice.seed)[0]
     named = paths.named_folder(name, choice.dirs)
     if named:
-        return _folder(named, name, choice.hold_out)
+        return _folder(named, name, choice)
     if name in catalog.KNOWN:
         folder = catalog.fetch(name, allow_download=choice.download)
         return published.read(name, folder, hold_out=choice.hold_out)
     path = paths.absolute(name)
     if path.is_dir():
-        return _folder(path, None, choice.hold_out)
-    if path.is_file():
+        return _folder(path, None, choice)
+    if tables.is_log(path):
         return log.read(path, choice.log)
     if paths.is_name(name) and not path.exists():
         places = (place for place in paths.search_path(choice.dirs) if place.is_dir())
@@ -51,14 +51,17 @@ def read(name_or_path: str | os.PathLike, choice=None) -> content.Content:
     raise errors.DataError(f"{path}: there is no such file or folder.")
 
 
-def _folder(folder: pathlib.Path, name: str | None, hold_out: str | None) -> content.Content:
-    """A folder is prepared, or holds the published files of the data set whose name it bears."""
+def _folder(folder: pathlib.Path, name: str | None, choice) -> content.Content:
+    """A folder is prepared, or holds the published files of the data set whose name it bears, or the parts of a log."""
+    hold_out = choice.hold_out
     if (folder / prepared.META).is_file():
         return prepared.read(folder, name, hold_out)
     public = name or folder.resolve().name
     if published.is_here(public, folder):
         return published.read(public, folder, hold_out=hold_out)
+    if tables.parts(folder):
+        return log.read(folder, choice.log)
     raise errors.DataError(
-        f"{folder}: is no data set: it has neither {prepared.META} nor all the published files of one of "
-        f"{', '.join(published.FORMATS)}."
+        f"{folder}: is no data set: it has neither {prepared.META}, nor all the published files of one of "
+        f"{', '.join(published.FORMATS)}, nor the parts of a log (files of one suffix: {', '.join(tables.FORMATS)})."
     )

@@ -46,6 +46,7 @@ def read_bytes(path: str | os.PathLike) -> bytes:
     try:
         return _unzipped(path, raw) if kind == "zip" else _UNPACK[kind](raw)
     except (
+        ValueError,
         EOFError,
         zlib.error,
         OSError,

@@ -153,7 +153,8 @@ def hold_out(
     if rule == "random_one":
         drawn = random_one(train[target], num_items, seed)
         note = f"valid.{target}: one training pair of each of {drawn.size:,} users, drawn with data.seed={seed}"
-        return train | {target: np.setdiff1d(train[target], drawn, assume_unique=True)}, {target: drawn}, [note]
+        rest = np.setdiff1d(train[target], drawn, assume_unique=True)
+        return train | {target: rest}, {target: drawn}, [note] * (drawn.size > 0)
     if rule == "file":
         if not any(keys.size for keys in valid.values()):
             raise _no_pairs(rule, "valid")

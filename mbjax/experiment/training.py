@@ -86,8 +86,8 @@ class Run:
             and not any(m.nnz for m in experiment.dataset.valid.values())
         ):
             raise errors.IncompatibleError(
-                "protocol 'honest' selects the epoch on validation pairs, and data.valid="
-                f"{experiment.dataset.valid_rule} holds none out. Choose another data.valid, or --protocol=paper."
+                "protocol 'honest' selects the epoch on validation pairs, and there are none: "
+                f"{experiment.dataset.empty['valid']}, or --protocol=paper."
             )
         # Before anything is written: they refuse behaviors without held-out pairs.
         splits = dict.fromkeys([self.split, "test"] if experiment.is_trained and self.split else ["test"])

@@ -90,6 +90,24 @@ def test_shares_of_behaviors(folder):
     assert config.difference(made, other) == ["data.subsample: view=0.5,2=1.0 -> view=0.25"]
 
 
+def test_a_preset_of_a_log_is_recorded_and_not_contradicted(folder):
+    made = config.override(load(), {"log.preset": "bvae_jd", "data.log.deduplicate": "true"})
+    log = made.data.log
+    assert (log.split, log.min_item_count, log.min_user_count) == ("time_80_10_10", 20, 5)
+    assert "split: time_80_10_10" in config.dump(made) and config.parse(config.dump(made), ToyConfig) == made
+    with pytest.raises(errors.ConfigError) as caught:
+        config.override(load(), {"log.preset": "bvae", "log.split": "leave_one_out", "log.deduplicate": "false"})
+    assert str(caught.value) == (
+        "data.log.split=leave_one_out: data.log.preset=bvae sets split=time_80_10_10. Leave out one of the two."
+    )
+    with pytest.raises(
+        errors.ConfigError, match="data.log.min_item_count=5: data.log.preset=bvae_jd sets min_item_coun"
+    ):
+        config.override(made, {"log.min_item_count": 5})
+    with pytest.raises(errors.ConfigError, match="data.log.deduplicate=maybe: must be true or false"):
+        config.override(load(), {"log.preset": "bvae", "log.deduplicate": "maybe"})
+
+
 def test_override_keeps_what_is_set(folder):
     first = load(overrides={"gate": "shut"}, ablation="wide")
     second = config.override(first, {"train.epochs": "9"}, seed=3)

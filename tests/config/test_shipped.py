@@ -74,7 +74,7 @@ def test_rules_of_the_data_sets():
     rules = {
         "jd": ("file", False),
         "ub": ("file", False),
-        "taobao": ("file_inside_train", True),
+        "taobao": (None, True),  # the copy's: listed pairs, or one drawn of each user in a download
         "tmall": ("file_inside_train", True),
         "beibei": ("random_one", True),
         "retail_rocket": ("random_one", True),

@@ -287,7 +287,7 @@ def test_ids_that_stand_for_nobody_are_pointed_at(tmp_path):
     assert notes == [
         "log: column 'user' is 'nan' in 2, 'NULL' in 1 rows, and each counts as one user: leave such rows out "
         "if they are of no user",
-        "log: column 'item' is 'None' in 1, 'N/A' in 1 rows, and each counts as one item: leave such rows out "
+        "log: column 'item' is 'N/A' in 1, 'None' in 1 rows, and each counts as one item: leave such rows out "
         "if they are of no item",
     ]
 
@@ -347,7 +347,9 @@ def test_a_pipe_is_read_if_its_format_is_said(tmp_path):
             with pytest.raises(errors.ConfigError, match=message):
                 loading.load(path, data.Options(log=data.LogOptions(behaviors=("buy",), **options)))
             continue
-        writer = threading.Thread(target=path.write_text, args=(HEADER + "a,1,buy,1\na,2,buy,2\na,3,buy,3\n",))
+        writer = threading.Thread(
+            target=path.write_text, args=(HEADER + "a,1,buy,1\na,2,buy,2\na,3,buy,3\n",), daemon=True
+        )
         writer.start()
         found = loading.load(path, data.Options(log=data.LogOptions(behaviors=("buy",), **options)))
         writer.join()

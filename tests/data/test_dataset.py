@@ -105,12 +105,35 @@ def test_rule_and_mask_follow_the_files():
     assert made(PAIRS | {"valid": {"buy": [[1, 2]]}}, valid="random_one").mask_valid is False
 
 
-def test_a_copy_without_the_known_validation_pairs_falls_back_with_a_warning():
+def test_a_copy_without_the_known_validation_pairs_says_so_and_draws_only_by_its_own_rule():
     source = dataclasses.replace(content.build("toy", 3, 4, BEHAVIORS, PAIRS), lost_valid_file=True)
-    choice = data.Options(behaviors=("view", "buy"), valid="file_inside_train")
-    with pytest.warns(errors.DataWarning, match="no valid_inside_train files; data.valid=random_one is used"):
-        found = dataset.prepare(source, choice)
+    with pytest.warns(
+        errors.DataWarning, match="no list of validation pairs .* its rule is then data.valid=random_one"
+    ):
+        found = dataset.prepare(source, data.Options(behaviors=("view", "buy")))
     assert found.valid_rule == "random_one" and found.mask_valid
+    with pytest.raises(errors.ConfigError, match="data.valid=file_inside_train needs validation pairs"):
+        dataset.prepare(source, data.Options(behaviors=("view", "buy"), valid="file_inside_train"))
+
+
+def test_validation_files_that_cannot_be_used_are_not_replaced_by_a_draw():
+    by_file = PAIRS | {"valid": {"view": [[1, 2]]}}
+    with pytest.raises(
+        errors.ConfigError, match=r"toy: no validation pairs: none .* of a behavior in use \(buy\). Choose"
+    ):
+        made(by_file, behaviors=("buy",))
+    kept = made(by_file, behaviors=("view", "buy"))
+    assert kept.valid_rule == "file" and "valid: no pairs of the target 'buy', only view (1)" in kept.notes
+    drawn = made(by_file, behaviors=("view", "buy"), valid="random_one")
+    assert "valid: 1 validation pairs of toy are not used (data.valid=random_one)" in drawn.notes
+
+
+def test_a_target_without_training_pairs_is_not_replaced():
+    with pytest.raises(
+        errors.ConfigError, match="the target 'buy' has no training pairs. Choose another, as --data.targ"
+    ):
+        data.assemble("toy", 3, 4, ("view", "buy"), {"train": {"view": [[0, 1], [1, 1]]}})
+    assert made({"train": {"view": [[0, 1], [1, 1]]}}, behaviors=("view",)).info.target == "view"
 
 
 def test_duplicates_and_known_pairs_are_counted():

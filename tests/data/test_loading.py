@@ -88,5 +88,5 @@ def test_unknown_names_and_paths(away):
 
 def test_a_folder_that_is_no_data_set(away):
     (away / "empty").mkdir()
-    with pytest.raises(errors.DataError, match=r"empty: is no data set: it has neither meta.json nor"):
+    with pytest.raises(errors.DataError, match=r"empty: is no data set: it has neither meta.json, nor"):
         data.load(away / "empty")
