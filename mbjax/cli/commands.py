@@ -18,6 +18,7 @@ COMMANDS = {
     "compare": ("mbjax.compare.__main__:main", "put runs side by side, with paired tests"),
     "bench": ("mbjax.bench.__main__:main", "time a model on this machine"),
     "results": ("mbjax.results:main", "write result tables into Markdown files"),
+    "completion": ("mbjax.cli.completion:main", "print a script for the TAB key of bash"),
 }
 """Command -> where its program is, which takes the words after the command, and one line on it."""
 
