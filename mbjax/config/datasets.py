@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import pathlib
 from collections.abc import Iterable
-from typing import Literal
 
 from mbjax import errors, paths
 from mbjax.config import files
@@ -14,6 +14,7 @@ UNREAD = {
     "name": (("data.log.",), "it is no log"),
     "folder": (("data.dirs", "data.download", "data.log."), "it is a prepared folder, given by its path"),
     "log": (("data.dirs", "data.download"), "it is a log, given by its path"),
+    "log by name": (("data.download",), "it is a log"),
 }
 """Kind of data set -> beginnings of the fields that nothing reads there, and why."""
 
@@ -24,15 +25,20 @@ def located(dataset: str, dirs: Iterable[str] = ()) -> str:
     return dataset if has_name else str(paths.absolute(dataset))
 
 
-def kind(dataset: str, dirs: Iterable[str] = ()) -> Literal["demo", "name", "folder", "log"]:
-    """What a data set is, seen from outside: generated, found by its name, a prepared folder, or a log."""
+def kind(dataset: str, dirs: Iterable[str] = ()) -> str:
+    """What a data set is, seen from outside: a key of ``UNREAD``."""
     if dataset == "demo":
         return "demo"
-    if located(dataset, dirs) == dataset and not os.path.isabs(dataset):
-        return "name"
-    path = paths.absolute(dataset)
-    is_prepared = (path / "meta.json").is_file() or (path.is_dir() and path.name in files.dataset_names())
-    return "folder" if is_prepared else "log"
+    named = paths.named_folder(dataset, dirs)
+    is_known = dataset in files.dataset_names()
+    if is_known or named:
+        return "name" if is_known or _is_prepared(named) else "log by name"
+    return "folder" if _is_prepared(paths.absolute(dataset)) else "log"
+
+
+def _is_prepared(folder: pathlib.Path) -> bool:
+    """Whether a folder is no log in parts: prepared, or with the published files of the data set whose name it has."""
+    return (folder / "meta.json").is_file() or (folder.is_dir() and folder.name in files.dataset_names())
 
 
 def check_read(dataset: str, dirs: Iterable[str], fields: Iterable[str]) -> None:

@@ -83,11 +83,17 @@ def test_every_field_that_is_a_path_is_kept_absolute(places):
         ("shop", "data.dirs", "it is a prepared folder, given by its path"),
         ("log.csv", "data.dirs", "it is a log, given by its path"),
         ("log.csv", "data.download", "it is a log, given by its path"),
+        ("parts", "data.dirs", "it is a log, given by its path"),
+        ("named", "data.download", "it is a log"),
     ],
 )
 def test_a_field_that_nothing_reads_is_refused(places, dataset, field, why):
     folder(places / "work/here/shop")
     (places / "work/here/log.csv").write_text("user,item\n")
+    for parts in ("parts", "data/named"):  # of a log that Spark wrote
+        (places / "work/here" / parts).mkdir(parents=True)
+        (places / "work/here" / parts / "part-0.csv").write_text("user,item\n")
+    assert load("named", data__log__user="x").data.log.user == "x"
     value = False if field == "data.download" else "x"
     with pytest.raises(
         errors.ConfigError, match=f"{field} is not read with data set '.*{dataset}': {why}. Leave it out"
