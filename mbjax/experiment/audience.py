@@ -82,13 +82,10 @@ def of_histories(run: Run, source: Any, exclude: str) -> Audience:
     new, old = int((~is_known).sum()), int(is_known.sum())
     lines = [*run.lines, *found.notes]
     if len(found.without):
-        lines.append(
-            f"no usable event of {len(found.without):,} users ({events.named(found.without)}): no list for them"
-        )
+        names = events.named(found.without)
+        lines.append(f"no list for {_count(len(found.without))} without a usable event ({names})")
     if not len(found.users):
-        raise errors.DataError(
-            f"histories: no event is of an item and a behavior that the run knows. {'; '.join(lines)}."
-        )
+        raise errors.DataError(f"no event is of an item and a behavior that the run knows: {'; '.join(found.notes)}.")
     # Of a known user all counts that the data set has of him, in whatever split.
     places, rows = np.flatnonzero(is_known), found.known[is_known]
     pairs = dict(found.pairs)
@@ -98,14 +95,15 @@ def of_histories(run: Run, source: Any, exclude: str) -> Audience:
         before = sparse.csr_array((before.data, (places[before.row], before.col)), shape=shape)
         pairs[behavior] = sparse.csr_array(((pairs[behavior] + before) != 0).astype(np.uint8))
         pairs[behavior].sort_indices()
-    words = "nothing (exclude=none)"
+    left_out = "nothing (exclude=none)"
     if exclude == "known":
-        words = f"all that a user met by {'any behavior' if mask == 'all_behaviors' else 'the behavior of the list'}"
-    who = (
-        f"lists of {new:,} users whom training has not seen and of {old:,} whom it has, with all that is known of these"
-    )
-    lines += [f"{who}: {fold_in.describe(experiment)}", f"left out of the lists: {words}"]
+        left_out = f"all that a user met by {'any behavior' if mask == 'all_behaviors' else 'the behavior of the list'}"
+    left_out = f"left out of the lists: {left_out}"
+    how = fold_in.describe(experiment)
     if fold_in.can(experiment.model) or new:
+        who = f"lists of {_count(new)} whom training has not seen, from their events"
+        if old:
+            who += f", and of {_count(old)} whom it has, from all that is known of them"
         extended = fold_in.extend(experiment, run.params, pairs, found.known)  # or raises
         users = info.num_users + np.arange(new + old)
         nobody = sparse.csr_array((info.num_users, info.num_items), dtype=np.uint8)
@@ -114,11 +112,9 @@ def of_histories(run: Run, source: Any, exclude: str) -> Audience:
             users,
             found.users,
             lambda behavior: _below(nobody, _own(pairs, behavior, exclude, mask)),
-            tuple(lines),
+            (*lines, f"{who}: {how}", left_out),
         )
-    lines[-2] = f"lists of {old:,} users as the run knows them; their new events are left out, and no more: " + (
-        f"{fold_in.describe(experiment)}"
-    )
+    who = f"lists of {_count(old)} as training knows them; new events are left out and not taken in"
     place = sparse.csr_array((np.ones(old, np.uint8), (rows, places)), shape=(info.num_users, old))
     return Audience(
         experiment.model,
@@ -127,8 +123,12 @@ def of_histories(run: Run, source: Any, exclude: str) -> Audience:
         rows,
         found.users,
         lambda behavior: sparse.csr_array(place @ _own(pairs, behavior, exclude, mask)),
-        tuple(lines),
+        (*lines, f"{who}: {how}", left_out),
     )
+
+
+def _count(users: int) -> str:
+    return f"{users:,} user{'s' * (users != 1)}"
 
 
 def _own(pairs: Mapping[str, sparse.csr_array], behavior: str, exclude: str, mask: str) -> sparse.csr_array:

@@ -9,8 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from mbjax import cli, errors, experiment, models, recommend, seen
 from mbjax import config as configuration
-from mbjax import experiment, models, recommend
+from mbjax.experiment import audience
 
 TWELVE = """user,item,behavior,time
 a,x,buy,1
@@ -156,3 +157,135 @@ def test_data_that_have_moved_are_named(twelve, tmp_path):
     assert tables["test"]["buy"]["users"] == 3
     loaded = experiment.restore(twelve / "run")[0].dataset
     assert experiment.restore(twelve / "run", config, dataset=loaded)[0].dataset is loaded
+
+
+# Users whom training has not seen.
+
+
+def table_of(lists, user):
+    return lists.filter(pl.col("user") == user).select("rank", "item", "score").rows()
+
+
+def test_a_user_is_listed_from_his_events_alone(base, tmp_path, capsys):
+    """A known user's training history under another name gives his list; it is exact for item neighbors."""
+    folder, _ = base
+    dataset = experiment.restore(folder / "run")[0].dataset
+    mine = {b: dataset.items.raw(dataset.train[b][[3]].indices).tolist() for b in dataset.info.behaviors}
+    events = {"nobody": mine, "stranger": {"view": ["i00", "new", "i01"]}, "void": {"view": ["new"], "like": ["i00"]}}
+    options = {"top_k": 30, "exclude": "none"}
+    theirs = lists_of(folder / "run", tmp_path / "old", users=["u03"], **options)
+    lists = lists_of(folder / "run", tmp_path, histories=events, **options)
+    assert lists["user"].unique(maintain_order=True).to_list() == ["nobody", "stranger"]
+    assert table_of(lists, "nobody") == table_of(theirs, "u03")
+    said = capsys.readouterr().out
+    assert "1 event of other behaviors left out (like); the model knows view, cart, buy" in said
+    assert "2 events of 1 item that training has not seen left out (new)" in said
+    assert "no list for 1 user without a usable event (void)" in said
+    assert "2 users whom training has not seen, from their events: exact for itemknn" in said
+    # What they have is left out, by the behavior or by any.
+    lists = lists_of(folder / "run", tmp_path, histories=events, top_k=30, users=["nobody"])
+    assert sorted({f"i{n:02d}" for n in range(30)} - set(mine["buy"])) == sorted(lists["item"])
+    config = configuration.override(experiment.read_config(folder / "run"), {"evaluate.mask": "all_behaviors"})
+    lists = lists_of(folder / "run", tmp_path, config=config, histories=events, top_k=30)
+    assert not set(lists.filter(user="nobody")["item"]) & {item for items in mine.values() for item in items}
+    assert lists.filter(user="stranger").height == 28
+
+
+def test_newer_events_of_a_known_user_count(base, tmp_path, capsys):
+    folder, rows = base
+    before = lists_of(folder / "run", tmp_path, users=["u03"], top_k=30)
+    chosen = before["item"][0]
+    (tmp_path / "today.csv").write_text(f"user,item,behavior,time\nu03,{chosen},buy,x\n", encoding="utf-8")
+    lists = lists_of(folder / "run", tmp_path, histories=tmp_path / "today.csv", top_k=30)
+    assert set(lists["user"]) == {"u03"}
+    assert set(lists["item"]) == set(before["item"]) - {chosen}
+    assert lists["score"].to_list() != before["score"].to_list()[1:]
+    assert "and of 1 user whom it has, from all that is known of them" in capsys.readouterr().out
+    with pytest.raises(errors.DataError, match="user 'u04' is not.*get lists from their events.*--for=LOG"):
+        lists_of(folder / "run", tmp_path, histories=tmp_path / "today.csv", users=["u04"])
+    with pytest.raises(errors.ConfigError, match="exclude=train leaves out what the evaluation masks"):
+        lists_of(folder / "run", tmp_path, histories=tmp_path / "today.csv", exclude="train")
+    with pytest.raises(
+        errors.DataError, match="no event is of an item and a behavior that the run knows: 1 event of oth"
+    ):
+        lists_of(folder / "run", tmp_path, histories={"u03": {"like": ["i00"]}})
+
+
+def test_a_user_who_was_dropped_gets_a_list(twelve, tmp_path):
+    with pytest.raises(errors.DataError, match="'d' .*from their events"):
+        lists_of(twelve / "run", tmp_path, users=["d"])
+    lists = lists_of(twelve / "run", tmp_path, "view", histories=twelve / "log.csv", top_k=9)
+    assert lists.filter(user="d")["item"].to_list() == ["w"]  # the others he has viewed
+    assert lists["user"].unique(maintain_order=True).to_list() == ["a", "b", "c", "d"]
+
+
+def test_models_that_cannot_say_so_and_list_whom_they_know(base):
+    """New events of known users are left out, though the model cannot take them in."""
+    folder, _ = base
+    built = experiment.build(settings(folder / "base.csv", "cmf", "view,cart,buy", model__embedding_size=4))
+    run = audience.Run(built, built.start().params)
+    with pytest.raises(errors.IncompatibleError, match="'cmf' cannot rank for users whom it was not trained on"):
+        audience.of_histories(run, {"u03": {"buy": ["i00"]}, "new": {"buy": ["i00"]}}, "known")
+    found = audience.of_histories(run, {"u07": {"buy": ["i00"]}, "u03": {"buy": ["i01"]}}, "known")
+    assert (found.model, found.users.tolist(), found.ids.to_list()) == (built.model, [7, 3], ["u07", "u03"])
+    before = seen.pairs(built.dataset, "buy") != 0
+    after = found.left_out("buy") != 0
+    assert after[7, 0] and after[3, 1] and set(np.flatnonzero(np.diff(after.tocsr().indptr))) == {3, 7}
+    assert (after[[3, 7]].toarray() >= before[[3, 7]].toarray()).all()
+    assert any("cmf cannot: its users are parameters" in line for line in found.lines)
+    # And the log that grew: known users as ever, new ones are counted.
+    grown = run._replace(newcomers=audience.events.read({"new": {"buy": ["i00"]}}, None, *vocabularies(built)))
+    found = audience.of_run(grown, "known")
+    assert found.model is built.model and len(found.ids) == 40
+    assert any(line.startswith("new users get no list (new): cmf cannot") for line in found.lines)
+
+
+def vocabularies(built):
+    return built.dataset.users, built.dataset.items, built.dataset.info.behaviors
+
+
+def test_a_log_that_has_grown_is_listed_on_request(base, tmp_path, capsys):
+    folder, rows = base
+    old = lists_of(folder / "run", tmp_path, users=["u00"], top_k=30)
+    bought = old["item"][0]
+    more = f"u00,{bought},buy,1900000000\nzz,i05,view,1900000001\nzz,i99,view,1900000002\n"
+    log = (folder / "base.csv").read_text(encoding="utf-8")
+    (tmp_path / "base.csv").write_text(log + more, encoding="utf-8")
+    options = {"dataset": tmp_path / "base.csv", "top_k": 30}
+    with pytest.raises(
+        errors.CheckpointError, match="other data.*only grown.*--allow-new-data, or allow_new_data=True"
+    ):
+        lists_of(folder / "run", tmp_path, **options)
+    capsys.readouterr()
+    lists = lists_of(folder / "run", tmp_path, allow_new_data=True, **options)
+    assert lists["user"].unique(maintain_order=True).to_list() == [*(f"u{n:02d}" for n in range(40)), "zz"]
+    assert lists.join(met(rows, "buy"), on=["user", "item"]).height == 0
+    assert set(lists.filter(user="u00")["item"]) == set(old["item"]) - {bought}
+    assert set(lists.filter(user="zz")["item"]) == {f"i{n:02d}" for n in range(30)}
+    said = capsys.readouterr().out
+    assert "base.csv has grown: 1 more pairs of users and items of the run, 1 users whom training has not seen" in said
+    assert "1 event of 1 item that training has not seen left out (i99)" in said
+    assert "lists of new users are exact for itemknn" in said
+    # Events of today besides.
+    lists = lists_of(folder / "run", tmp_path, allow_new_data=True, histories={"zz": {"buy": ["i07"]}}, **options)
+    assert set(lists["user"]) == {"zz"} and "i07" not in set(lists["item"])
+    # Nothing new, nothing else.
+    same = lists_of(folder / "run", tmp_path, allow_new_data=True, users=["u00"], top_k=30)
+    assert same.equals(old)
+    # Another log is not the old one, only longer.
+    (tmp_path / "base.csv").write_text(log[: len(log) // 2].rpartition("\n")[0] + "\n" + more, encoding="utf-8")
+    with pytest.raises(errors.CheckpointError, match="this is not the same log, only longer"):
+        lists_of(folder / "run", tmp_path, allow_new_data=True, **options)
+
+
+def test_the_command_line_asks_for_the_same(twelve, tmp_path, capsys):
+    out = f"--out={tmp_path / 'lists'}"
+    (tmp_path / "today.csv").write_text("user,item,behavior,time\nnew,x,buy,9\n", encoding="utf-8")
+    assert cli.recommend_main([f"--workdir={twelve / 'run'}", f"--for={tmp_path / 'today.csv'}", out]) == 0
+    assert pl.read_parquet(tmp_path / "lists" / "buy.parquet")["item"].to_list() == ["y", "w", "z"]
+    (tmp_path / "log.csv").write_text(TWELVE + "e,x,buy,9\n", encoding="utf-8")
+    options = [f"--workdir={twelve / 'run'}", f"--dataset={tmp_path / 'log.csv'}", out]
+    assert cli.recommend_main(options) == 4
+    assert cli.recommend_main([*options, "--allow-new-data", "--exclude=none"]) == 0
+    assert pl.read_parquet(tmp_path / "lists" / "buy.parquet")["user"].n_unique() == 5
+    assert "log.csv has grown" in capsys.readouterr().out

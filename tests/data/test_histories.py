@@ -1,0 +1,127 @@
+"""Events of users by the ids of a data set: what is found, what is left out and said, from every kind of source."""
+
+from __future__ import annotations
+
+import datetime
+
+import numpy as np
+import polars as pl
+import pytest
+
+from mbjax import errors
+from mbjax.data import histories, options, vocabulary
+
+USERS = vocabulary.Vocabulary(["ann", "bob", "12"])
+ITEMS = vocabulary.Vocabulary([10, 20, 30])
+BEHAVIORS = ("view", "buy")
+EVENTS = [("new", 30, "view"), ("bob", 10, "buy"), ("new", 10, "view"), ("new", 99, "view"), ("new", 30, "view")]
+EVENTS += [("eve", 99, "buy"), ("bob", 20, "like"), ("new", 20, "buy")]
+TABLE = pl.DataFrame(EVENTS, schema=["user", "item", "behavior"], orient="row")
+
+
+def read(source, **layout):
+    return histories.read(source, options.LogOptions(**layout), USERS, ITEMS, BEHAVIORS)
+
+
+class Frame:
+    """What of a pandas table is asked for."""
+
+    def __init__(self, table):
+        self.table = {name: np.array(table[name].to_list(), object) for name in table.columns}
+        self.columns = list(self.table)
+
+    def __len__(self):
+        return len(self.table["user"])
+
+    def __getitem__(self, name):
+        return self.table[name]
+
+
+def mapping():
+    found = {}
+    for user, item, behavior in EVENTS:
+        found.setdefault(user, {}).setdefault(behavior, []).append(np.int64(item))
+    return found
+
+
+def csv(path, separator=","):
+    path.write_text(TABLE.write_csv(separator=separator), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "polars", "pandas", "mapping"])
+def test_every_source_is_read_alike(kind, tmp_path):
+    source = {
+        "csv": lambda: csv(tmp_path / "log.csv"),
+        "parquet": lambda: TABLE.write_parquet(tmp_path / "log.parquet") or tmp_path / "log.parquet",
+        "polars": lambda: TABLE,
+        "pandas": lambda: Frame(TABLE),
+        "mapping": mapping,
+    }[kind]()
+    found = read(source)
+    assert found.users.to_list() == ["new", "bob"]
+    assert found.known.tolist() == [-1, 1]
+    assert found.pairs["view"].toarray().tolist() == [[1, 0, 1], [0, 0, 0]]
+    assert found.pairs["buy"].toarray().tolist() == [[0, 1, 0], [1, 0, 0]]
+    assert found.without.to_list() == ["eve"]
+    assert found.notes == (
+        "1 event of other behaviors left out (like); the model knows view, buy",
+        "2 events of 1 item that training has not seen left out (99)",
+    )
+    some = found.only(found.places(["bob"]))
+    assert (some.users.to_list(), some.known.tolist()) == (["bob"], [1])
+    assert some.pairs["buy"].toarray().tolist() == [[1, 0, 0]]
+
+
+def test_the_layout_of_the_log_is_that_of_the_events(tmp_path):
+    path = csv(tmp_path / "events.txt", ";")
+    path.write_text(path.read_text(encoding="utf-8").replace("user;item;behavior", "who;what;how"), encoding="utf-8")
+    layout = {"user": "who", "item": "what", "behavior": "how", "separator": ";", "format": "csv", "time": "when"}
+    assert read(path, **layout).users.to_list() == ["new", "bob"]
+    with pytest.raises(errors.ConfigError, match=r"column \(data.log.user\) of histories 'who'.*Known: .*user"):
+        read(TABLE, user="who")
+
+
+def test_a_log_of_one_behavior_needs_no_column_of_it(tmp_path):
+    table, layout = TABLE.select("user", "item"), options.LogOptions(behavior=None, behaviors=("buy",))
+    table.write_parquet(tmp_path / "log.parquet")
+    for source in (table, tmp_path / "log.parquet"):
+        found = histories.read(source, layout, USERS, ITEMS, ("buy",))
+        assert found.pairs["buy"].toarray().tolist() == [[1, 1, 1], [1, 1, 0]]
+
+
+def test_ids_are_those_of_the_whole_log(tmp_path):
+    """A file that happens to hold no ids but numbers is still of the log whose ids are texts."""
+    (tmp_path / "log.csv").write_text("user,item,behavior\n12,10,buy\n13,20,buy\n", encoding="utf-8")
+    found = read(tmp_path / "log.csv")
+    assert (found.users.to_list(), found.known.tolist()) == (["12", "13"], [2, -1])
+    # And texts are kept where the log has numbers.
+    numbers = vocabulary.Vocabulary([7, 8])
+    found = histories.read({"8": {"buy": [10]}, "x": {"buy": [10]}}, None, numbers, ITEMS, BEHAVIORS)
+    assert (found.users.to_list(), found.known.tolist()) == (["8", "x"], [1, -1])
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "message"),
+    [
+        ({}, errors.DataError, "histories: holds no events"),
+        ({"ann": [10]}, errors.ConfigError, "histories of user 'ann' are of type list; expected"),
+        ({"ann": {"buy": "10"}}, errors.ConfigError, "user 'ann' have '10' for behavior 'buy'; expected a list"),
+        ({"ann": {"buy": [10, "x"]}}, errors.ConfigError, "the items are not of one type"),
+        (7, errors.ConfigError, "histories are of type int; expected the path of a log"),
+        (TABLE.with_columns(item=None), errors.DataError, "histories, row 1: the item is missing"),
+        (TABLE.with_columns(item=pl.Series([[1]] * 8)), errors.ConfigError, "ids are single values"),
+        ("none.csv", errors.DataError, "none.csv"),
+    ],
+)
+def test_what_cannot_be_read_is_named(source, error, message):
+    with pytest.raises(error, match=message):
+        read(source)
+
+
+def test_ids_of_any_type():
+    days = [datetime.date(2024, 1, day) for day in (1, 2, 3)]
+    found = histories.read(
+        {days[2]: {"buy": [days[0]]}}, None, vocabulary.Vocabulary(days), vocabulary.Vocabulary(days), BEHAVIORS
+    )
+    assert found.known.tolist() == [2] and found.pairs["buy"].toarray().tolist() == [[1, 0, 0]]
