@@ -42,7 +42,7 @@ def write_log(path: pathlib.Path, seed: int = 0) -> None:
 
 
 def main(folder: str = "runs", epochs: int = 20) -> None:
-    """Writes the log into ``folder``, trains on it, and prints what one reader should borrow next."""
+    """Writes the log into ``folder``, trains on it, and prints what a reader and a newcomer should borrow next."""
     log = pathlib.Path(folder) / "library.csv"
     write_log(log)
     settings = mbjax.load_config(
@@ -63,6 +63,11 @@ def main(folder: str = "runs", epochs: int = 20) -> None:
     )
     outcome = mbjax.train_run(settings, pathlib.Path(folder) / "library")
     files = mbjax.recommend_run(outcome.workdir, top_k=5, users=["r-007"])
+    print(pl.read_parquet(files["borrow"]))
+
+    # Somebody whom training has not seen, from what he has done so far.
+    events = {"guest": {"look": ["book 3", "book 13"], "list": ["book 23"]}}
+    files = mbjax.recommend_run(outcome.workdir, top_k=5, histories=events, out=pathlib.Path(folder) / "guest")
     print(pl.read_parquet(files["borrow"]))
 
 

@@ -107,9 +107,9 @@ def _restore(workdir, config, checkpoint, allow_new_data, loaded) -> audience.Ru
 
 def _places(ids: pl.Series, users: Sequence[Any], dataset: data.Dataset) -> np.ndarray:
     """The places of raw ids among those who get lists, each once."""
-    known = dataset.users if ids is dataset.users.series else data.Vocabulary(ids)
+    index = dataset.user_index if ids is dataset.users.series else data.Vocabulary(ids).index
     try:
-        found = known.index(list(users))
+        found = index(list(users))
     except errors.DataError as error:
         how = f"{program.command('recommend')} --for=LOG, or histories=... from Python"
         raise errors.DataError(

@@ -212,7 +212,9 @@ def test_newer_events_of_a_known_user_count(base, tmp_path, capsys):
 
 
 def test_a_user_who_was_dropped_gets_a_list(twelve, tmp_path):
-    with pytest.raises(errors.DataError, match="'d' .*from their events"):
+    with pytest.raises(
+        errors.DataError, match="'d' is in the log, but was dropped by .*require_target_train.*--for=LOG"
+    ):
         lists_of(twelve / "run", tmp_path, users=["d"])
     lists = lists_of(twelve / "run", tmp_path, "view", histories=twelve / "log.csv", top_k=9)
     assert lists.filter(user="d")["item"].to_list() == ["w"]  # the others he has viewed
