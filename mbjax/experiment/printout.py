@@ -11,7 +11,7 @@ import jax
 import rich.console
 
 from mbjax import config as configuration
-from mbjax import files, models, program, results, tables, types
+from mbjax import evaluate, files, models, program, results, tables, types
 from mbjax.data import optimum, synthetic
 from mbjax.experiment import outcomes, wiring
 from mbjax.train import plots, run_folder
@@ -76,6 +76,8 @@ def evaluation(experiment: wiring.Experiment, split: str, where: dict[str, Any],
     name = _title(config, where["checkpoint"])
     caption = f"{experiment.dataset.info.name}, {split} split, checkpoint {where['checkpoint']} at step {where['step']}"
     show({name: table} | references(experiment, split, tuple(table)), caption, ks=config.evaluate.ks, details=True)
+    for line in evaluate.unreachable(table):
+        say(line)
 
 
 def final(experiment: wiring.Experiment, outcome: outcomes.Outcome, keep: bool | pathlib.Path) -> None:
@@ -116,6 +118,8 @@ def final(experiment: wiring.Experiment, outcome: outcomes.Outcome, keep: bool |
     elif visited and experiment.dataset.info.num_behaviors > 1:
         caption += ". No user had met a held-out pair through another behavior in training"
     show(rows | beside, caption, ks=config.evaluate.ks[:1], details=True)
+    for line in evaluate.unreachable(main):
+        say(line)
     plots.per_behavior(
         main, folder.plots / "per_behavior.png", beside, title=f"{_title(config)} on {experiment.dataset.info.name}"
     )

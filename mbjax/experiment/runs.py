@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from mbjax import config as configuration
-from mbjax import data, errors, evaluate, models, types
+from mbjax import data, errors, models, types
 from mbjax.experiment import printout, wiring
 from mbjax.train import checkpoint, run_folder
 
@@ -127,8 +127,6 @@ def evaluate_run(
         result = evaluator(experiment.model, params, experiment.graphs, per_user=per_user is not None, groups=groups)
         tables[split] = result.table
         printout.evaluation(experiment, split, where, result.table)
-        for line in evaluate.unreachable(result.table):
-            printout.say(line)
         if per_user is not None:
             path = per_user if len(splits) == 1 else per_user.with_stem(f"{per_user.stem}.{split}")
             printout.say(f"per-user values: {result.to_parquet(path)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import random
 
 import numpy as np
@@ -103,6 +104,19 @@ def test_items_met_by_any_behavior_are_left_out_on_request(twelve, tmp_path):
     config = configuration.override(config, {"evaluate.mask": "all_behaviors"})
     lists = lists_of(twelve / "run", tmp_path, config=config, top_k=3)
     assert lists.select("user", "item").rows() == [("a", "w"), ("c", "w"), ("c", "z")]  # b has viewed w
+
+
+def test_pairs_out_of_reach_are_said_after_the_table(tmp_path, capsys):
+    log = "user,item,behavior,time\n" + "".join(
+        f"{user},{item},{behavior},{time}\n"
+        for user in "ab"
+        for time, (item, behavior) in enumerate(itertools.product("xyz", ("view", "buy")))
+    )
+    (tmp_path / "viewed.csv").write_text(log, encoding="utf-8")
+    experiment.train(settings(tmp_path / "viewed.csv", evaluate__mask="all_behaviors"), tmp_path / "run")
+    experiment.evaluate_run(tmp_path / "run")
+    said = "buy: 2 of 2 held-out pairs are items that the user met by another behavior"
+    assert capsys.readouterr().out.count(said) == 2
 
 
 def met(rows, *behaviors):
