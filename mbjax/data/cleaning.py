@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import difflib
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from mbjax.data import content, vocabulary
+
+
+class Reason(NamedTuple):
+    """Why somebody is dropped: the field of the section data.log, its value as it is written, and what is lacking."""
+
+    field: str
+    value: str
+    why: str
 
 
 class Rows:
@@ -43,15 +52,14 @@ class Rows:
         found[codes[self.kept]] = True
         return found
 
-    def keep(self, kept: np.ndarray, field: str, value: str, why: dict[str, str]) -> None:
+    def keep(self, kept: np.ndarray, user: Reason, item: Reason) -> None:
         """Drops all rows but some.
 
         Args:
           kept: bool [n].
-          field: of the section data.log that demands it.
-          value: of the field, as it is written.
-          why: "user", "item" -> what those lack that lose their last row.
+          user, item: why those go that lose their last row.
         """
+        reasons = {"user": user, "item": item}
         before = {what: self.has(what) for what in ("user", "item")}
         number = int(self.kept.sum())
         self.kept = self.kept & kept
@@ -64,11 +72,11 @@ class Rows:
             if gone.size:
                 counts.append(count(gone.size, what))
                 ids = vocabulary.Vocabulary(self.ids[what].gather(gone))
-                self.dropped.append(content.Dropped(what, f"data.log.{field}", ids, value, why.get(what, "")))
+                reason = reasons[what]
+                self.dropped.append(content.Dropped(what, f"data.log.{reason.field}", ids, reason.value, reason.why))
         who = f" of {' and '.join(counts)}" if counts else ""
-        self._steps.append(
-            f"{field}={value} dropped {count(number)}{who}" if field != "behaviors" else self._others(who)
-        )
+        by = " and ".join(dict.fromkeys(f"{reason.field}={reason.value}" for reason in reasons.values()))
+        self._steps.append(self._others(who) if user.field == "behaviors" else f"{by} dropped {count(number)}{who}")
 
     def drop_repeated(self) -> None:
         """Keeps the first of equal interactions."""

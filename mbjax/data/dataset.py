@@ -70,10 +70,9 @@ class Dataset:
 
 def _left_out(left_out: content.Dropped, raw) -> str:
     why = f" ({left_out.why})" if left_out.why else ""
-    remedy = ", ".join(field.rpartition(".")[2] for field in left_out.field.split(", "))
     return (
         f"{left_out.what} '{raw}' is in the log, but was dropped by {left_out.field}={left_out.value}{why}. Train with "
-        f"another {remedy} to keep such {left_out.what}s."
+        f"another {left_out.field} to keep such {left_out.what}s."
     )
 
 

@@ -125,34 +125,39 @@ def _least(layout) -> tuple[int, int]:
 def _clean(rows: cleaning.Rows, layout: options.LogOptions) -> np.ndarray:
     """Drops what is to be dropped; returns the split of every row, [n], -1 where none was given."""
     used = ",".join(rows.behaviors)
-    is_used = {what: "no row of a behavior in use" for what in ("user", "item")}
-    rows.keep(rows.behavior >= 0, "behaviors", used, is_used)
+    unused = cleaning.Reason("behaviors", used, "no row of a behavior in use")
+    rows.keep(rows.behavior >= 0, unused, unused)
     if layout.deduplicate:
         rows.drop_repeated()
     target = len(rows.behaviors) - 1
     kept = rows.kept.copy()
     kept[kept] = minimum_counts(rows.user[kept], rows.item[kept], rows.behavior[kept], layout, target=target)
     counted = f"pairs of '{rows.target}'" if layout.min_count_on == "target" else "pairs"
-    own = (layout.min_user_count, layout.min_item_count)
-    field = "min_count" if own == (None, None) else "min_user_count, data.log.min_item_count"
-    least = _least(layout)
-    value = str(layout.min_count) if own == (None, None) else f"{least[0]}, {least[1]}"
-    rows.keep(
-        kept,
-        field,
-        value,
-        {
-            "user": f"fewer than {least[0]} {counted}, or only items that were dropped",
-            "item": f"fewer than {least[1]} {counted}, or only users that were dropped",
-        },
+    user, item = (
+        cleaning.Reason(
+            "min_count" if own is None else f"min_{what}_count",
+            str(least),
+            f"fewer than {least} {counted}, or only {other}s that were dropped",
+        )
+        for what, other, own, least in zip(
+            ("user", "item"),
+            ("item", "user"),
+            (layout.min_user_count, layout.min_item_count),
+            _least(layout),
+            strict=True,
+        )
     )
+    rows.keep(kept, user, item)
     part = np.full(rows.kept.size, -1, np.int8)
     part[rows.kept] = _split(rows, layout)
     if layout.require_target_train:
         has_target = np.zeros(len(rows.ids["user"]), dtype=bool)
         has_target[rows.user[(part == _TRAIN) & (rows.behavior == target)]] = True
-        why = {"user": f"no training pair of '{rows.target}'", "item": "only users that were dropped"}
-        rows.keep(has_target[rows.user], "require_target_train", "true", why)
+        user, item = (
+            cleaning.Reason("require_target_train", "true", why)
+            for why in (f"no training pair of '{rows.target}'", "only users that were dropped")
+        )
+        rows.keep(has_target[rows.user], user, item)
     return part
 
 

@@ -2,8 +2,9 @@
 
 ``meta.json`` must have ``n_users``, ``n_items``, ``behaviors`` (funnel order) and ``target``; ``counts`` (split ->
 behavior -> ``pairs``), where given, is compared with the files. Ids are 0-based indices; raw ids may lie beside in
-``users.parquet`` and ``items.parquet``. Files of other names are left alone (times), or are lists of training pairs,
-``NAME.BEHAVIOR.tsv.gz``, of which one can be asked for (another paper's hold-out).
+``users.parquet`` and ``items.parquet``. What no name of a file can hold of a behavior's, ``/`` and such, is
+percent-encoded. Files of other names are left alone (times), or are lists of training pairs, ``NAME.BEHAVIOR.tsv.gz``,
+of which one can be asked for (another paper's hold-out).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import pathlib
 import re
+import urllib.parse
 
 import numpy as np
 
@@ -20,7 +22,7 @@ from mbjax import errors
 from mbjax.data import content, readers, vocabulary
 
 META = "meta.json"
-_FILE = re.compile(r"([^.]+)\.(.+)\.tsv(\.gz)?")
+_FILE = re.compile(r"([^.]+)\.(.+?)\.tsv(\.gz)?")
 
 
 def read(folder: str | os.PathLike, name: str | None = None, hold_out: str | None = None) -> content.Content:
@@ -41,6 +43,8 @@ def read(folder: str | os.PathLike, name: str | None = None, hold_out: str | Non
     counts = {(s, b): c["pairs"] for s, of in meta.get("counts", {}).items() for b, c in of.items()}
     pairs: dict[str, dict[str, np.ndarray]] = {}
     files = _files(folder, (*content.SPLITS, hold_out))
+    decoded = {_encoded(behavior): behavior for behavior in behaviors}
+    files = [(split, decoded.get(behavior, behavior), path) for split, behavior, path in files]
     if hold_out is not None:
         _check_list(folder, hold_out, files)
     for split, behavior, path in files:
@@ -80,7 +84,7 @@ def write(source: content.Content, folder: str | os.PathLike) -> None:
             pairs = source.pairs(split, behavior)
             text = "".join(f"{user}\t{item}\n" for user, item in pairs.tolist())
             # No time of writing in the header: the same pairs give the same bytes.
-            _replace(folder / f"{split}.{behavior}.tsv.gz", gzip.compress(text.encode(), mtime=0))
+            _replace(folder / f"{split}.{_encoded(behavior)}.tsv.gz", gzip.compress(text.encode(), mtime=0))
             users, items = (int(np.unique(column).size) for column in pairs.T)
             counts.setdefault(split, {})[behavior] = {"pairs": len(pairs), "users": users, "items": items}
     for what in ("users", "items"):
@@ -96,6 +100,11 @@ def write(source: content.Content, folder: str | os.PathLike) -> None:
         "counts": counts,
     }
     _replace(folder / META, json.dumps(meta, indent=1).encode())
+
+
+def _encoded(behavior: str) -> str:
+    """A behavior as it stands in names of files."""
+    return re.sub(r"[%/\\\0\n\r]", lambda odd: urllib.parse.quote(odd[0], safe=""), behavior)
 
 
 def _replace(path: pathlib.Path, data: bytes) -> None:

@@ -11,6 +11,7 @@ from scipy import sparse
 from mbjax import config as configuration
 from mbjax import data, errors, types
 from mbjax.data import histories as events
+from mbjax.data import tables
 from mbjax.experiment import runs, wiring
 from mbjax.train import run_folder
 
@@ -45,7 +46,7 @@ def read(workdir: str | pathlib.Path, config: configuration.Config, checkpoint: 
       CheckpointError: the log holds fewer pairs than at training: it did not grow, it is another one.
     """
     path = pathlib.Path(config.dataset).expanduser()
-    if not path.is_file():
+    if not tables.is_log(path):
         raise errors.IncompatibleError(
             f"'{config.dataset}' is no log: new data are allowed for logs only, whose rows name users and items by ids."
         )

@@ -80,6 +80,8 @@ class Run:
         # The split that is looked at on the way; none where the number of epochs was settled by another run.
         settled = config.protocol == "honest" and experiment.dataset.valid_rule == "into_train"
         self.split = None if settled else "test" if config.protocol == "paper" else "valid"
+        if not experiment.dataset.test:
+            experiment.evaluator("test")  # raises with the reason, which no other choice of validation pairs mends
         if (
             experiment.is_trained
             and self.split == "valid"

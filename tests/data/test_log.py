@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import mbjax
 from mbjax import config, data, errors
 from mbjax.data import dataset, log
 
@@ -193,7 +194,7 @@ def test_whom_the_log_lost_is_said_and_kept(tmp_path):
         ready.user_index(["u01", "w001"])
     assert str(caught.value) == (
         "user 'w001' is in the log, but was dropped by data.log.require_target_train=true (no training pair of 'buy'). "
-        "Train with another require_target_train to keep such users."
+        "Train with another data.log.require_target_train to keep such users."
     )
     with pytest.raises(
         errors.DataError, match="item '30' is in the log, but was dropped by data.log.behaviors=view,buy "
@@ -258,6 +259,35 @@ def test_why_nothing_can_be_tested_is_kept(tmp_path):
     with pytest.raises(errors.ConfigError, match="shop: no validation pairs: the 2 rows from 16 to before 18"):
         dataset.prepare(later)
     assert dataset.prepare(read(tmp_path, [("a", k, "buy", k) for k in range(4)], behaviors=("buy",))).empty == {}
+
+
+@pytest.mark.parametrize("model", ["bvae", "popularity"])
+def test_a_run_that_cannot_be_tested_names_cause_and_remedy(tmp_path, model):
+    path = written(tmp_path, [("a", "x", "buy", 1), ("b", "y", "buy", 2), ("a", "y", "view", 1), ("b", "x", "view", 1)])
+    settings = mbjax.load_config(model, path, overrides={"log.behaviors": "view,buy"})
+    with pytest.raises(errors.ConfigError) as caught:
+        mbjax.train_run(settings, tmp_path / "run")
+    assert str(caught.value) == (
+        "split 'test' of data set 'shop' holds no pairs: no user has two pairs of 'buy', of which "
+        "data.log.split=leave_one_out tests the last. Choose --data.log.split=time_80_10_10."
+    )
+
+
+@pytest.mark.parametrize(
+    ("valid", "message"),
+    [
+        ("random_one", "no user has two training pairs of 'buy', of which data.valid=random_one holds one out. Choose"),
+        ("none", "data.valid=none holds none out. Choose another data.valid, or --protocol=paper."),
+    ],
+)
+def test_a_run_that_cannot_be_validated_names_cause_and_remedy(tmp_path, valid, message):
+    path = written(tmp_path, [(u, i, "buy", i) for u in "ab" for i in range(2)])
+    settings = mbjax.load_config("bvae", path, overrides={"log.behaviors": "buy", "data.valid": valid})
+    with pytest.raises(
+        errors.ConfigError, match="selects the epoch on validation pairs, and there are none: "
+    ) as caught:
+        mbjax.train_run(settings, tmp_path / "run")
+    assert message in str(caught.value)
 
 
 def test_a_preset_and_a_field_that_says_otherwise(tmp_path):

@@ -68,6 +68,15 @@ def test_what_is_wrong_is_named(tmp_path, meta, message):
         prepared.read(folder_of(tmp_path, meta))
 
 
+def test_names_of_behaviors_that_no_file_can_have(tmp_path):
+    behaviors = ("page view", "a.tsv", "50% off", "buy/now")
+    pairs = {"train": {b: [[0, k], [1, k]] for k, b in enumerate(behaviors)}}
+    source = content.build("odd", 2, 4, behaviors, pairs)
+    prepared.write(source, tmp_path / "odd")
+    found = prepared.read(tmp_path / "odd")
+    assert found.behaviors == behaviors and found.fingerprint() == source.fingerprint()
+
+
 def test_a_folder_without_training_files(tmp_path):
     folder = folder_of(tmp_path)
     for path in folder.glob("train*"):
