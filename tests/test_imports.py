@@ -83,6 +83,16 @@ def test_no_circles():
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_nothing_catches_whatever_may_come(path):
+    """A handler names what it means: anything else is a mistake, which must be seen."""
+    handlers = [
+        node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.ExceptHandler)
+    ]
+    named = {name.id for node in handlers if node.type for name in ast.walk(node.type) if isinstance(name, ast.Name)}
+    assert all(node.type for node in handlers) and not named & {"Exception", "BaseException"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_no_paths_of_one_machine(path):
     constants = [n.value for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Constant)]
     assert not [c for c in constants if isinstance(c, str) and re.match(r"~?/\w+/|[A-Z]:\\", c)]

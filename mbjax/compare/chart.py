@@ -17,7 +17,7 @@ from matplotlib.backends import backend_agg
 from mbjax import files
 from mbjax.compare import blocks
 from mbjax.compare import groups as grouping
-from mbjax.train import plots
+from mbjax.train import fonts, plots
 
 ANCHOR = "#999999"
 LABEL_WIDTH = 34  # letters
@@ -38,10 +38,16 @@ class Bar(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """Bars that share a scale."""
+    """Bars that share a scale; ``details`` follow the behavior in the title."""
 
-    title: str
+    behavior: str
+    details: str
     bars: tuple[Bar, ...]
+
+    @property
+    def title(self) -> str:
+        """What stands over the bars."""
+        return self.behavior + self.details
 
 
 Grid = Sequence[Sequence[Panel]]
@@ -53,7 +59,7 @@ def whole(sheets: Sequence[blocks.Sheet], metric: str) -> Grid:
     for sheet, block in _find(sheets, metric):
         users = "" if sheet.users is None else f"\n{sheet.users:,} users"
         bars = tuple(Bar(line.group.label, line.mean, line.deviation, line.paper) for line in block.lines)
-        row.append(Panel(f"{sheet.behavior}{users}", bars))
+        row.append(Panel(sheet.behavior, users, bars))
     return [row]
 
 
@@ -73,7 +79,7 @@ def parts(sheets: Sequence[blocks.Sheet], metric: str) -> Grid:
             # Runs on other training data have other visited pairs.
             pairs = [part.pairs for _, part in found if part.pairs] or [0]
             ends = " to ".join(f"{number:,}" for number in sorted({min(pairs), max(pairs)}))
-            row.append(Panel(f"{sheet.behavior}, {name}\n{ends} pairs", bars))
+            row.append(Panel(sheet.behavior, f", {name}\n{ends} pairs", bars))
         if all(panel.bars for panel in row):
             grid.append(row)
     return grid
@@ -98,6 +104,8 @@ def draw(
       heading: the title.
       subtitle: a second line of the title.
     """
+    behaviors = dict.fromkeys(panel.behavior for row in grid for panel in row)
+    lettering = fonts.Lettering(tuple(behaviors), [heading, subtitle, *(group.label for group in groups)])
     drawn = {bar.label for row in grid for panel in row for bar in panel.bars}
     labels = [group.label for group in groups if group.label in drawn]
     models = list(dict.fromkeys(group.first.record["model"] for group in groups if group.first.is_trained))
@@ -106,7 +114,7 @@ def draw(
         for group in groups
         if group.first.is_trained
     }
-    names = [textwrap.fill(label, LABEL_WIDTH) for label in labels]
+    names = [textwrap.fill(lettering(label), LABEL_WIDTH) for label in labels]
     lines = sum(1 + 0.55 * name.count("\n") for name in names)
     longest = max(len(part) for name in names for part in name.split("\n"))
     size = (max(MIN_WIDTH, 0.5 + 0.075 * longest + 3.0 * len(grid[0])), 0.9 + len(grid) * (0.6 + 0.34 * lines))
@@ -116,11 +124,13 @@ def draw(
     for row, row_axes in zip(grid, all_axes, strict=True):
         for panel, axis in zip(row, row_axes, strict=True):
             handles |= _bars(axis, panel, labels, colors)
+            axis.set_title(lettering(panel.behavior) + panel.details, fontsize=10)
         row_axes[0].set_yticks(range(len(labels)), names, fontsize=9)
         row_axes[0].set_ylim(len(labels) - 0.4, -0.6)  # the first on top
-    drawing.suptitle(f"{heading}\n{subtitle}" if subtitle else heading, fontsize=11)
+    drawing.suptitle(lettering(f"{heading}\n{subtitle}" if subtitle else heading), fontsize=11)
     if handles:
         drawing.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    lettering.apply(drawing)
     canvas = backend_agg.FigureCanvasAgg(drawing)
     files.replace(path, lambda file: canvas.print_figure(str(file), dpi=130, format="png"))
 
@@ -143,7 +153,6 @@ def _bars(axis, panel: Panel, labels: Sequence[str], colors) -> dict:
                 reach = max(reach, bar.paper)
         axis.text(reach + 0.035 * longest_bar, place, f"{bar.mean:.4f}", va="center", fontsize=8)
     axis.set_xlim(0, ROOM * longest_bar or 1.0)
-    axis.set_title(panel.title, fontsize=10)
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis="x", color="#dddddd", linewidth=0.6)
     axis.set_axisbelow(True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import pathlib
 import re
@@ -11,7 +12,7 @@ from typing import Any
 from mbjax import files, report, tables
 from mbjax.compare import blocks, chart, document
 from mbjax.compare import groups as grouping
-from mbjax.train import logging
+from mbjax.train import fonts, logging
 
 
 def write(
@@ -36,18 +37,21 @@ def write(
     folder = files.make_folder(folder)
     text, made = ["# Runs side by side"], []
     text += [_list(notes[""])] if notes.get("") else []
+    slugs: dict[str, str] = {}
     for dataset in dict.fromkeys(sheet.dataset for sheet in sheets):
         here = [sheet for sheet in sheets if sheet.dataset == dataset]
         text.append(f"## {dataset}")
+        slug = _slug(dataset, slugs)
         for metric in dict.fromkeys(block.metric for sheet in here for block in sheet.blocks):
-            for path, caption in _charts(folder, here, groups[dataset], metric, split):
+            for path, caption in _charts(folder / slug, here, groups[dataset], metric, split):
                 text.append(f"![{caption}]({path.name})")
                 made.append(path)
         for sheet in here:
             text += [f"### {document.title(sheet, split)}", document.markdown(document.results(sheet))]
             if any(block.best for block in sheet.blocks):
                 text += ["Paired tests against the best:", document.markdown(document.tests(sheet))]
-        text.append(_list(notes.get(dataset, ())))
+        unwritable = fonts.Lettering(list(dict.fromkeys(sheet.behavior for sheet in here))).note()
+        text.append(_list([*notes.get(dataset, ()), *([unwritable] if unwritable else [])]))
     page, table = folder / "comparison.md", folder / "comparison.csv"
     content = "\n\n".join(filter(None, text)) + "\n"
     files.write_text(page, content)
@@ -55,17 +59,24 @@ def write(
     return [page, table, *made]
 
 
-def _charts(folder, sheets, groups, metric: str, split: str) -> Iterator[tuple[pathlib.Path, str]]:
+def _slug(dataset: str, taken: dict[str, str]) -> str:
+    """The data set's name as the beginning of file names; two data sets never share one."""
+    base = re.sub(r"[^\w.-]+", "_", dataset)
+    names = itertools.chain([base], (f"{base}_{number}" for number in itertools.count(2)))
+    return taken.setdefault(dataset, next(name for name in names if name not in taken.values()))
+
+
+def _charts(base, sheets, groups, metric: str, split: str) -> Iterator[tuple[pathlib.Path, str]]:
     """Draws a metric over all pairs and, where there are both, over visited and unvisited ones; paths and captions."""
     dataset = sheets[0].dataset
-    name, heading = f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', dataset)}-{metric}", f"{tables.title(metric)} on {dataset}"
+    heading = f"{tables.title(metric)} on {dataset}"
     drawings = [
         ("", "", chart.whole(sheets, metric)),
         ("-visited", ", visited and unvisited pairs", chart.parts(sheets, metric)),
     ]
     for suffix, words, grid in drawings:
         if grid:
-            path = folder / f"{name}{suffix}.png"
+            path = base.with_name(f"{base.name}-{metric}{suffix}.png")
             chart.draw(grid, groups, path, heading=heading, subtitle=_subtitle(sheets, split))
             yield path, heading + words
 

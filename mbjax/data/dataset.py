@@ -32,6 +32,7 @@ class Dataset:
       notes: what was counted, dropped or left out, one line each.
       unused: pairs that the files have and no split has, of behaviors that have such: those of ``data.hold_out`` and
         ``data.subsample``, and validation pairs that the rule does not use. They were seen, so no list offers them.
+      warned: those of the notes that were given as a ``DataWarning`` too.
       dropped: users and items of the files that are not among ``users`` and ``items``, by reason.
       empty: ``"valid"`` and ``"test"``, where a split has no pairs -> why, with a remedy where one is known.
     """
@@ -46,6 +47,7 @@ class Dataset:
     valid_rule: str
     fingerprint: str
     notes: tuple[str, ...] = ()
+    warned: tuple[str, ...] = ()
     dropped: tuple[content.Dropped, ...] = ()
     unused: dict[str, sparse.csr_array] = dataclasses.field(default_factory=dict)
     empty: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -140,6 +142,7 @@ def prepare(source: content.Content, choice=None) -> Dataset:
         valid_rule=rule,
         fingerprint=source.fingerprint(),
         notes=tuple(notes),
+        warned=tuple(note for note in notes if isinstance(note, _Warned)),
         dropped=source.dropped,
         empty=_empty(source, rule, valid, test, target),
         unused={b: _matrix(keys, shape) for b, keys in _unused(of, train, valid, test).items() if keys.size},
@@ -244,10 +247,14 @@ def _behaviors(source: content.Content, choice, notes: list[str]) -> tuple[str, 
     return tuple(b for b in names if b != target) + (target,)
 
 
-def _say(note: str) -> str:
+class _Warned(str):
+    """A note of which a warning was given."""
+
+
+def _say(note: str) -> _Warned:
     """Warns of what a user should know before training, and returns it as a note."""
     warnings.warn(note, errors.DataWarning, stacklevel=2)
-    return note
+    return _Warned(note)
 
 
 def _matrix(keys: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:

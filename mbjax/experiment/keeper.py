@@ -98,8 +98,10 @@ class Keeper:
 
     def close(self) -> None:
         """Waits for checkpoints on their way to the disk."""
-        self._last.close()
-        self._best.close()
+        try:
+            self._last.close()
+        finally:
+            self._best.close()
 
 
 @jax.jit

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import pathlib
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import rich.console
 
 from mbjax import config as configuration
-from mbjax import evaluate, files, models, program, results, tables, types
+from mbjax import errors, evaluate, files, models, paths, program, results, tables, types
 from mbjax.data import optimum, synthetic
 from mbjax.experiment import outcomes, wiring
 from mbjax.train import plots, run_folder
 
 Table = dict[str, dict[str, Any]]
+UNLUCKY = (errors.MbjaxError, MemoryError, jax.errors.JaxRuntimeError)
+"""What a reference beside the model may run into: data that do not suit it, or no room on the host or the device."""
 
 
 def say(text: str) -> None:
@@ -29,9 +33,29 @@ def show(rows: dict[str, Table], caption: str, *, ks=None, details: bool = False
     rich.console.Console().print(tables.per_behavior(rows, ks=ks, details=details, caption=caption))
 
 
+def note(text: str) -> None:
+    """Prints a line on standard error, which leaves standard output to results."""
+    rich.console.Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """As ``note``, for what the user may have to mend."""
+    note(f"warning: {text}")
+
+
+def count(number: int, noun: str) -> str:
+    """``"1 epoch"``, ``"2 epochs"``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def resumption(workdir: pathlib.Path) -> str:
+    """The command that goes on with a run, as the user would type it."""
+    return f"{program.command('train')} --resume --workdir={shlex.quote(str(workdir))}"
+
+
 def interrupted(workdir: pathlib.Path) -> None:
     """Says how a stopped run goes on."""
-    say(f"stopped, all saved. Go on with: {program.command('train')} --resume --workdir={workdir}")
+    say(f"stopped, all saved. Go on with: {resumption(workdir)}")
 
 
 def references(experiment: wiring.Experiment, split: str, behaviors: tuple[str, ...]) -> dict[str, Table]:
@@ -55,7 +79,7 @@ def references(experiment: wiring.Experiment, split: str, behaviors: tuple[str, 
             graphs = wiring.graphs_of(model, dataset)
             params = model.init(jax.random.key(0), graphs)
             found[name] = evaluator()(model, params, graphs, groups=config.evaluate.groups).table
-        except Exception as error:  # whatever it is, it must not cost the run its table
+        except UNLUCKY as error:  # it must not cost the run its table
             say(f"{name} is left out of the table: {type(error).__name__}: {error}")
     return found
 
@@ -81,7 +105,11 @@ def evaluation(experiment: wiring.Experiment, split: str, where: dict[str, Any],
 
 
 def final(experiment: wiring.Experiment, outcome: outcomes.Outcome, keep: bool | pathlib.Path) -> None:
-    """Prints the final tables and says where the rest lies."""
+    """Prints the final tables and says where the rest lies.
+
+    Raises:
+      WriteError: a results file could not be written; the tables are printed all the same.
+    """
     config, folder = experiment.config, run_folder.RunFolder(outcome.workdir)
     rows = {}
     for name in ("valid", "last"):
@@ -101,10 +129,13 @@ def final(experiment: wiring.Experiment, outcome: outcomes.Outcome, keep: bool |
         if name in record["selection"]:
             rows[_title(config, name)] = record["selection"][name]
     # Before anything else is computed or drawn: nothing that comes after can cost the run its numbers.
-    folder.write_json(folder.path / "results.json", record)
+    failed: list[errors.WriteError] = []
+    with _later(failed):
+        files.write_json(folder.path / "results.json", record)
     path = None
-    if keep:
-        path = results.write(record) if keep is True else _write_to(pathlib.Path(keep), record)
+    with _later(failed):
+        if keep:
+            path = results.write(record) if keep is True else _write_to(paths.absolute(keep), record)
     main = outcome.tables.get("valid", outcome.tables["last"])
     beside = references(experiment, "test", tuple(main))
     caption = f"{experiment.dataset.info.name}, test split, all items ranked"
@@ -120,12 +151,27 @@ def final(experiment: wiring.Experiment, outcome: outcomes.Outcome, keep: bool |
     show(rows | beside, caption, ks=config.evaluate.ks[:1], details=True)
     for line in evaluate.unreachable(main):
         say(line)
-    plots.per_behavior(
-        main, folder.plots / "per_behavior.png", beside, title=f"{_title(config)} on {experiment.dataset.info.name}"
-    )
+    title = f"{_title(config)} on {experiment.dataset.info.name}"
+    with _later(failed):
+        names = experiment.dataset.info.behaviors
+        plots.per_behavior(main, folder.plots / "per_behavior.png", beside, title=title, names=names)
+    if outcome.reason == "patience":
+        waited = count(config.train.patience, "evaluation")
+        say(f"ended after {waited} without a better {config.train.monitor} (train.patience)")
     say(f"run folder: {outcome.workdir} (metrics.csv, plots/, results.json, checkpoints)")
     if path:
         say(f"results file: {path}")
+    if failed:
+        raise failed[0]
+
+
+@contextlib.contextmanager
+def _later(failed: list[errors.WriteError]) -> Iterator[None]:
+    """Keeps the error of a file that could not be written until the tables are on the screen."""
+    try:
+        yield
+    except errors.WriteError as error:
+        failed.append(error)
 
 
 def _title(config: configuration.Config, *details: str) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 import jax
 
 from mbjax import config as configuration
-from mbjax import data, errors, machine, parallel, selections, types
-from mbjax.experiment import keeper, outcomes, printout, warm_start, wiring
+from mbjax import data, errors, files, machine, parallel, selections, types
+from mbjax.experiment import beginning, folders, keeper, outcomes, printout, warm_start, wiring
 from mbjax.train import logging, loop, progress, run_folder
 
 Table = dict[str, dict[str, Any]]
@@ -38,43 +38,30 @@ def train(
       MbjaxError: see ``mbjax.errors``; nothing half-written is left behind.
     """
     experiment = wiring.build(config, dataset)
-    folder = choose_folder(config, workdir, resume)
+    run = Run(experiment)
     with contextlib.ExitStack() as stack:
-        if resume:
-            stack.enter_context(folder.alone())
-        run = Run(experiment, folder, resume)
+        folder = stack.enter_context(folders.claimed(config, workdir, resume))
+        stack.enter_context(files.then(f"go on with `{printout.resumption(folder.path)}`"))
         stack.callback(run.close)
-        if not resume:
-            stack.enter_context(folder.alone())  # it exists now
+        run.open(folder, resume)
         reason = run.fit()
         outcome = None if reason == "signal" else run.conclude(reason)
+        if outcome is not None:
+            printout.final(experiment, outcome, record)
     if outcome is None:
-        printout.interrupted(run.folder.path)
-        return outcomes.Outcome(run.folder.path, reason, {}, {}, run.log.rows())
-    printout.final(experiment, outcome, record)
+        printout.interrupted(folder.path)
+        return outcomes.Outcome(folder.path, reason, {}, {}, run.log.rows())
     return outcome
 
 
-def choose_folder(config: configuration.Config, workdir: pathlib.Path | None, resume: bool) -> run_folder.RunFolder:
-    """The run folder: the given one, or ``runs/<model>-<dataset>...`` with a number if that name is taken."""
-    if workdir is not None:
-        return run_folder.RunFolder(workdir)
-    parts = [config.model_name, pathlib.Path(config.dataset).name.split(".")[0], config.ablation]
-    parts += ["paper" if config.protocol == "paper" else None, f"seed{config.seed}"]
-    base, number = pathlib.Path("runs") / "-".join(p for p in parts if p), 1
-    while True:
-        folder = run_folder.RunFolder(base if number == 1 else base.with_name(f"{base.name}-{number}"))
-        following = base.with_name(f"{base.name}-{number + 1}")
-        if not folder.has_run() or (resume and not run_folder.RunFolder(following).has_run()):
-            return folder
-        number += 1
-
-
 class Run:
-    """One training run in its folder. ``fit`` and then ``conclude``; ``close`` in any case."""
+    """One training run in its folder: ``open``, ``fit`` and ``conclude``; ``close`` in any case.
 
-    def __init__(self, experiment: wiring.Experiment, folder: run_folder.RunFolder, resume: bool):
-        self.experiment, self.folder = experiment, folder
+    Making one writes nothing, and refuses what cannot go well.
+    """
+
+    def __init__(self, experiment: wiring.Experiment):
+        self.experiment = experiment
         self.commit = machine.commit()
         config = self.config = experiment.config
         # The split that is looked at on the way; none where the number of epochs was settled by another run.
@@ -91,13 +78,20 @@ class Run:
                 "protocol 'honest' selects the epoch on validation pairs, and there are none: "
                 f"{experiment.dataset.empty['valid']}, or --protocol=paper."
             )
-        # Before anything is written: they refuse behaviors without held-out pairs.
+        # They refuse behaviors without held-out pairs.
         splits = dict.fromkeys([self.split, "test"] if experiment.is_trained and self.split else ["test"])
         self.evaluators = {split: experiment.evaluator(split) for split in splits}
         if experiment.is_trained and self.split:
             _check_monitor(config.train.monitor, self.evaluators[self.split].behaviors)
-        self.state, self.position = self._start(resume), loop.Position()
-        self.keeper, self.steps_per_epoch = None, 1
+        self.compiled: set[str] = set()  # splits that were evaluated in this process
+        self.position, self.steps_per_epoch = loop.Position(), 1
+        self.keeper: keeper.Keeper | None = None
+        self.log: logging.RunLog | None = None
+
+    def open(self, folder: run_folder.RunFolder, resume: bool) -> None:
+        """Begins in a folder that is claimed, or goes on where its last checkpoint stands."""
+        experiment, config = self.experiment, self.config
+        self.folder, self.state = folder, self._start(folder, resume)
         if experiment.is_trained:
             self.advance = experiment.advance()
             self.steps_per_epoch = self.advance.steps_per_epoch
@@ -109,18 +103,28 @@ class Run:
                 text, experiment.dataset, lambda old: configuration.difference(configuration.parse(old, parse), config)
             )
         else:
-            folder.create(text, experiment.dataset)
-        self.compiled: set[str] = set()  # splits that were evaluated in this process
+            lines = beginning.notes(experiment)
+            beginning.say(lines, said=experiment.dataset.warned)
+            with files.then("start again"):
+                folder.create(text, experiment.dataset, lines)
         if experiment.is_trained:
             self.keeper = keeper.Keeper(folder, self.steps_per_epoch, keep_best=self.split == "valid")
             if resume:
                 self.state, self.position = self.keeper.restore(self.state)
-        self.log = logging.RunLog(folder.path, from_epoch=self.position.step // self.steps_per_epoch)
+                done = self.position.step
+                where = f"after {self._epochs(done)}" if done else "from the beginning: no checkpoint was written yet"
+                printout.note(f"run folder {folder.path}: goes on {where}")
+        from_epoch = self.position.step // self.steps_per_epoch
+        self.log = logging.RunLog(folder.path, from_epoch=from_epoch, missing=self._missing)
 
-    def _start(self, resume: bool) -> types.TrainState:
+    def _missing(self, error: errors.WriteError) -> None:
+        """Says what could not be written and is not needed to go on."""
+        printout.warn(f"{error.reason}: {error.lost} was not written; the run goes on without it")
+
+    def _start(self, folder: run_folder.RunFolder, resume: bool) -> types.TrainState:
         """The state before the first step; where a checkpoint is about to replace it, the other run is not needed."""
         state, source = self.experiment.start(), self.config.train.init_from
-        if not source or (resume and run_folder.checkpoint_steps(self.folder.last)):
+        if not source or (resume and run_folder.checkpoint_steps(folder.last)):
             return state
         return warm_start.apply(self.experiment, state, source)
 
@@ -129,11 +133,14 @@ class Run:
         done = max(run_folder.checkpoint_steps(self.folder.last), default=0)
         epochs = self.config.train.epochs
         if done > epochs * self.steps_per_epoch:
-            whole, steps = divmod(done, self.steps_per_epoch)
             raise errors.CheckpointError(
-                f"run folder {self.folder.path} stands after {whole} epochs{f' and {steps} steps' if steps else ''}; "
-                f"train.epochs={epochs} is fewer. Give {whole + bool(steps)} or more, or choose another --workdir."
+                f"run folder {self.folder.path} stands after {self._epochs(done)}; train.epochs={epochs} is fewer. "
+                f"Give {-(-done // self.steps_per_epoch)} or more, or choose another --workdir."
             )
+
+    def _epochs(self, step: int) -> str:
+        whole, steps = divmod(step, self.steps_per_epoch)
+        return printout.count(whole, "epoch") + (f" and {printout.count(steps, 'step')}" if steps else "")
 
     def fit(self) -> str:
         """Trains; returns why it ended."""
@@ -223,7 +230,7 @@ class Run:
         elif "test" not in self.compiled:
             test(self.state.params)
         tables["last"], seconds = test(self.state.params)
-        self.log.finish()
+        self.log.finish(experiment.dataset.info.behaviors)
         rows = self.log.rows()
         times = {"test_pass": seconds, "total": _total_seconds(rows)}
         if len(rows) > 1:
@@ -240,8 +247,9 @@ class Run:
         )
 
     def close(self) -> None:
-        """Waits for checkpoints on their way to the disk, and closes the files."""
-        self.log.close()
+        """Waits for checkpoints on their way to the disk, and closes the files, as far as there are any."""
+        if self.log:
+            self.log.close()
         if self.keeper:
             self.keeper.close()
 

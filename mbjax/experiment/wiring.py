@@ -25,12 +25,14 @@ class Experiment:
       dataset: split and restricted to the behaviors in use.
       model: its pure functions.
       graphs: the matrices it asked for, on the device.
+      rows: of a batch, over all devices; 0 where nobody asks.
     """
 
     config: configuration.Config
     dataset: data.Dataset
     model: types.Model
     graphs: types.Graphs
+    rows: int = 0
 
     @property
     def is_trained(self) -> bool:
@@ -114,7 +116,7 @@ def build(config: configuration.Config, dataset: data.Dataset | None = None) -> 
             f"use {size} or another multiple of {config.devices}."
         )
     model = entry.build(config.model, dataset.info, size)
-    return Experiment(config, dataset, model, graphs_of(model, dataset))
+    return Experiment(config, dataset, model, graphs_of(model, dataset), size)
 
 
 def graphs_of(model: types.Model, dataset: data.Dataset) -> types.Graphs:

@@ -14,8 +14,6 @@ import contextlib
 import hashlib
 import json
 import pathlib
-import sys
-import time
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -25,7 +23,12 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from mbjax import errors
+from mbjax import errors, files
+from mbjax.train import quiet
+
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, OSError)
+"""What orbax raises for files that are cut or garbled: tensorstore's and JSON's ValueError, the system's errors, and
+those of a tree whose description has lost a part or another type than it had."""
 
 
 class Checkpoints:
@@ -44,11 +47,18 @@ class Checkpoints:
         self.folder = pathlib.Path(folder).absolute()
         if read_only and not self.folder.is_dir():
             raise errors.CheckpointError(f"no checkpoints in {folder}: the folder does not exist.")
+        # What a reader never does has to be said as well, or orbax remarks on it.
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep, create=not read_only, read_only=read_only, cleanup_tmp_directories=not read_only
+            max_to_keep=None if read_only else keep,
+            save_interval_steps=0 if read_only else 1,
+            create=not read_only,
+            read_only=read_only,
+            cleanup_tmp_directories=not read_only,
         )
-        self._manager = ocp.CheckpointManager(self.folder, options=options, item_names=("state", "record"))
+        with quiet.during(), files.writing(self.folder, f"a checkpoint in {self.folder.name}/"):
+            self._manager = ocp.CheckpointManager(self.folder, options=options, item_names=("state", "record"))
         self._saved: dict[int, str] = {}  # steps written by this object -> seal
+        self._writing: int | None = None  # the step on its way to the disk
 
     def steps(self) -> list[int]:
         """The finished steps on disk, ascending; damaged ones among them are not known before they are restored."""
@@ -64,6 +74,9 @@ class Checkpoints:
           step: optimizer steps done.
           state: a tree of arrays, typed random keys included; may be donated as soon as this returns.
           record: what to know beside the arrays, e.g. epoch and best metric; anything JSON can hold.
+
+        Raises:
+          WriteError: this or the write before failed; what was on disk stays.
         """
         state = jax.tree.map(_to_host, state)
         leaves = _leaves(state)
@@ -76,11 +89,14 @@ class Checkpoints:
         self.wait()
         if self._saved.get(step) == sealed["record_sha256"] and step in self.steps():
             return
-        for later in self.steps():
-            if later >= step:
-                self._manager.delete(later)
         args = ocp.args.Composite(state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(sealed))
-        self._manager.save(step, args=args, force=True)
+        self._writing = step
+        quiet.begin()  # until it is on disk
+        with self._written():
+            for later in self.steps():
+                if later >= step:
+                    self._manager.delete(later)
+            self._manager.save(step, args=args, force=True)
         self._saved[step] = sealed["record_sha256"]
 
     def restore(self, target: Any, step: int | None = None) -> tuple[Any, dict[str, Any]]:
@@ -129,13 +145,34 @@ class Checkpoints:
             raise errors.CheckpointError(f"damaged checkpoint {self.folder / str(step)}: {damage}.") from damage
 
     def wait(self) -> None:
-        """Blocks until what was saved is on disk; raises what went wrong with it."""
-        self._manager.wait_until_finished()
+        """Blocks until what was saved is on disk. Raises WriteError, once, if it is not."""
+        if self._writing is None:
+            return
+        with self._written():
+            self._manager.wait_until_finished()
+        self._writing = None
+        quiet.end()
 
     def close(self) -> None:
-        """Waits, and ends the writing threads."""
-        self.wait()
-        self._manager.close()
+        """Waits, and ends the writing threads, also where the last write failed."""
+        try:
+            self.wait()
+        finally:
+            with quiet.during(), contextlib.suppress(*files.FOREIGN):  # what it raises was raised before
+                self._manager.close()
+
+    @contextlib.contextmanager
+    def _written(self) -> Iterator[None]:
+        step, done = self._writing, False
+        try:
+            with files.writing(self.folder, f"the checkpoint of step {step} in {self.folder.name}/"):
+                yield
+            done = True
+        finally:
+            if not done:
+                self._writing = None
+                self._saved.pop(step, None)
+                quiet.end(failed=True)
 
     def _sealed(self, step: int) -> dict[str, Any]:
         # Read without orbax: a damaged record must not reach code that trusts it.
@@ -157,9 +194,9 @@ class Checkpoints:
         empty = jax.tree.map(lambda x: np.broadcast_to(np.zeros((), x.dtype), x.shape), shapes)
         args = ocp.args.Composite(state=ocp.args.StandardRestore(empty))
         try:
-            with _quiet_abandoned_reads():
+            with quiet.during():
                 state = self._manager.restore(step, args=args)["state"]
-        except Exception as error:  # orbax and tensorstore raise a dozen kinds for a file that is cut or garbled
+        except UNREADABLE as error:
             raise _DamageError(f"{type(error).__name__} while reading its arrays") from error
         if digest(_leaves(state)) != sealed["state_sha256"]:
             raise _DamageError("its arrays do not match their digest")
@@ -168,34 +205,6 @@ class Checkpoints:
 
 class _DamageError(Exception):
     """Why a step cannot be trusted."""
-
-
-@contextlib.contextmanager
-def _quiet_abandoned_reads() -> Iterator[None]:
-    """Keeps a failed restore from littering the terminal.
-
-    When one array cannot be read, orbax closes its event loop under the reads of the others, and each of them then
-    prints a traceback through ``sys.unraisablehook``. What went wrong is raised anyway.
-    """
-    before, last = sys.unraisablehook, time.monotonic()
-
-    def hook(complaint: Any) -> None:
-        nonlocal last
-        if str(complaint.exc_value) == "Event loop is closed":
-            last = time.monotonic()
-        else:
-            before(complaint)
-
-    sys.unraisablehook = hook
-    try:
-        yield
-    except Exception:
-        last = time.monotonic()
-        while time.monotonic() - last < 0.1:
-            time.sleep(0.02)
-        raise
-    finally:
-        sys.unraisablehook = before
 
 
 def digest(leaves: Mapping[str, np.ndarray]) -> str:

@@ -6,23 +6,25 @@ A row of ``metrics.jsonl`` is one epoch::
      "valid": {"purchase": {"ndcg@5": .., ..}, ..}, "test": {..}}
 
 ``loss`` is the sum of the batch losses over the epoch; ``valid`` and ``test`` stand only where they were evaluated.
+The rows are the numbers of the run: one that cannot be written ends it. CSV, events and plots show them once more, and
+the run goes on without what cannot be written of these.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import tensorboardX
-
 from mbjax import errors, files
-from mbjax.train import plots, run_folder
+from mbjax.train import events, plots, run_folder
 
 Row = dict[str, Any]
+ROWS = "the last row of metrics.jsonl"
 
 
 class RunLog:
@@ -31,46 +33,90 @@ class RunLog:
     Args:
       workdir: the run folder.
       from_epoch: rows of this epoch and later ones are dropped: a resumed run writes them again.
+      missing: told of what could not be written, and can be done without; default is to raise it.
+
+    Raises:
+      WriteError: there is no room even for the rows.
     """
 
-    def __init__(self, workdir: str | pathlib.Path, *, from_epoch: int = 0):
+    def __init__(
+        self,
+        workdir: str | pathlib.Path,
+        *,
+        from_epoch: int = 0,
+        missing: Callable[[errors.WriteError], None] | None = None,
+    ):
+        self._missing = missing
         self._folder = run_folder.RunFolder(workdir)
-        self._folder.path.mkdir(parents=True, exist_ok=True)
+        files.make_folder(self._folder.path)
         path = self._folder.metrics_file
         self._rows = [row for row in read_rows(path) if row["epoch"] < from_epoch] if path.exists() else []
         # Rewritten also when nothing is dropped: a half-written last line must not swallow the next row.
-        self._folder.write_text(path, "".join(map(_line, self._rows)))
-        self._file = path.open("a", encoding="utf-8")
+        files.write_text(path, "".join(map(_line, self._rows)))
+        with files.writing(path):
+            self._file = path.open("a", encoding="utf-8")
+        self._events: events.Events | None = None
         purge_step = self._rows[-1]["step"] + 1 if self._rows else 0
-        self._events = tensorboardX.SummaryWriter(str(self._folder.tensorboard), purge_step=purge_step)
+        with self._spare():
+            self._events = events.Events(self._folder.tensorboard, purge_step=purge_step)
 
     def epoch(self, row: Mapping[str, Any]) -> None:
-        """Writes one row. Raises ValueError if it does not follow the row before."""
+        """Writes one row. Raises ValueError if it does not follow the row before, WriteError if it cannot."""
         row = _plain(row)
         if self._rows and row["epoch"] <= self._rows[-1]["epoch"]:
             raise ValueError(f"epoch {row['epoch']} was logged after epoch {self._rows[-1]['epoch']}")
         self._rows.append(row)
-        self._file.write(_line(row))
-        self._file.flush()
-        for name, value in flatten(row).items():
-            if name not in ("epoch", "step") and isinstance(value, int | float):
-                self._events.add_scalar(name, value, row["step"])
+        with files.writing(self._folder.metrics_file, ROWS):
+            self._file.write(_line(row))
+            self._file.flush()
+        if self._events:
+            numbers = {name: value for name, value in flatten(row).items() if isinstance(value, int | float)}
+            with self._spare():
+                self._events.scalars(
+                    {name: numbers[name] for name in numbers if name not in ("epoch", "step")}, row["step"]
+                )
 
     def rows(self) -> list[Row]:
         """All rows so far, those before a resumption included."""
         return list(self._rows)
 
-    def finish(self) -> None:
-        """Writes metrics.csv and the plots, and closes the files. May be called once."""
+    def finish(self, behaviors: Sequence[str] = ()) -> None:
+        """Writes metrics.csv and the plots, and closes the files. May be called once.
+
+        Args:
+          behaviors: all of the data set, see ``plots.learning_curve``.
+        """
         self.close()
-        write_csv(self._rows, self._folder.csv_file)
-        self._folder.plots.mkdir(exist_ok=True)
-        plots.learning_curve(self._rows, self._folder.plots / "learning_curve.png")
+        with self._spare():
+            write_csv(self._rows, self._folder.csv_file)
+        with self._spare():
+            files.make_folder(self._folder.plots)
+            plots.learning_curve(self._rows, self._folder.plots / "learning_curve.png", names=behaviors)
 
     def close(self) -> None:
-        """Closes the files and leaves CSV and plots unwritten."""
-        self._file.close()
-        self._events.close()
+        """Closes the files and leaves CSV and plots unwritten. May be called again."""
+        with contextlib.suppress(OSError):  # what a full disk did not take was raised by ``epoch``
+            self._file.close()
+        if self._events:
+            with self._spare():
+                self._events.close()
+            self._events = None
+
+    @contextlib.contextmanager
+    def _spare(self) -> Iterator[None]:
+        """For what the run can do without."""
+        try:
+            yield
+        except errors.WriteError as error:
+            # Nothing more goes to the events, whatever it was: the disk is full.
+            kept, self._events = self._events, None
+            if kept:
+                with contextlib.suppress(errors.WriteError):
+                    kept.close()
+            if self._missing is None:
+                self.close()
+                raise
+            self._missing(error)
 
 
 def read_rows(path: str | pathlib.Path) -> list[Row]:
@@ -100,13 +146,16 @@ def read_rows(path: str | pathlib.Path) -> list[Row]:
 
 
 def flatten(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys joined by slashes: ``{"valid": {"buy": {"hr@5": 1}}}`` to ``{"valid/buy/hr@5": 1}``."""
+    """Nested keys joined by slashes: ``{"valid": {"buy": {"hr@5": 1}}}`` to ``{"valid/buy/hr@5": 1}``.
+
+    A slash within a key is percent-encoded, so that different keys stay different.
+    """
     flat = {}
     for key, value in row.items():
         if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{prefix}{key}/"))
+            flat.update(flatten(value, f"{prefix}{_part(key)}/"))
         else:
-            flat[f"{prefix}{key}"] = value
+            flat[f"{prefix}{_part(key)}"] = value
     return flat
 
 
@@ -122,6 +171,10 @@ def write_csv(rows: Sequence[Mapping[str, Any]], path: str | pathlib.Path) -> No
             writer.writerows(flat)
 
     files.replace(path, write)
+
+
+def _part(key: str) -> str:
+    return key.replace("%", "%25").replace("/", "%2F")
 
 
 def _line(row: Mapping[str, Any]) -> str:

@@ -6,28 +6,37 @@ Figures are made by matplotlib's object interface with the Agg canvas: no global
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from matplotlib import figure, ticker
 from matplotlib.backends import backend_agg
 
 from mbjax import files
+from mbjax.train import fonts
 
 # Okabe and Ito's colors without yellow and black: told apart with any color vision, and in print.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A6D3B", "#666666")
 STYLES = {"valid": "-", "test": "--"}
 
 
-def learning_curve(rows: Sequence[Mapping[str, Any]], path: str | pathlib.Path, *, metric: str | None = None) -> None:
+def learning_curve(
+    rows: Sequence[Mapping[str, Any]],
+    path: str | pathlib.Path,
+    *,
+    metric: str | None = None,
+    names: Sequence[str] = (),
+) -> None:
     """Loss of every epoch, and one metric of every behavior and split below it.
 
     Args:
       rows: of metrics.jsonl.
       path: of the PNG.
       metric: e.g. ``"ndcg@5"``; default is NDCG at the smallest cut-off that was evaluated.
+      names: all behaviors of the data set, by whose order one is numbered that no font can write.
     """
     curves = _curves(rows)
+    lettering = fonts.Lettering(_all(names, (behavior for _, behavior in curves)))
     metric = metric or _default_metric(rows)
     panels = 2 if curves and metric else 1
     drawing = figure.Figure(figsize=(8, 3.2 * panels + 0.4), layout="constrained")
@@ -45,14 +54,14 @@ def learning_curve(rows: Sequence[Mapping[str, Any]], path: str | pathlib.Path, 
                 STYLES[split],
                 color=COLORS[behaviors.index(behavior) % len(COLORS)],
                 marker=_marker(values),
-                label=f"{behavior} ({split})",
+                label=f"{lettering(behavior)} ({split})",
             )
         axes[1].set_ylabel(f"{_pretty(metric)}\nmean over users")
         axes[1].set_ylim(bottom=0)
         axes[1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     axes[-1].set_xlabel("epoch")
     axes[-1].xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
-    _finish(drawing, axes, path)
+    _finish(drawing, axes, path, lettering)
 
 
 def per_behavior(
@@ -62,6 +71,7 @@ def per_behavior(
     *,
     metrics: Sequence[str] | None = None,
     title: str = "",
+    names: Sequence[str] = (),
 ) -> None:
     """Bars of several metrics for every behavior, with references (popularity, a known optimum) beside the model.
 
@@ -71,9 +81,11 @@ def per_behavior(
       reference: row name -> a table like ``table``.
       metrics: default is HR, recall, NDCG and MRR at the smallest cut-off.
       title: over the plot, e.g. model, data set and split.
+      names: as for ``learning_curve``.
     """
     rows = {"model": table, **(reference or {})}
     behaviors = list(table)
+    lettering = fonts.Lettering(_all(names, behaviors), [title])
     metrics = metrics or _default_metrics(table)
     drawing = figure.Figure(figsize=(2.2 + 2.6 * len(metrics), 3.6), layout="constrained")
     axes = drawing.subplots(1, len(metrics), squeeze=False)[0]
@@ -85,15 +97,15 @@ def per_behavior(
             bars = axis.bar(places, heights, width * 0.94, color=COLORS[number % len(COLORS)], label=name)
             axis.bar_label(bars, fmt="%.3f", fontsize=7, padding=2, rotation=90 if len(rows) > 1 else 0)
         axis.set_title(_pretty(metric), fontsize=10)
-        axis.set_xticks(range(len(behaviors)), behaviors)
+        axis.set_xticks(range(len(behaviors)), map(lettering, behaviors))
         axis.margins(y=0.22)
     axes[0].set_ylabel("mean over users")
     if title:
-        drawing.suptitle(title, fontsize=11)
+        drawing.suptitle(lettering(title), fontsize=11)
     if len(rows) > 1:
         handles, labels = axes[0].get_legend_handles_labels()
         drawing.legend(handles, labels, loc="outside lower center", ncols=len(rows), frameon=False)
-    _finish(drawing, axes, path)
+    _finish(drawing, axes, path, lettering)
 
 
 def _curves(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[tuple[int, Mapping[str, Any]]]]:
@@ -138,10 +150,15 @@ def _marker(points: Sequence[Any]) -> str | None:
     return "o" if len(points) <= 12 else None
 
 
-def _finish(drawing: figure.Figure, axes: Any, path: str | pathlib.Path) -> None:
+def _all(names: Sequence[str], drawn: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys([*names, *drawn]))
+
+
+def _finish(drawing: figure.Figure, axes: Any, path: str | pathlib.Path, lettering: fonts.Lettering) -> None:
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(axis="y", color="#dddddd", linewidth=0.6)
         axis.set_axisbelow(True)
+    lettering.apply(drawing)
     canvas = backend_agg.FigureCanvasAgg(drawing)
     files.replace(path, lambda file: canvas.print_figure(str(file), dpi=130, format="png"))

@@ -3,8 +3,9 @@
 ::
 
     config.yaml         the configuration, complete
-    dataset.json        name, fingerprint, sizes, behaviors
+    dataset.json        name, fingerprint, sizes, behaviors, and the notes of the start
     users.parquet       index -> raw id        items.parquet
+    dropped.parquet     who was left out, and why; only where somebody was
     metrics.jsonl       one line an epoch      metrics.csv   tensorboard/
     best/  last/        checkpoints
     plots/              PNG
@@ -15,19 +16,15 @@ a second process are refused.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import shlex
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from mbjax import errors, files, paths
+import polars as pl
 
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None
+from mbjax import errors, files, paths, program
 
 MAY_CHANGE = (
     "dataset",
@@ -39,7 +36,10 @@ MAY_CHANGE = (
     "data.download",
     "evaluate.anchors",
 )
-"""Configuration fields that a resumed run may change: they leave the steps already done as they were."""
+"""Configuration fields that a resumed run may change: they leave the steps already done as they were.
+
+``dataset`` too: the data may have moved, and ``check_same`` sees to it that they are the same.
+"""
 
 
 def checkpoint_steps(folder: pathlib.Path) -> list[int]:
@@ -60,6 +60,7 @@ class RunFolder:
         self.dataset_file = self.path / "dataset.json"
         self.users_file = self.path / "users.parquet"
         self.items_file = self.path / "items.parquet"
+        self.dropped_file = self.path / "dropped.parquet"
         self.metrics_file = self.path / "metrics.jsonl"
         self.csv_file = self.path / "metrics.csv"
 
@@ -67,29 +68,21 @@ class RunFolder:
         """Whether a run was started here."""
         return self.config_file.is_file()
 
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keeps the folder, if it exists, from other processes that ask for the same; a killed one holds nothing.
+    def is_used(self) -> bool:
+        """Whether a run was started here, or checkpoints lie here that a new run would mix with its own."""
+        return self.has_run() or any(checkpoint_steps(folder) for folder in (self.best, self.last))
 
-        Raises:
-          CheckpointError: another process trains here.
-        """
-        if fcntl is None or not self.path.is_dir():
-            yield
-            return
-        handle = os.open(self.path, os.O_RDONLY)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise errors.CheckpointError(
-                    f"another process is training in run folder {self.path}. Stop it, or choose another --workdir."
-                ) from None
-            except OSError:
-                pass  # a file system without locks
-            yield
-        finally:
-            os.close(handle)
+    def check_unused(self) -> None:
+        """Raises ConfigError if the folder holds a run, or what is left of one."""
+        if self.has_run():
+            raise errors.ConfigError(
+                f"run folder {self.path} holds a run already. Continue it with --resume, or choose another --workdir."
+            )
+        if self.is_used():
+            raise errors.ConfigError(
+                f"run folder {self.path} holds checkpoints, and the {self.config_file.name} of their run is gone. "
+                "Choose another --workdir."
+            )
 
     def config_text(self) -> str:
         """The YAML of the run's configuration. Raises ConfigError if there is no run."""
@@ -105,29 +98,28 @@ class RunFolder:
         except (OSError, ValueError) as error:
             raise errors.CheckpointError(f"run folder {self.path}: {self.dataset_file.name} is unreadable.") from error
 
-    def create(self, config_text: str, dataset: Any) -> None:
-        """Starts a new run here.
+    def create(self, config_text: str, dataset: Any, notes: Sequence[str] = ()) -> None:
+        """Starts a new run here; whoever does it holds the claim on the folder, see ``claim``.
 
         Args:
           config_text: YAML of the whole configuration.
-          dataset: a ``data.Dataset``; its identity and vocabularies are written.
+          dataset: a ``data.Dataset``; its identity, its vocabularies and who was dropped are written.
+          notes: what was said at the start, kept with the identity.
 
         Raises:
-          ConfigError: the folder holds a run already, or the path is not a folder.
+          ConfigError: the folder holds a run already.
+          WriteError: a file cannot be written.
         """
-        if self.has_run():
-            raise errors.ConfigError(
-                f"run folder {self.path} holds a run already. Continue it with --resume, or choose another --workdir."
-            )
-        if self.path.exists() and not self.path.is_dir():
-            raise errors.ConfigError(f"run folder {self.path} is a file. Choose another --workdir.")
+        self.check_unused()
         for folder in (self.path, self.best, self.last, self.plots):
-            folder.mkdir(parents=True, exist_ok=True)
-        self.write_json(self.dataset_file, describe(dataset))
+            files.make_folder(folder)
+        files.write_json(self.dataset_file, describe(dataset) | {"notes": list(notes)})
         files.replace(self.users_file, dataset.users.to_parquet)
         files.replace(self.items_file, dataset.items.to_parquet)
+        if dataset.dropped:
+            files.write_parquet(dropped(dataset), self.dropped_file)
         # Last: its presence says that the folder is complete.
-        self.write_text(self.config_file, config_text)
+        files.write_text(self.config_file, config_text)
 
     def resume(
         self,
@@ -156,7 +148,7 @@ class RunFolder:
                 f"run folder {self.path} was started with another configuration: {'; '.join(lines)}. "
                 "Undo these changes to resume, or choose another --workdir."
             )
-        self.write_text(self.config_file, config_text)
+        files.write_text(self.config_file, config_text)
 
     def check_same(self, dataset: Any) -> None:
         """Raises CheckpointError unless the run was trained on this data set; ConfigError if there is no run."""
@@ -166,16 +158,15 @@ class RunFolder:
             if then.get(key) != now[key]:
                 raise errors.CheckpointError(
                     f"run folder {self.path} was trained on other data: {key} of '{then.get('name')}' was "
-                    f"{_short(then.get(key))}, and is {_short(now[key])} for '{now['name']}'."
+                    f"{_short(then.get(key))}, and is {_short(now[key])} for '{now['name']}'. {self._remedy()}"
                 )
 
-    def write_json(self, path: pathlib.Path, content: Mapping[str, Any]) -> None:
-        """Writes a JSON file whole or not at all."""
-        self.write_text(path, json.dumps(content, indent=2) + "\n")
-
-    def write_text(self, path: pathlib.Path, text: str) -> None:
-        """Writes a text file whole or not at all."""
-        files.write_text(path, text)
+    def _remedy(self) -> str:
+        listing = f"{program.command('recommend')} --workdir={shlex.quote(str(self.path))} --allow-new-data"
+        return (
+            f"If the log has grown: `{listing}` writes lists from this run's parameters; to learn from what is new, "
+            "train anew. To evaluate or resume the run, point --dataset at the data as they were."
+        )
 
 
 def describe(dataset: Any) -> dict[str, Any]:
@@ -191,6 +182,18 @@ def describe(dataset: Any) -> dict[str, Any]:
         "mask_valid": bool(dataset.mask_valid),
         "pairs": {split: {name: int(matrix.nnz) for name, matrix in held.items()} for split, held in splits.items()},
     }
+
+
+def dropped(dataset: Any) -> pl.DataFrame:
+    """Who was left out when the data were read: ``what`` ("user" or "item"), ``field`` (of the configuration, the
+    reason), and the raw id in ``raw_user`` or ``raw_item``, of its own type."""
+    none = {"what": pl.Series(dtype=pl.String), "field": pl.Series(dtype=pl.String)}
+    none |= {f"raw_{what}": getattr(dataset, f"{what}s").series.clear() for what in ("user", "item")}
+    frames = [pl.DataFrame(none)]
+    for part in dataset.dropped:
+        ids = part.ids.series.alias(f"raw_{part.what}")
+        frames.append(pl.DataFrame(ids).with_columns(what=pl.lit(part.what), field=pl.lit(part.field)))
+    return pl.concat(frames, how="diagonal_relaxed")
 
 
 def _short(value: Any) -> str:

@@ -141,7 +141,7 @@ def test_another_configuration_is_refused_with_the_difference(folder, copy):
     assert (copy / "config.yaml").read_text() == before
 
 
-@pytest.mark.parametrize(("epochs", "step", "where"), [(1, 6, "2 epochs"), (2, 7, "2 epochs and 1 steps")])
+@pytest.mark.parametrize(("epochs", "step", "where"), [(1, 6, "2 epochs"), (2, 7, "2 epochs and 1 step")])
 def test_an_epoch_that_is_over_is_refused(folder, copy, epochs, step, where):
     (copy / "last" / "6").rename(copy / "last" / str(step))
     before = (copy / "config.yaml").read_text()

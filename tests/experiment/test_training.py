@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import shutil
 import struct
+import threading
 
 import chex
 import jax
@@ -18,7 +20,7 @@ from tensorboardX.proto import event_pb2
 
 from mbjax import cli, errors, experiment, selections
 from mbjax import config as configuration
-from mbjax.experiment import training, wiring
+from mbjax.experiment import folders, wiring
 from mbjax.models import bvae
 from mbjax.train import logging
 
@@ -238,11 +240,48 @@ def test_folders_are_numbered_and_the_newest_is_resumed(folder, tmp_path, monkey
     config = trial.config(folder)
 
     def chosen(resume):
-        return training.choose_folder(config, None, resume).path.as_posix()
+        with folders.claimed(config, None, resume) as claimed:
+            return claimed.path.relative_to(tmp_path).as_posix()
 
-    assert chosen(False) == chosen(True) == "runs/bvae-toy-seed0"
-    for name in ("bvae-toy-seed0", "bvae-toy-seed0-2"):
+    assert chosen(False) == "runs/bvae-toy-seed0"
+    with pytest.raises(errors.ConfigError, match=r"no run in .*runs/bvae-toy-seed0: config.yaml is missing"):
+        chosen(True)
+    for name in ("bvae-toy-seed0", "bvae-toy-seed0-2", "bvae-toy-seed0-11", "bvae-toy-seed01"):
         (tmp_path / "runs" / name).mkdir(parents=True)
         (tmp_path / "runs" / name / "config.yaml").touch()
     assert chosen(False) == "runs/bvae-toy-seed0-3"
-    assert chosen(True) == "runs/bvae-toy-seed0-2"
+    assert chosen(True) == "runs/bvae-toy-seed0-11"
+
+
+def test_of_two_runs_that_start_together_each_is_whole(folder, tmp_path):
+    """The folder that was named holds the run of one, and the other is told before it writes anything."""
+    barrier, ends = threading.Barrier(2), {}
+
+    def start(model):
+        settings = trial.config(folder, model=model)
+        barrier.wait()
+        try:
+            ends[model] = experiment.train(settings, tmp_path / "run")
+        except errors.MbjaxError as error:
+            ends[model] = error
+
+    threads = [threading.Thread(target=start, args=(model,)) for model in ("popularity", "own_items")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (winner,) = (model for model, end in ends.items() if not isinstance(end, Exception))
+    (refused,) = (end for end in ends.values() if isinstance(end, Exception))
+    assert "another process is training in run folder" in str(refused) or "holds a run already" in str(refused)
+    assert f"model_name: {winner}" in (tmp_path / "run" / "config.yaml").read_text()
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["model"] == winner
+    assert experiment.evaluate_run(tmp_path / "run") == {"test": ends[winner].tables["last"]}
+
+
+def test_a_run_goes_on_bit_for_bit_after_its_data_have_moved(four, two, folder, tmp_path):
+    moved = shutil.copytree(folder, tmp_path / "elsewhere" / "toy")
+    workdir = shutil.copytree(two, tmp_path / "run")
+    outcome = experiment.train(trial.config(moved), workdir, resume=True)
+    assert outcome.tables == four.tables
+    trial.assert_same_run(folder, workdir, four.workdir)
+    assert str(moved) in (workdir / "config.yaml").read_text()

@@ -1,7 +1,11 @@
 """Checkpoints come back bit for bit, and every kind of damage is noticed."""
 
+import gc
+import logging
 import pathlib
 import shutil
+import sys
+import time
 import warnings
 
 import jax
@@ -181,6 +185,9 @@ def test_half_written_step_of_a_killed_process_is_swept_away(folder):
     assert half.exists()  # it may be a write still going on
     state, _ = restore(folder)
     assert_same(state, make_state(20))
+    deadline = time.monotonic() + 10
+    while half.exists() and time.monotonic() < deadline:  # orbax sweeps in the background
+        time.sleep(0.01)
     assert not half.exists()
 
 
@@ -232,3 +239,45 @@ def test_digest_tells_path_shape_type_and_bytes_apart():
         {"a": np.array([0, 0, 0, -0.0], np.float32)},
     ]
     assert len({checkpoint.digest(leaves) for leaves in [base, *others]}) == 5
+
+
+def full_disk(*arguments, **options):
+    raise ValueError("RESOURCE_EXHAUSTED: Failed to write 9 bytes: No space left on device [os_error_code='28']")
+
+
+@pytest.mark.parametrize("where", ["save", "wait_until_finished"])
+def test_a_full_disk_is_one_error_and_what_was_there_stays(folder, monkeypatch, where):
+    checkpoints = checkpoint.Checkpoints(folder)
+    monkeypatch.setattr(checkpoints._manager, where, full_disk)
+    with pytest.raises(errors.WriteError, match=r"no space left on '.*': the checkpoint of step 30 in last/ was not"):
+        checkpoints.save(30, make_state(30), {"epoch": 3})
+        checkpoints.wait()
+    monkeypatch.undo()
+    checkpoints.close()  # says nothing again
+    if where == "save":
+        assert_same(restore(folder)[0], make_state(20))
+
+
+def test_a_write_that_fails_in_the_background_is_raised_and_nothing_is_printed(tmp_path, capfd, caplog):
+    """Orbax's threads would print hundreds of lines. The system refuses: files may not be larger than this."""
+    resource = pytest.importorskip("resource")
+    hook, limits = sys.unraisablehook, resource.getrlimit(resource.RLIMIT_FSIZE)
+    checkpoints = checkpoint.Checkpoints(tmp_path / "last")
+    arrays = {str(number): np.random.default_rng(number).normal(size=20_000) for number in range(8)}
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    try:
+        checkpoints.save(1, arrays, {})
+        with pytest.raises(errors.WriteError, match="File too large: '.*': the checkpoint of step 1 in last/ was not"):
+            checkpoints.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    gc.collect()
+    assert capfd.readouterr() == ("", "") and not caplog.records
+    assert sys.unraisablehook == hook and not logging.getLogger("absl").filters
+
+
+def test_reading_says_nothing_of_its_own_options(written, caplog):
+    checkpoints = checkpoint.Checkpoints(written, read_only=True)
+    checkpoints.restore(make_state(0))
+    checkpoints.close()
+    assert not caplog.records

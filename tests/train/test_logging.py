@@ -1,11 +1,15 @@
 """The log of a run survives kill -9 and resumption, and can be read by everyone."""
 
 import csv
+import errno
 import json
 import struct
+import types
 
 import numpy as np
 import pytest
+from matplotlib.backends import backend_agg
+from tensorboardX import record_writer
 
 from mbjax import errors
 from mbjax.train import logging
@@ -109,8 +113,67 @@ def test_tensorboard_events_are_by_step(tmp_path):
     log.epoch(make_row(1))
     log.close()
     found = scalars(tmp_path)
-    assert (
-        found["loss", 22] == 100.0 and found["loss", 44] == 99.0 and found["test/buy/hr_5", 22] == 0.5
-    )  # TensorBoard has no @ in names
+    assert found["loss", 22] == 100.0 and found["loss", 44] == 99.0 and found["test/buy/hr@5", 22] == 0.5
     assert found["loss_parts/kl", 44] == 0.5
     assert not any(tag in ("epoch", "step") for tag, _ in found)
+
+
+def test_behaviors_of_nearly_the_same_name_stay_apart(tmp_path):
+    names = ("add to cart", "add_to_cart", "add/to/cart", "add%2Fto%2Fcart", "加购", "add")
+    table = {name: {"hr@5": float(number)} for number, name in enumerate(names)} | {"add": {"to": {"cart": 5.0}}}
+    log = logging.RunLog(tmp_path)
+    log.epoch(make_row(0, valid=table))
+    log.finish()
+    found = {tag: value for (tag, _), value in scalars(tmp_path).items() if tag.startswith("valid/")}
+    assert sorted(found.values()) == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    assert found["valid/add to cart/hr@5"] == 0.0 and found["valid/add%2Fto%2Fcart/hr@5"] == 2.0
+    with (tmp_path / "metrics.csv").open(encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert {name: float(row[name]) for name in found} == found
+
+
+def test_a_log_reopened_within_the_second_keeps_the_events_before(tmp_path):
+    for epoch in range(3):
+        write(tmp_path, [epoch], from_epoch=epoch)
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 3
+    assert {step for tag, step in scalars(tmp_path) if tag == "loss"} == {22, 44, 66}
+
+
+def full(*arguments, **options):
+    """As a write on a disk without space: by the system, which names no file."""
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "lost"),
+    [
+        (record_writer.RecordWriter, "write", "tensorboard/"),
+        (record_writer.RecordWriter, "close", "tensorboard/"),
+        (csv.DictWriter, "writerows", "metrics.csv"),
+        (backend_agg.FigureCanvasAgg, "print_figure", "learning_curve.png"),
+    ],
+)
+def test_a_run_goes_on_without_what_it_can_do_without(tmp_path, monkeypatch, owner, name, lost):
+    told, original = [], getattr(owner, name)
+    # What is closed is closed, whatever it could not write before.
+    failing = full if name != "close" else lambda self: (original(self), full())
+    monkeypatch.setattr(owner, name, failing)
+    log = logging.RunLog(tmp_path, missing=told.append)
+    for epoch in range(30):  # more than any queue holds
+        log.epoch(make_row(epoch))
+    log.finish()
+    assert [error.lost for error in told] == [lost]
+    assert logging.read_rows(tmp_path / "metrics.jsonl") == [make_row(epoch) for epoch in range(30)]
+    with pytest.raises(errors.WriteError, match=f"no space left on '.*': {lost} was not written"):
+        logging.RunLog(tmp_path, from_epoch=30).finish()
+
+
+def test_a_row_that_cannot_be_written_ends_the_run(tmp_path):
+    log = logging.RunLog(tmp_path)
+    log.epoch(make_row(0))
+    log._file.close()
+    log._file = types.SimpleNamespace(write=full, close=full)
+    with pytest.raises(errors.WriteError, match=r"no space left on '.*': the last row of metrics\.jsonl was not"):
+        log.epoch(make_row(1))
+    log.close()
+    assert write(tmp_path, [1], from_epoch=1) == [make_row(0), make_row(1)]

@@ -1,37 +1,33 @@
 """The run folder holds one run, and guards it against other configurations and other data."""
 
 import json
-import pathlib
 import types as builtin
 
 import numpy as np
+import polars as pl
 import pytest
 import scipy.sparse as sp
 
 from mbjax import errors, types
+from mbjax.data import content, vocabulary
 from mbjax.train import run_folder
 
 
-class Ids:
-    """Stands in for a vocabulary."""
-
-    def to_parquet(self, path):
-        pathlib.Path(path).write_bytes(b"ids")
-
-
-def make_dataset(fingerprint="ab" * 32, num_items=3):
+def make_dataset(fingerprint="ab" * 32, num_items=3, **more):
     pairs = {"click": sp.csr_array(np.eye(4, num_items)), "buy": sp.csr_array(np.eye(4, num_items, k=1))}
-    return builtin.SimpleNamespace(
+    made = builtin.SimpleNamespace(
         info=types.DatasetInfo("toy", 4, num_items, ("click", "buy")),
         train=pairs,
         valid={},
         test={"buy": pairs["buy"]},
-        users=Ids(),
-        items=Ids(),
+        users=vocabulary.Vocabulary(list("abcd")),
+        items=vocabulary.Vocabulary(np.arange(num_items) + 10),
+        dropped=(),
         fingerprint=fingerprint,
         valid_rule="none",
         mask_valid=True,
     )
+    return builtin.SimpleNamespace(**(vars(made) | more))
 
 
 def difference(old: str, new: str) -> list[str]:
@@ -65,6 +61,7 @@ def test_a_new_folder_holds_configuration_data_identity_and_vocabularies(folder)
         "valid_rule": "none",
         "mask_valid": True,
         "pairs": {"train": {"click": 3, "buy": 2}, "valid": {}, "test": {"buy": 2}},
+        "notes": [],
     }
     assert sorted(path.name for path in folder.path.iterdir()) == [
         "best", "config.yaml", "dataset.json", "items.parquet", "last", "plots", "users.parquet",
@@ -74,15 +71,36 @@ def test_a_new_folder_holds_configuration_data_identity_and_vocabularies(folder)
 def test_a_used_folder_is_refused(folder):
     with pytest.raises(errors.ConfigError, match="holds a run already.*--resume.*--workdir"):
         folder.create(OLD, make_dataset())
-    with pytest.raises(errors.ConfigError, match="is a file"):
-        run_folder.RunFolder(folder.config_file).create(OLD, make_dataset())
+    folder.config_file.unlink()
+    (folder.last / "12").mkdir()
+    with pytest.raises(errors.ConfigError, match=r"holds checkpoints, and the config.yaml of their run is gone"):
+        folder.create(OLD, make_dataset())
 
 
 def test_a_folder_whose_creation_was_cut_short_may_be_used_again(tmp_path):
     folder = run_folder.RunFolder(tmp_path)
     (tmp_path / "users.parquet").write_bytes(b"half")
     folder.create(OLD, make_dataset())
-    assert folder.users_file.read_bytes() == b"ids"
+    assert vocabulary.Vocabulary.from_parquet(folder.users_file) == make_dataset().users
+
+
+def test_what_was_said_and_who_was_dropped_is_kept_with_the_type_of_the_ids(tmp_path):
+    dropped = (
+        content.Dropped("user", "data.log.require_target_train", vocabulary.Vocabulary(["x", "y"])),
+        content.Dropped("item", "data.log.min_count", vocabulary.Vocabulary(np.array([7], np.uint16))),
+    )
+    folder = run_folder.RunFolder(tmp_path / "run")
+    folder.create(
+        OLD, make_dataset(dropped=dropped, items=vocabulary.Vocabulary(np.array([1, 2, 3], np.uint16))), ["a"]
+    )
+    assert json.loads(folder.dataset_file.read_text())["notes"] == ["a"]
+    kept = pl.read_parquet(folder.dropped_file)
+    assert kept.schema == {"what": pl.String, "field": pl.String, "raw_user": pl.String, "raw_item": pl.UInt16}
+    assert kept.rows() == [
+        ("user", "data.log.require_target_train", "x", None),
+        ("user", "data.log.require_target_train", "y", None),
+        ("item", "data.log.min_count", None, 7),
+    ]
 
 
 def test_resuming_the_same_run_is_allowed_and_takes_over_more_epochs(folder):
@@ -90,16 +108,6 @@ def test_resuming_the_same_run_is_allowed_and_takes_over_more_epochs(folder):
     longer = OLD.replace("4", "8")
     resume(folder, longer)
     assert folder.config_text() == longer
-
-
-def test_a_folder_is_for_one_process(folder, tmp_path):
-    other, refused = run_folder.RunFolder(folder.path), "another process is training in run folder"
-    with folder.alone(), pytest.raises(errors.CheckpointError, match=refused), other.alone():
-        pass
-    with other.alone():
-        pass
-    with run_folder.RunFolder(tmp_path / "nothing").alone():
-        assert not (tmp_path / "nothing").exists()
 
 
 def test_resuming_with_another_configuration_shows_the_difference(folder):
@@ -111,8 +119,10 @@ def test_resuming_with_another_configuration_shows_the_difference(folder):
 def test_resuming_on_other_data_is_refused(folder):
     with pytest.raises(
         errors.CheckpointError, match=r"fingerprint of 'toy' was abababababab\.\.\., and is cdcdcdcdcdcd"
-    ):
+    ) as caught:
         resume(folder, OLD, make_dataset(fingerprint="cd" * 32))
+    assert f"--workdir={folder.path} --allow-new-data` writes lists" in str(caught.value)
+    assert "train anew" in str(caught.value) and "point --dataset at the data as they were" in str(caught.value)
     with pytest.raises(errors.CheckpointError, match="num_items of 'toy' was 3, and is 5"):
         resume(folder, OLD, make_dataset(num_items=5))
     other = make_dataset()

@@ -1,0 +1,58 @@
+"""What a run says at its start: what of the data it does not use, what it drew, and where a default decided.
+
+The same lines are kept in ``dataset.json``, so that whoever meets a gap later can read where it comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import jax
+
+from mbjax.experiment import printout, wiring
+from mbjax.train import fonts
+
+MOST = 6
+"""Lines on the terminal; the rest is in dataset.json."""
+
+
+def notes(experiment: wiring.Experiment) -> list[str]:
+    """All that there is to say, a line each: first what reading the data left out, then what the run adds."""
+    return [*experiment.dataset.notes, *_choices(experiment)]
+
+
+def say(lines: Sequence[str], *, said: Sequence[str] = ()) -> None:
+    """Prints lines on standard error, as far as they are few; those in ``said`` the user has seen as warnings."""
+    lines = [line for line in lines if line not in said]
+    if len(lines) > MOST:
+        rest = len(lines) - MOST + 1
+        lines = [*lines[: MOST - 1], f"... and {rest} more notes: see 'notes' in dataset.json of the run folder"]
+    for line in lines:
+        printout.note(line)
+
+
+def _choices(experiment: wiring.Experiment) -> Iterator[str]:
+    """Where the run chose for the user."""
+    config, dataset = experiment.config, experiment.dataset
+    if dataset.valid_rule == "random_one":
+        number = sum(matrix.nnz for matrix in dataset.valid.values())
+        yield (
+            f"valid: {printout.count(number, 'pair')} of '{dataset.info.target}' drawn from training, at most one of a "
+            f"user (data.valid=random_one, data.seed={config.data.seed})"
+        )
+    if config.evaluate.behaviors is None and experiment.model.tasks:
+        left = [b for b in dataset.test if b not in experiment.model.tasks]
+        if left:
+            yield (
+                f"evaluated: {', '.join(experiment.model.tasks)}, which {config.model_name} predicts; not the held-out "
+                f"pairs of {', '.join(left)} (evaluate.behaviors chooses otherwise)"
+            )
+    asked = config.train.batch_size
+    if experiment.is_trained and experiment.rows < asked and "train.batch_size" in config.overrides:
+        yield f"train.batch_size={asked} is more than there is: a batch has all {experiment.rows:,} rows"
+    if config.devices > 1 and jax.default_backend() == "cpu":
+        yield f"--devices={config.devices}: virtual devices of one CPU, which share its cores"
+    if "own_items" in config.evaluate.anchors and dataset.info.num_behaviors == 1 and config.model_name != "own_items":
+        yield "own_items is left out of the table: with one behavior it is popularity once more"
+    if note := fonts.Lettering(dataset.info.behaviors).note():
+        yield note

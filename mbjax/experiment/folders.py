@@ -1,0 +1,60 @@
+"""Which folder a run is written to, claimed before anything is."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import pathlib
+from collections.abc import Iterator
+
+from mbjax import config as configuration
+from mbjax import files, paths
+from mbjax.train import claim, run_folder
+
+
+@contextlib.contextmanager
+def claimed(
+    config: configuration.Config, workdir: str | pathlib.Path | None, resume: bool
+) -> Iterator[run_folder.RunFolder]:
+    """The folder of a run, kept from every other training until the end of the block.
+
+    Args:
+      config: of the run.
+      workdir: the folder; None is ``runs/<model>-<dataset>...``, for a new run with a number where that is taken, for
+        one that goes on the newest.
+      resume: go on with the run that is there.
+
+    Raises:
+      ConfigError: the folder holds a run (a new one), or none (one that goes on).
+      CheckpointError: another training is going on in it.
+      WriteError: it cannot be written to.
+    """
+    base = paths.absolute(default_name(config) if workdir is None else workdir)
+    if resume:
+        folder = newest(base) if workdir is None else run_folder.RunFolder(base)
+        folder.config_text()  # refuses a folder without a run
+        with claim.alone(folder):
+            yield folder
+    elif workdir is None:
+        with claim.numbered(base) as folder:
+            yield folder
+    else:
+        with claim.new(base) as folder:
+            yield folder
+
+
+def default_name(config: configuration.Config) -> pathlib.Path:
+    """``runs/<model>-<dataset>[-<ablation>][-paper]-seed<seed>``."""
+    parts = [config.model_name, pathlib.Path(config.dataset).name.split(".")[0], config.ablation]
+    parts += ["paper" if config.protocol == "paper" else None, f"seed{config.seed}"]
+    return pathlib.Path("runs") / "-".join(part for part in parts if part)
+
+
+def newest(base: pathlib.Path) -> run_folder.RunFolder:
+    """Of the numbered folders with a run the last; the first where there is none."""
+    found = {1}
+    for path in base.parent.glob(f"{glob.escape(base.name)}-*"):
+        number = path.name.removeprefix(f"{base.name}-")
+        if number.isdecimal() and run_folder.RunFolder(path).has_run():
+            found.add(int(number))
+    return run_folder.RunFolder(files.numbered(base, max(found)))
