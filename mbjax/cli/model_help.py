@@ -30,7 +30,9 @@ def show(
     name, dataset = given["model"], given.get("dataset")
     protocol, ablation = given.get("protocol", "honest"), given.get("ablation")
     switches = _switches(fields, model_class)
-    values = config.defaults(name, dataset, model_class, protocol=protocol, ablation=ablation, overrides=switches)
+    where = {"data.dirs": fields["data.dirs"]} if fields.get("data.dirs") else {}
+    chosen = switches | where
+    values = config.defaults(name, dataset, model_class, protocol=protocol, ablation=ablation, overrides=chosen)
     file = config.model_file(name)
     layout.lines(out, f"{name}: {file.get('summary', '')}", "")
     command = program.command("train")

@@ -43,9 +43,11 @@ def _train(argv: list[str]) -> int:
 def _new(command_line: reading.Given, modes: Sequence[str]) -> config.Config:
     """The configuration of a run that is named whole on the command line."""
     given = command_line.options
-    dirs = tuple(part for part in (command_line.fields.get("data.dirs") or "").split(",") if part)
+    dirs = config.read_text(command_line.fields.get("data.dirs") or "", tuple[str, ...])
     header = {name: reading.whole(command_line, name) for name in ("seed", "devices") if name in given}
     header |= {name: given[name] for name in ("protocol", "ablation") if name in given}
+    if "model" not in given and "resume" in given:
+        raise errors.ConfigError("--resume needs the run: --workdir=RUN, as training printed it. See --help.")
     if "model" not in given:
         known = ", ".join(config.model_names())
         raise errors.ConfigError(f"--model is missing. Known: {known}. See --help.")

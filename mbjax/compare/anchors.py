@@ -95,7 +95,10 @@ def _computed(name, here, split, ks, tests, say) -> sources.Run | None:
     from mbjax.experiment import wiring
 
     given = {path: value for path, value in run.record["overrides"].items() if path.startswith(("data.", "evaluate."))}
-    settings = config.load(name, run.config.dataset, models.entry(name).config, protocol=run.config.protocol)
+    by_name = not pathlib.Path(run.config.dataset).is_absolute()
+    where = {"data.dirs": run.config.data.dirs} if by_name and run.config.data.dirs else {}
+    section, protocol = models.entry(name).config, run.config.protocol
+    settings = config.load(name, run.config.dataset, section, protocol=protocol, overrides=where)
     sections = {"data": run.config.data, "evaluate": run.config.evaluate}
     experiment = wiring.build(settings.model_copy(update=sections))
     run_folder.RunFolder(run.source).check_same(experiment.dataset)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from mbjax import errors
+from mbjax import errors, paths
 from mbjax.data import columns, log, options, vocabulary
 
 NAMED = 5  # most ids that a line names
@@ -72,7 +71,8 @@ def read(
     """
     layout = dataclasses.replace(log.resolve(layout), time=None)
     if isinstance(source, str | os.PathLike):
-        table, name = columns.read(source, layout).select(_FIELDS), pathlib.Path(source).name
+        path = paths.absolute(source)
+        table, name = columns.read(path, layout).select(_FIELDS), path.name
     elif isinstance(source, Mapping):
         table, name = _of_mapping(source), "histories"
     else:

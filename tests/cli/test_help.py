@@ -32,6 +32,7 @@ def test_help_lists_every_field_and_ablation(capsys, model):
         assert spec.description.split()[0] in text
     for name in config.model_file(model).get("ablations") or {}:
         assert f"  {name} " in text
+    assert "  ()" not in text and "  {}" not in text  # no value at all is none
     assert "[epochs]" in text  # units are not taken for markup
 
 

@@ -10,8 +10,9 @@ import pytest
 from commands import failure
 
 import mbjax
-from mbjax import cli, compilation, config, models
+from mbjax import cli, compilation, config, models, results
 from mbjax.cli import options, reading
+from mbjax.compare import __main__ as compare
 from mbjax.data import __main__ as data
 from mbjax.train import plots
 
@@ -62,6 +63,10 @@ def test_a_tilde_behind_an_equals_sign(home, capsys):
     assert cli.recommend_main(["--workdir=~/run", "--out=~/lists", "--users=~/some.txt", "--behaviors=buy"]) == 0
     assert pl.read_parquet(home / "lists/buy.parquet")["user"].unique().sort().to_list() == ["u3", "u5"]
     assert data.main(["~/log.csv", BEHAVIORS, "--json"]) == 0
+    (home / "page.md").write_text("no table")
+    assert results.main(["~/page.md", "--results=~/none"]) == 0
+    assert compare.main(["~/run", "--no-tests", "--metric=ndcg@5", "--out=~/compared"]) == 0
+    assert (home / "compared/comparison.csv").is_file()
     assert list((home / "work").iterdir()) == []
 
 
@@ -73,6 +78,9 @@ def test_a_tilde_from_python(home, capsys):
     assert outcome.workdir == home / "run" and (home / "r.json").is_file()
     assert mbjax.recommend_run("~/run", top_k=2)["buy"] == home / "run/recommendations/buy.parquet"
     assert mbjax.recommend_run("~/run", top_k=2, out="~/lists")["buy"] == home / "lists/buy.parquet"
+    (home / "new.csv").write_text("user,item,behavior,time\nzed,i3,buy,999\n")
+    lists = mbjax.recommend_run("~/run", histories="~/new.csv", top_k=2, out="~/new")
+    assert pl.read_parquet(lists["buy"])["user"].unique().to_list() == ["zed"]
     mbjax.evaluate_run("~/run", per_user=pathlib.Path("~/users.parquet"))
     assert (home / "users.parquet").is_file()
     assert list((home / "work").iterdir()) == []

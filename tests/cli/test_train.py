@@ -69,6 +69,7 @@ def test_devices_are_made_before_jax_starts(experiment, monkeypatch):
     ("argv", "message"),
     [
         ("", f"--model is missing. Known: {', '.join(config.model_names())}. See --help."),
+        ("--resume", "--resume needs the run: --workdir=RUN, as training printed it. See --help."),
         ("--model=bave", "unknown model 'bave'. Did you mean 'bvae'?"),
         ("--model=bave --help", "unknown model 'bave'. Did you mean 'bvae'?"),
         ("--model=bvae", "--dataset is missing. Known: beibei, demo, jd, "),

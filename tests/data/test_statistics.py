@@ -168,6 +168,13 @@ def test_mistakes_are_one_line_and_exit_code_2(argv, message, capsys):
     assert len(captured.err.splitlines()) == 1
 
 
+def test_a_value_that_does_not_fit_is_said_in_plain_words(tmp_path, capsys):
+    (tmp_path / "x.csv").write_text("user,item\n")
+    assert program.main([str(tmp_path / "x.csv"), "--log.separator=::"]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith(r"error: data.log.separator=::: must be one character, \t for a tab.")
+
+
 def measured(folder):
     """The folder as a data set without validation, its meta.json, and the module stats.py that lies beside it."""
     script = folder.parent / "stats.py"
