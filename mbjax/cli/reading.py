@@ -161,8 +161,10 @@ def _unknown(key: str, message: str, specs: Iterable[str], modes: Sequence[str])
         except errors.ConfigError:
             path = ""
         elsewhere = {mode for mode in options.MODES if options.reads(mode, path)}
-    if elsewhere:
-        return _unread(key, elsewhere, next(mode for mode in modes if mode not in elsewhere))
+    # A field of another model is no field here, although the mode reads those of models.
+    unread = [mode for mode in modes if mode not in elsewhere]
+    if elsewhere and unread:
+        return _unread(key, elsewhere, unread[0])
     near = difflib.get_close_matches(key.replace("_", "-"), options.of(*modes), n=1, cutoff=0.7)
     if near:
         return errors.ConfigError(f"unknown option '--{key}'. Did you mean '--{near[0]}'?")
