@@ -152,7 +152,8 @@ def hold_out(
         return train | {behavior: np.union1d(train[behavior], keys) for behavior, keys in added.items()}, {}, notes
     if rule == "random_one":
         drawn = random_one(train[target], num_items, seed)
-        note = f"valid.{target}: one training pair of each of {drawn.size:,} users, drawn with data.seed={seed}"
+        number = f"{drawn.size:,} user{'s' * (drawn.size != 1)}"
+        note = f"valid.{target}: one training pair of each of {number}, drawn with data.seed={seed}"
         rest = np.setdiff1d(train[target], drawn, assume_unique=True)
         return train | {target: rest}, {target: drawn}, [note] * (drawn.size > 0)
     if rule == "file":
