@@ -70,9 +70,10 @@ def read(
       DataError: a malformed file, or no events at all.
     """
     layout = dataclasses.replace(log.resolve(layout), time=None)
+    notes: list[str] = []
     if isinstance(source, str | os.PathLike):
         path = paths.absolute(source)
-        table, name = columns.read(path, layout).select(_FIELDS), path.name
+        table, name = columns.read(path, layout, notes).select(_FIELDS), path.name
     elif isinstance(source, Mapping):
         table, name = _of_mapping(source), "histories"
     else:
@@ -83,7 +84,7 @@ def read(
     place = {behavior: k for k, behavior in enumerate(behaviors)}
     behavior = table["behavior"].replace_strict(place, default=-1, return_dtype=pl.Int64).to_numpy()
     usable = (known_item >= 0) & (behavior >= 0)
-    notes = _notes(table, known_item, behavior, behaviors)
+    notes += _notes(table, known_item, behavior, behaviors)
 
     rank = table["user"].rank("dense").to_numpy().astype(np.int64) - 1
     _, first, row = np.unique(rank, return_index=True, return_inverse=True)

@@ -9,7 +9,8 @@ import numpy as np
 from scipy import sparse
 
 from mbjax import config as configuration
-from mbjax import data, errors, types
+from mbjax import data, errors, paths, types
+from mbjax.config import datasets
 from mbjax.data import histories as events
 from mbjax.data import tables
 from mbjax.experiment import runs, wiring
@@ -32,6 +33,15 @@ class Grown(NamedTuple):
     lines: tuple[str, ...]
 
 
+def log_of(config: configuration.Config) -> pathlib.Path | None:
+    """The log that a run is trained on; None where its data set is of another kind."""
+    dirs = config.data.dirs
+    if not datasets.kind(config.dataset, dirs).startswith("log"):
+        return None
+    place = paths.named_folder(config.dataset, dirs) or paths.absolute(config.dataset)
+    return place if tables.is_log(place) else None
+
+
 def read(workdir: str | pathlib.Path, config: configuration.Config, checkpoint: str | None = None) -> Grown:
     """Reads the log of a run anew.
 
@@ -45,8 +55,8 @@ def read(workdir: str | pathlib.Path, config: configuration.Config, checkpoint: 
       DataError: the log is malformed.
       CheckpointError: the log holds fewer pairs than at training: it did not grow, it is another one.
     """
-    path = pathlib.Path(config.dataset).expanduser()
-    if not tables.is_log(path):
+    path = log_of(config)
+    if path is None:
         raise errors.IncompatibleError(
             f"'{config.dataset}' is no log: new data are allowed for logs only, whose rows name users and items by ids."
         )

@@ -98,7 +98,7 @@ def _restore(workdir, config, checkpoint, allow_new_data, loaded) -> audience.Ru
         if allow_new_data and loaded is None:
             found = grown.read(workdir, config, checkpoint)
             return audience.Run(found.experiment, found.params, found.newcomers, found.lines)
-        if not pathlib.Path(config.dataset).is_file():
+        if grown.log_of(config) is None:
             raise
         hint = f"{program.command('recommend')} --allow-new-data, or allow_new_data=True from Python"
         raise errors.CheckpointError(f"{error} If the log has only grown, lists can be made of it: {hint}.") from None

@@ -288,6 +288,14 @@ def test_a_log_that_has_grown_is_listed_on_request(base, tmp_path, capsys):
     # Nothing new, nothing else.
     same = lists_of(folder / "run", tmp_path, allow_new_data=True, users=["u00"], top_k=30)
     assert same.equals(old)
+    # The log may be a folder of parts, and a data set of another kind is refused.
+    (tmp_path / "parts").mkdir()
+    for name, text in (("1.csv", log), ("2.csv", "user,item,behavior,time\n" + more)):
+        (tmp_path / "parts" / name).write_text(text, encoding="utf-8")
+    parts = lists_of(folder / "run", tmp_path, allow_new_data=True, dataset=tmp_path / "parts", users=["zz"], top_k=30)
+    assert set(parts["item"]) == {f"i{n:02d}" for n in range(30)}
+    with pytest.raises(errors.IncompatibleError, match="'demo' is no log: new data are allowed for logs only"):
+        lists_of(folder / "run", tmp_path, allow_new_data=True, dataset="demo")
     # Another log is not the old one, only longer.
     (tmp_path / "base.csv").write_text(log[: len(log) // 2].rpartition("\n")[0] + "\n" + more, encoding="utf-8")
     with pytest.raises(errors.CheckpointError, match="this is not the same log, only longer"):
