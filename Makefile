@@ -53,15 +53,18 @@ demo: $(VENV)/installed
 	@echo "1. Train: 3,000 made-up users view, favour, cart and buy; BVAE learns from the first part of it. About a minute."
 	$(BIN)/mbjax train --model=bvae --dataset=demo --workdir=$(DEMO) $(if $(wildcard $(DEMO)/config.yaml),--resume)
 	@echo
-	@echo "How to read the table, block 'buy': of the users who later bought something, HR@5 says for how many a purchase is"
-	@echo "among the first five of 1,000 items. popularity lists what everybody buys; own_items what the user has viewed or"
-	@echo "put into the cart, so it has nothing for 'unvisited' purchases, where learning shows; optimum is the best possible"
-	@echo "list, known because the users are made up."
+	@echo "How to read the table, block 'buy'. HR@5: for what share of the users who bought something later a purchase is"
+	@echo "among the first five of all 1,000 items."
+	@echo "  popularity  what everybody buys"
+	@echo "  own_items   what the user viewed, favoured or put into the cart: hard to beat for these 'visited' items, and it"
+	@echo "              finds nothing 'unvisited', which is what learning is for"
+	@echo "  optimum     the best list that there can be, known because the users are made up (best for all purchases"
+	@echo "              together; it leaves unvisited ones for later)"
 	@echo
 	@echo "2. Write lists: the 20 best items for every user and behavior."
 	$(BIN)/mbjax recommend --workdir=$(DEMO) --top-k=20
 	@echo
-	@echo "3. Look at one user. Items of the own history under 'ranked next' were met by another behavior, not by this one."
+	@echo "3. Look at one user. An item that is under 'such as' and under 'ranked next' was met by another behavior only."
 	$(BIN)/python examples/look_at_a_user.py $(DEMO) 17
 	@echo
 	@echo "Learning curves and bars: $(DEMO)/plots/*.png; every epoch: $(DEMO)/metrics.csv; lists: $(DEMO)/recommendations/*.parquet"

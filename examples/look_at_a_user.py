@@ -24,7 +24,7 @@ def main(workdir: str = "runs/demo", user: str = "17", lists: str = "") -> None:
     dataset = experiment.dataset
     index = dataset.users.index([user])[0]
     folder = pathlib.Path(lists) if lists else pathlib.Path(workdir) / "recommendations"
-    grid = rich.table.Table("behavior", "met so far", "such as", "ranked next", box=None, padding=(0, 2, 0, 0))
+    grid = rich.table.Table("behavior", "in training", "such as", "ranked next", box=None, padding=(0, 2, 0, 0))
     for behavior in dataset.info.behaviors:
         met = dataset.items.raw(dataset.train[behavior][[index]].indices)
         rows = pl.read_parquet(folder / f"{behavior}.parquet").filter(pl.col("user").cast(pl.String) == user)
