@@ -1,10 +1,12 @@
 """Train on a log of your own: a CSV file with one interaction per line, ids of any kind.
 
 The script first writes such a file, so that it runs as it stands: readers borrow what they have put on a list after
-looking at it, and every reader keeps to a few shelves. Then it does what this command line does:
+looking at it, and every reader keeps to a few shelves. Then it does what these command lines do:
 
-    python train.py --model=bvae --dataset=runs/library.csv --log.behaviors=look,list,borrow \
+    mbjax train --model=bvae --dataset=runs/library.csv --log.behaviors=look,list,borrow \
         --log.user=reader --log.item=book --log.behavior=action --log.time=day --log.min_count=3
+    mbjax recommend --workdir=RUN --top-k=5 --users=r-007
+    mbjax recommend --workdir=RUN --top-k=5 --for=new.csv
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Train, evaluate and recommend from Python: what train.py and eval.py do, as four calls.
+"""Train, evaluate and recommend from Python: what mbjax train and mbjax recommend do, as five calls.
 
 python examples/quickstart.py            half a minute on two cores; leaves runs/quickstart
 """
@@ -11,7 +11,7 @@ import mbjax
 
 
 def main(workdir: str = "runs/quickstart", epochs: int = 20) -> None:
-    """Runs the four calls; ``workdir`` must not hold a run yet."""
+    """Runs the five calls; ``workdir`` must not hold a run yet."""
     # A data set: interaction matrices [users, items], one per behavior and split.
     dataset = mbjax.load_dataset("demo")
     for behavior in dataset.info.behaviors:
@@ -25,8 +25,13 @@ def main(workdir: str = "runs/quickstart", epochs: int = 20) -> None:
     table = outcome.tables["valid"]
     print("NDCG@10 on test: " + ", ".join(f"{behavior} {row['ndcg@10']:.4f}" for behavior, row in table.items()))
 
-    # Ranked lists of unseen items, one Parquet file per behavior.
+    # Ranked lists, one Parquet file per behavior; what the user has met by it, held-out pairs included, is left out.
     files = mbjax.recommend_run(outcome.workdir, top_k=5, users=[17])
+    print(pl.read_parquet(files[dataset.info.target]))
+
+    # The same for somebody whom training has not seen, from a few events.
+    guest = {"guest": {"view": [3, 14, 15], "cart": [14]}}
+    files = mbjax.recommend_run(outcome.workdir, top_k=5, histories=guest, out=f"{workdir}/guest")
     print(pl.read_parquet(files[dataset.info.target]))
 
 

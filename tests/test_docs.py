@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 import shlex
 import sys
@@ -44,6 +46,25 @@ def test_every_model_is_named(page):
     rows = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
     named = {name for line in rows for name in re.findall(r"`(\w+)`", line.split("|")[1])}
     assert set(config.model_names()) <= named
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page):
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path) if path else page
+        assert file.exists(), target
+        if anchor:
+            assert anchor in anchors(file), target
+
+
+def anchors(page: Path) -> set[str]:
+    """The names that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_the_index_names_every_page():
@@ -145,3 +166,25 @@ def is_option(name: str) -> bool:
             continue
         return True
     return False
+
+
+PROGRAMS = [
+    *(pytest.param(text, id=name_of(page)) for page in FOLLOWED for text in blocks(page, "python")),
+    *(
+        pytest.param(file.read_text(encoding="utf-8"), id=name_of(file))
+        for file in [*(ROOT / "examples").glob("*.py"), *(ROOT / "docs").glob("*.py")]
+    ),
+]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_programs_call_what_there_is_with_what_it_takes(program):
+    calls = [node for node in ast.walk(ast.parse(program)) if isinstance(node, ast.Call) and is_ours(node.func)]
+    assert calls
+    for node in calls:
+        given = {keyword.arg: None for keyword in node.keywords}
+        inspect.signature(getattr(mbjax, node.func.attr)).bind(*[None] * len(node.args), **given)
+
+
+def is_ours(function: ast.expr) -> bool:
+    return isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) and function.value.id == "mbjax"
