@@ -250,6 +250,11 @@ def test_a_header_that_is_data_is_named_as_such(tmp_path, text, named):
     assert "_duplicated_" not in str(caught.value)
 
 
+def test_names_with_commas_are_listed_as_they_can_be_given(tmp_path):
+    with pytest.raises(errors.ConfigError, match="'user'.* Known: \"a, b\", behavior, item, time"):
+        read(tmp_path, '"a, b",item,behavior,time\n1,2,buy,3\n')
+
+
 def test_numbered_columns_are_a_header(tmp_path):
     found = read(tmp_path, "0,1,2,3\na,b,c,5\n", user="0", item="1", behavior="2", time="3")
     assert found.row(0) == ("a", "b", "c", 5)
