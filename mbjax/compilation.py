@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import pathlib
 import time
+import warnings
 
 import jax
 import platformdirs
+
+from mbjax import errors
 
 MAX_BYTES = 2**30  # the least recently used programs make room
 
@@ -29,7 +32,13 @@ def keep(folder: str | os.PathLike | None = None) -> pathlib.Path | None:
     try:
         path.mkdir(parents=True, exist_ok=True)
         mend(path)
-    except OSError:
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        warnings.warn(
+            f"compiled programs are not kept, so that each start compiles anew: '{path}': {why}",
+            errors.CompilationWarning,
+            stacklevel=2,
+        )
         return None
     jax.config.update("jax_compilation_cache_dir", str(path))
     jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)

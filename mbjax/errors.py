@@ -64,12 +64,20 @@ class WriteError(MbjaxError):
         return f"{self.reason}: {self.lost} was not written. {self.mend} and {self.then or 'try again'}."
 
 
-class DataWarning(UserWarning):
+class MbjaxWarning(UserWarning):
+    """Base of all warnings; the command line prints each on one line."""
+
+
+class DataWarning(MbjaxWarning):
     """The data were read, and something in them deserves a look."""
 
 
-class CheckpointWarning(UserWarning):
+class CheckpointWarning(MbjaxWarning):
     """A damaged checkpoint was passed over, and an older one is used."""
+
+
+class CompilationWarning(MbjaxWarning):
+    """Compiled programs are not kept for the next start."""
 
 
 def unknown(what: str, name: object, known: Iterable[str]) -> ConfigError:

@@ -8,6 +8,7 @@ metrics at every selection; nothing in it names a folder of one machine.
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 import math
 import pathlib
@@ -23,6 +24,8 @@ from mbjax.cli import guard, help, reading
 
 PRIVATE = ("data.dirs", "data.download", "train.save_minutes", "train.chunk_steps", "evaluate.anchors")
 """Overrides that say where and how a run went and decide no number."""
+IDENTITY = ("model", "dataset", "dataset_fingerprint", "ablation", "overrides", "seed", "protocol", "behaviors")
+"""Fields of a results file by which two are of the same run."""
 DIGITS = 6
 """Decimals of a metric in a results file."""
 
@@ -105,10 +108,28 @@ def file_name(record: Mapping[str, Any], tag: str | None = None) -> str:
 
 
 def write(record: Mapping[str, Any], folder: str | pathlib.Path = "results", *, tag: str | None = None) -> pathlib.Path:
-    """Writes a results file, over an older one of the same run; returns its path."""
-    path = files.make_folder(folder) / file_name(record, tag)
+    """Writes a results file, over an older one of the same run; returns its path.
+
+    Names are short and can be the same for different runs. Then the file gets the next number: none is lost.
+    """
+    base = files.make_folder(folder) / file_name(record, tag)
     text = json.dumps(record, indent=1, allow_nan=False) + "\n"
-    return files.write_text(path, text, "the results file")
+    for number in itertools.count(1):
+        path = files.numbered(base, number, base.suffix)
+        if files.create(path, text, "the results file"):
+            return path
+        if _same_run(path, record):
+            return files.write_text(path, text, "the results file")
+    raise AssertionError("there is always a next number")
+
+
+def _same_run(path: pathlib.Path, record: Mapping[str, Any]) -> bool:
+    try:
+        other = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    now = json.loads(json.dumps({key: record.get(key) for key in IDENTITY}))  # tuples are lists there
+    return isinstance(other, dict) and all(other.get(key) == now[key] for key in IDENTITY)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -165,7 +186,7 @@ def _rounded(value: Any) -> Any:
 
 
 def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", str(text)).strip("_")
+    return re.sub(r"[^\w.-]+", "_", str(text)).strip("_")
 
 
 if __name__ == "__main__":

@@ -156,6 +156,17 @@ def test_anchors_are_untrained_rows(make_record):
 README = "# x\n<!-- results:bvae-jd -->\nold\n<!-- /results -->\ntext\n"
 
 
+def test_different_runs_of_one_name_are_both_kept_and_the_same_run_is_written_again(make_record, tmp_path):
+    small, large = (make_record(overrides={f"{section}.batch_size": 9}) for section in ("train", "evaluate"))
+    assert results.file_name(small) == results.file_name(large)
+    paths = [results.write(record, tmp_path) for record in (small, large, small, large)]
+    assert paths[2:] == paths[:2] and paths[0].stem + "-2" == paths[1].stem
+    assert [json.loads(path.read_text())["overrides"] for path in paths[:2]] == [small["overrides"], large["overrides"]]
+    other = small | {"dataset_fingerprint": "cd" * 32}
+    assert results.write(other, tmp_path).stem == f"{paths[0].stem}-3"
+    assert results.file_name(small | {"dataset": "日志"}, "") == "bvae-日志-seed0.json"
+
+
 def test_main_rewrites_the_tables_and_checks_them(make_record, tmp_path, capsys):
     file = tmp_path / "README.md"
     file.write_text(README)

@@ -52,7 +52,7 @@ def _lists(command_line: reading.Given) -> int:
     given = command_line.options
     workdir, chosen, checkpoint = _of_run(command_line, "recommend")
     made = {"top_k": reading.whole(command_line, "top-k", 20, least=1)}
-    made["out"] = pathlib.Path(given["out"]) if "out" in given else workdir / "recommendations"
+    made["out"] = pathlib.Path(given["out"]) if "out" in given else None
     made["users"] = _users(given["users"]) if "users" in given else None
     if "exclude" in given:
         made["exclude"] = reading.choice(command_line, "exclude", EXCLUDE)

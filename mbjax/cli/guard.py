@@ -26,7 +26,7 @@ def run(program: Callable[[list[str]], int], argv: Sequence[str] | None = None) 
         show = warnings.showwarning
 
         def short(message, category, *where, **more):
-            if issubclass(category, errors.DataWarning):
+            if issubclass(category, errors.MbjaxWarning):
                 _say("warning", message)
             else:
                 show(message, category, *where, **more)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import pathlib
 from collections.abc import Mapping
@@ -68,9 +67,8 @@ def virtual_devices(count: int) -> None:
 
 
 def experiment():
-    """Imports what does the work, late, and quiets the checkpoint library's remarks on its own options."""
+    """Imports what does the work, late, and keeps what is compiled."""
     from mbjax import compilation, experiment
 
     compilation.keep()
-    logging.getLogger("absl").setLevel(logging.ERROR)
     return experiment

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import warnings
 from collections.abc import Sequence
@@ -68,7 +67,6 @@ def _run(argv: list[str]) -> int:
     reading.refuse_unread(given, "compare")
     reading.resolved(given, config.known_fields(config.Section), "compare")
     compilation.keep()
-    logging.getLogger("absl").setLevel(logging.ERROR)  # the checkpoint library's remarks on its own options
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", errors.DataWarning)  # training has said it
         _compare(given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from mbjax import config as configuration
 from mbjax import data, errors, program, seen
 from mbjax import recommend as lists
 from mbjax.experiment import audience, grown, printout, runs
+from mbjax.train import claim
 
 
 def recommend(
@@ -36,7 +38,8 @@ def recommend(
       config: as for ``evaluate_run``; ``evaluate.mask`` and ``evaluate.behaviors`` count here too.
       checkpoint: likewise.
       top_k: length of the lists.
-      out: folder of the files; None is ``recommendations/`` in the run folder.
+      out: folder of the files; None is ``recommendations/`` in the run folder, with a number behind it while another
+        program writes its lists there. Files of earlier calls are replaced.
       users: raw ids; None is every user, with ``histories`` each of theirs.
       exclude: what counts as seen and is in no list: ``"known"``, all that the data set has of the behavior;
         ``"train"``, what the evaluation of the test split masks; ``"none"``. See ``mbjax/seen.py``.
@@ -55,40 +58,42 @@ def recommend(
       DataError: an unknown user, or events that cannot be read.
       IncompatibleError: the model cannot rank for users whom it was not trained on, and there are such.
     """
-    config, loaded = runs.locate(runs.read_config(workdir) if config is None else config, dataset)
-    seen.check(exclude, config.evaluate.mask)
-    run = _restore(workdir, config, checkpoint, allow_new_data, loaded)
-    if exclude == "train" and (histories is not None or run.is_grown):
-        raise errors.ConfigError(
-            "exclude=train leaves out what the evaluation masks, which knows no new events. Choose known or none."
+    default = pathlib.Path(workdir) / "recommendations"
+    with claim.idle(default) if out is None else contextlib.nullcontext(pathlib.Path(out)) as folder:
+        config, loaded = runs.locate(runs.read_config(workdir) if config is None else config, dataset)
+        seen.check(exclude, config.evaluate.mask)
+        run = _restore(workdir, config, checkpoint, allow_new_data, loaded)
+        if exclude == "train" and (histories is not None or run.is_grown):
+            raise errors.ConfigError(
+                "exclude=train leaves out what the evaluation masks, which knows no new events. Choose known or none."
+            )
+        who = audience.of_run(run, exclude) if histories is None else audience.of_histories(run, histories, exclude)
+        experiment = run.experiment
+        section = experiment.config.evaluate
+        chosen = np.arange(len(who.ids)) if users is None else _places(who.ids, users, experiment.dataset)
+        made = lists.rank(
+            who.model,
+            who.params,
+            who.graphs,
+            who.users[chosen],
+            who.left_out,
+            user_ids=lambda places: who.ids.gather(chosen[places]),
+            item_ids=experiment.dataset.items.column,
+            top_k=top_k,
+            behaviors=section.behaviors or experiment.model.tasks or experiment.dataset.info.behaviors,
+            batch_size=section.batch_size,
+            item_tile=section.item_tile,
         )
-    who = audience.of_run(run, exclude) if histories is None else audience.of_histories(run, histories, exclude)
-    experiment = run.experiment
-    section = experiment.config.evaluate
-    chosen = np.arange(len(who.ids)) if users is None else _places(who.ids, users, experiment.dataset)
-    made = lists.rank(
-        who.model,
-        who.params,
-        who.graphs,
-        who.users[chosen],
-        who.left_out,
-        user_ids=lambda places: who.ids.gather(chosen[places]),
-        item_ids=experiment.dataset.items.column,
-        top_k=top_k,
-        behaviors=section.behaviors or experiment.model.tasks or experiment.dataset.info.behaviors,
-        batch_size=section.batch_size,
-        item_tile=section.item_tile,
-    )
-    for line in who.lines:
-        printout.say(line)
-    files = {}
-    for found in made:
-        files[found.behavior] = found.write(out or pathlib.Path(workdir) / "recommendations")
-        count = found.users - len(found.empty)
-        printout.say(f"{found.behavior}: lists of {count:,} user{'s' * (count != 1)}: {files[found.behavior]}")
-        for line in found.lines():
+        for line in who.lines:
             printout.say(line)
-    return files
+        files = {}
+        for found in made:
+            files[found.behavior] = found.write(folder)
+            count = found.users - len(found.empty)
+            printout.say(f"{found.behavior}: lists of {count:,} user{'s' * (count != 1)}: {files[found.behavior]}")
+            for line in found.lines():
+                printout.say(line)
+        return files
 
 
 def _restore(workdir, config, checkpoint, allow_new_data, loaded) -> audience.Run:

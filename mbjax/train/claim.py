@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import filelock
 
-from mbjax import errors, files
+from mbjax import errors, files, paths
 from mbjax.train import run_folder
 
 LOCK, MARKER = ".lock", ".claimed"
@@ -86,6 +86,31 @@ def numbered(base: pathlib.Path) -> Iterator[run_folder.RunFolder]:
                 continue
             yield folder
             return
+
+
+@contextlib.contextmanager
+def idle(base: pathlib.Path) -> Iterator[pathlib.Path]:
+    """The folder of that name in which nobody else is writing, else with the next number; made if need be.
+
+    For files that a later call may replace, but not one that is going on. A folder in which nothing was written is
+    taken away again.
+    """
+    base = paths.absolute(base)
+    with contextlib.ExitStack() as stack:
+        for number in itertools.count(1):
+            folder = files.make_folder(files.numbered(base, number))
+            try:
+                stack.enter_context(alone(run_folder.RunFolder(folder)))
+            except InUseError:
+                continue
+            stack.callback(_tidy, folder)
+            yield folder
+            return
+
+
+def _tidy(folder: pathlib.Path) -> None:
+    if {entry.name for entry in folder.iterdir()} <= {LOCK, MARKER}:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _lock(folder: pathlib.Path) -> filelock.BaseFileLock:

@@ -114,8 +114,8 @@ class RunFolder:
         for folder in (self.path, self.best, self.last, self.plots):
             files.make_folder(folder)
         files.write_json(self.dataset_file, describe(dataset) | {"notes": list(notes)})
-        files.replace(self.users_file, dataset.users.to_parquet)
-        files.replace(self.items_file, dataset.items.to_parquet)
+        files.write_parquet(dataset.users.series.to_frame(), self.users_file)
+        files.write_parquet(dataset.items.series.to_frame(), self.items_file)
         if dataset.dropped:
             files.write_parquet(dropped(dataset), self.dropped_file)
         # Last: its presence says that the folder is complete.

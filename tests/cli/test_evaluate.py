@@ -41,7 +41,7 @@ def test_eval_recommends(experiment, run):
     (run / "users.txt").write_text("17\n\n x y \n")
     assert cli.eval_main([f"--workdir={run}", "--recommend", f"--users={run / 'users.txt'}", "--out=lists"]) == 0
     assert [(name, options) for name, _, options in experiment.calls] == [
-        ("recommend", {"checkpoint": None, "top_k": 5, "out": run / "recommendations", "users": ("17", "b")}),
+        ("recommend", {"checkpoint": None, "top_k": 5, "out": None, "users": ("17", "b")}),
         (
             "recommend",
             {"checkpoint": None, "top_k": 20, "out": pathlib.Path("lists").absolute(), "users": ("17", "x y")},

@@ -138,3 +138,13 @@ def test_a_marker_does_where_the_file_system_knows_no_locks(tmp_path, monkeypatc
         pass
     with claim.alone(folder):
         pass
+
+
+def test_files_that_may_be_replaced_are_not_while_somebody_writes_them(tmp_path):
+    base = tmp_path / "recommendations"
+    with claim.idle(base) as first, claim.idle(base) as second:
+        assert (first, second) == (base, tmp_path / "recommendations-2")
+        (first / "buy.parquet").touch()
+    assert not second.exists()  # nothing was written there
+    with claim.idle(base) as again:
+        assert again == base and (base / "buy.parquet").exists()
