@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pathlib
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from matplotlib import figure
@@ -104,8 +104,8 @@ def draw(
       heading: the title.
       subtitle: a second line of the title.
     """
-    behaviors = dict.fromkeys(panel.behavior for row in grid for panel in row)
-    lettering = fonts.Lettering(tuple(behaviors), [heading, subtitle, *(group.label for group in groups)])
+    behaviors = order(groups, (panel.behavior for row in grid for panel in row))
+    lettering = fonts.Lettering(behaviors, [heading, subtitle, *(group.label for group in groups)])
     drawn = {bar.label for row in grid for panel in row for bar in panel.bars}
     labels = [group.label for group in groups if group.label in drawn]
     models = list(dict.fromkeys(group.first.record["model"] for group in groups if group.first.is_trained))
@@ -133,6 +133,12 @@ def draw(
     lettering.apply(drawing)
     canvas = backend_agg.FigureCanvasAgg(drawing)
     files.replace(path, lambda file: canvas.print_figure(str(file), dpi=130, format="png"))
+
+
+def order(groups: Sequence[grouping.Group], drawn: Iterable[str]) -> list[str]:
+    """All behaviors of the runs, in the order of the funnel: those that no font can write are numbered by it."""
+    known = [behavior for group in groups for behavior in group.first.record.get("behaviors", ())]
+    return list(dict.fromkeys([*known, *drawn]))
 
 
 def _bars(axis, panel: Panel, labels: Sequence[str], colors) -> dict:

@@ -50,7 +50,7 @@ def write(
             text += [f"### {document.title(sheet, split)}", document.markdown(document.results(sheet))]
             if any(block.best for block in sheet.blocks):
                 text += ["Paired tests against the best:", document.markdown(document.tests(sheet))]
-        unwritable = fonts.Lettering(list(dict.fromkeys(sheet.behavior for sheet in here))).note()
+        unwritable = fonts.Lettering(chart.order(groups[dataset], (sheet.behavior for sheet in here))).note()
         text.append(_list([*notes.get(dataset, ()), *([unwritable] if unwritable else [])]))
     page, table = folder / "comparison.md", folder / "comparison.csv"
     content = "\n\n".join(filter(None, text)) + "\n"

@@ -34,12 +34,6 @@ def say(lines: Sequence[str], *, said: Sequence[str] = ()) -> None:
 def _choices(experiment: wiring.Experiment) -> Iterator[str]:
     """Where the run chose for the user."""
     config, dataset = experiment.config, experiment.dataset
-    if dataset.valid_rule == "random_one":
-        number = sum(matrix.nnz for matrix in dataset.valid.values())
-        yield (
-            f"valid: {printout.count(number, 'pair')} of '{dataset.info.target}' drawn from training, at most one of a "
-            f"user (data.valid=random_one, data.seed={config.data.seed})"
-        )
     if config.evaluate.behaviors is None and experiment.model.tasks:
         left = [b for b in dataset.test if b not in experiment.model.tasks]
         if left:

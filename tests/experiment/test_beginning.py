@@ -35,7 +35,7 @@ def test_a_run_says_whom_it_drops_and_keeps_it(log, tmp_path, capsys):
     experiment.train(settings(log), tmp_path / "run")
     said = capsys.readouterr().err
     assert len(said.splitlines()) <= beginning.MOST
-    for words in ("20 users", "7 rows of other behaviors", "Buy", "data.valid=random_one, data.seed=0"):
+    for words in ("20 users", "7 rows of other behaviors", "Buy", "drawn with data.seed=0"):
         assert words in said
     kept = json.loads((tmp_path / "run" / "dataset.json").read_text())["notes"]
     assert kept == said.splitlines()
