@@ -42,6 +42,7 @@ def _overview(argv: list[str]) -> int:
         print(f"mbjax {mbjax.__version__}")
         return 0
     if argv[0].startswith("-"):
-        example = f"{program.command('train')} {argv[0]}"
-        raise errors.ConfigError(f"'{argv[0]}': options stand behind a command, such as {example}. See --help.")
+        name = argv[0].partition("=")[0]
+        example = f"{program.command('train')} {name}"
+        raise errors.ConfigError(f"'{name}': options stand behind a command, such as {example}. See --help.")
     raise errors.unknown("command", argv[0], COMMANDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import typing
 
@@ -281,3 +282,44 @@ def test_words_that_are_too_few_or_too_many(capsys):
         assert PROGRAMS[mode](words) == 2
         assert message(capsys) == text
     assert json.dumps(reading.read(["a", "--metric=x", "b"], "compare").words) == '["a", "b"]'
+
+
+WORDS = [
+    *(
+        "",
+        "none",
+        "0",
+        "-1",
+        "1e3",
+        "nan",
+        "a,b",
+        '"a,b"',
+        "~",
+        "~nobody/x",
+        "x.csv",
+        "jd",
+        "demo",
+        "bvae",
+        "{",
+        "a=b",
+        "(",
+    ),
+    *("é", "\udcff", "\0", "5,10", "buy:hr@5", ":", "@", "best", "true", "()", "a" * 300, "/dev/null", "=", "--", " "),
+]
+
+
+def test_whatever_is_typed_ends_in_the_work_or_in_one_line(handed, capsys):
+    rng = random.Random(0)
+    fields = [*FIELDS, *config.known_fields(models.MODELS["copf"].config)]
+    names = [*VALUES, *SWITCHES, *fields, *(path.rsplit(".", 1)[-1] for path in fields), "", "model.x", "log", "-"]
+    codes = set()
+    for _ in range(400):
+        words = []
+        for _ in range(rng.randint(1, 2)):
+            name = rng.choice(names)
+            words.append(rng.choice([f"--{name}={rng.choice(WORDS)}", f"--{name}", rng.choice(WORDS)]))
+        code, _ = handed(rng.choice(options.MODES), *words)
+        captured = capsys.readouterr()
+        assert code == 0 or (captured.err.startswith("error: ") and captured.err.count("\n") == 1), words
+        codes.add(code)
+    assert codes == {0, 2}

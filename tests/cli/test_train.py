@@ -83,6 +83,7 @@ def test_devices_are_made_before_jax_starts(experiment, monkeypatch):
             "--model=bvae --dataset=jd --embeding_size=4",
             "unknown option '--embeding_size'. Did you mean '--model.embed",
         ),
+        ("--model=bvae --dataset=jd --model.head.layers=4", "unknown option '--model.head.layers'. Did you"),
         ("--model=bvae --dataset=jd --xyzzy=4", "unknown option '--xyzzy'. See --help."),
         ("--model=bvae --dataset=jd --batch_size=4", "option '--batch_size' is ambiguous: write --train.batch_size or"),
         ("--model=bvae --dataset=jd --dropout_rate=2", "model.dropout_rate=2: must be less than 1."),
