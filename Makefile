@@ -50,13 +50,13 @@ $(VENV)/installed-test: $(VENV)/installed
 
 demo: $(VENV)/installed
 	@echo
-	@echo "1. Train: 3,000 made-up users view, favour, cart and buy; BVAE learns from the first part of it. About a minute."
+	@echo "1. Train: 3,000 made-up users view, favor, cart and buy; BVAE learns from the first part of it. About a minute."
 	$(BIN)/mbjax train --model=bvae --dataset=demo --workdir=$(DEMO) $(if $(wildcard $(DEMO)/config.yaml),--resume)
 	@echo
 	@echo "How to read the table, block 'buy'. HR@5: for what share of the users who bought something later a purchase is"
 	@echo "among the first five of all 1,000 items."
 	@echo "  popularity  what everybody buys"
-	@echo "  own_items   what the user viewed, favoured or put into the cart: hard to beat for these 'visited' items, and it"
+	@echo "  own_items   what the user viewed, favored or put into the cart: hard to beat for these 'visited' items, and it"
 	@echo "              finds nothing 'unvisited', which is what learning is for"
 	@echo "  optimum     the best list that there can be, known because the users are made up (best for all purchases"
 	@echo "              together; it leaves unvisited ones for later)"

@@ -85,6 +85,10 @@ def command_lines(page: Path) -> list[str]:
 
 FOLLOWED = [page for page in PAGES if page.parent.name != "examples"]  # guides to what there is not yet
 LINES = [pytest.param(line, id=f"{name_of(page)}: {line}") for page in FOLLOWED for line in command_lines(page)]
+# What make runs: its variables stand for a folder.
+for line in re.findall(r"^\t\$\(BIN\)/(mbjax .*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE):
+    line = re.sub(r"\$\(if .*\)", "", line.replace("$(DEMO)", "runs/demo"))
+    LINES.append(pytest.param(line, id=f"Makefile: {line}"))
 SCRIPTS = {"train.py": ["train"], "eval.py": ["eval"]}
 
 
@@ -143,6 +147,7 @@ def follow(words: list[str], folder: Path) -> None:
 def test_the_lines_are_found():
     """A pattern that finds nothing would let every page pass."""
     assert len(LINES) > 30 and sum("mbjax train" in param.values[0] for param in LINES) > 10
+    assert sum(param.id.startswith("Makefile") for param in LINES) >= 2
 
 
 @pytest.mark.parametrize("page", [page for page in FOLLOWED if page.parent.name != "benchmarks"], ids=name_of)
