@@ -56,6 +56,10 @@ def _lists(command_line: reading.Given) -> int:
     made["users"] = _users(given["users"]) if "users" in given else None
     if "exclude" in given:
         made["exclude"] = reading.choice(command_line, "exclude", EXCLUDE)
+        if made["exclude"] == "none" and "mask" in given:
+            raise errors.ConfigError(
+                f"--mask={given['mask']} says whose items are left out, and --exclude=none leaves out none. Give one."
+            )
     if "for" in given:
         made["histories"] = pathlib.Path(given["for"])
     if "allow-new-data" in given:

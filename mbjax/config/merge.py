@@ -7,6 +7,7 @@ set below ``model.head``: the new head starts from its own defaults and what thi
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -29,7 +30,13 @@ def known_fields(
       values: dotted path -> value. Where a section is one of several, these give its name, and only the fields of that
         one exist; where they do not, the fields of all exist.
     """
-    return sections.walk(_roots(model_class), values)
+    return sections.walk(_roots(model_class), values) if values else dict(_all_fields(model_class))
+
+
+@functools.cache
+def _all_fields(model_class: type[pydantic.BaseModel]) -> Mapping[str, sections.FieldSpec]:
+    """Those of all alternatives: every configuration asks for them several times."""
+    return sections.walk(_roots(model_class))
 
 
 def choices(model_class: type[pydantic.BaseModel], values: Mapping[str, Any] | None = None) -> list[sections.Choice]:

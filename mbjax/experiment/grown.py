@@ -81,8 +81,9 @@ def read(workdir: str | pathlib.Path, config: configuration.Config, checkpoint: 
         more += rows.nnz - before
     newcomers = now.only(new)
     lines = [
-        f"{path.name} has grown: {more:,} more pairs of users and items of the run, {len(new):,} users whom training "
-        "has not seen. Lists start from all that it holds now, parameters are as they were trained",
+        f"{path.name} has grown: {more:,} more pair{'s' * (more != 1)} of users and items of the run, "
+        f"{len(new):,} user{'s' * (len(new) != 1)} whom training has not seen. Lists start from all that it "
+        "holds now, parameters are as they were trained",
         *now.notes,
     ]
     info = types.DatasetInfo(then["name"], len(users), len(items), behaviors)

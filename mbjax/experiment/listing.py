@@ -99,14 +99,11 @@ def recommend(
 def _restore(workdir, config, checkpoint, allow_new_data, loaded) -> audience.Run:
     try:
         experiment = runs.build(workdir, config, loaded)
-    except errors.CheckpointError as error:
-        if allow_new_data and loaded is None:
-            found = grown.read(workdir, config, checkpoint)
-            return audience.Run(found.experiment, found.params, found.newcomers, found.lines)
-        if grown.log_of(config) is None:
-            raise
-        hint = f"{program.command('recommend')} --allow-new-data, or allow_new_data=True from Python"
-        raise errors.CheckpointError(f"{error} If the log has only grown, lists can be made of it: {hint}.") from None
+    except errors.CheckpointError:
+        if not allow_new_data or loaded is not None:
+            raise  # it says how lists are made of a log that has grown
+        found = grown.read(workdir, config, checkpoint)
+        return audience.Run(found.experiment, found.params, found.newcomers, found.lines)
     return audience.Run(experiment, runs.restore_params(workdir, experiment, which=checkpoint)[0])
 
 

@@ -16,6 +16,7 @@ a second process are refused.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pathlib
 import shlex
@@ -154,7 +155,8 @@ class RunFolder:
         """Raises CheckpointError unless the run was trained on this data set; ConfigError if there is no run."""
         self.config_text()
         then, now = self.dataset(), describe(dataset)
-        for key in ("fingerprint", "num_users", "num_items", "behaviors", "pairs"):
+        then.setdefault("ids", now["ids"])  # older runs did not keep it
+        for key in ("fingerprint", "num_users", "num_items", "behaviors", "pairs", "ids"):
             if then.get(key) != now[key]:
                 raise errors.CheckpointError(
                     f"run folder {self.path} was trained on other data: {key} of '{then.get('name')}' was "
@@ -164,17 +166,23 @@ class RunFolder:
     def _remedy(self) -> str:
         listing = f"{program.command('recommend')} --workdir={shlex.quote(str(self.path))} --allow-new-data"
         return (
-            f"If the log has grown: `{listing}` writes lists from this run's parameters; to learn from what is new, "
-            "train anew. To evaluate or resume the run, point --dataset at the data as they were."
+            f"If the log has grown: `{listing}` writes lists from this run's parameters (from Python: "
+            "allow_new_data=True); to learn from what is new, train anew. To evaluate or resume the run, point --dataset "
+            "at the data as they were."
         )
 
 
 def describe(dataset: Any) -> dict[str, Any]:
-    """The identity of a ``data.Dataset`` as JSON: name, fingerprint, sizes, pairs of each split and behavior."""
+    """The identity of a ``data.Dataset`` as JSON: name, fingerprint, sizes, pairs of each split and behavior.
+
+    ``ids`` is a SHA-256 of the raw ids as texts, which the fingerprint does not look at: lists are written in them.
+    """
+    ids = "\n".join(str(raw) for side in (dataset.users, dataset.items) for raw in side.series.to_list())
     splits = {"train": dataset.train, "valid": dataset.valid, "test": dataset.test}
     return {
         "name": dataset.info.name,
         "fingerprint": dataset.fingerprint,
+        "ids": hashlib.sha256(ids.encode("utf-8", "surrogatepass")).hexdigest(),
         "num_users": int(dataset.info.num_users),
         "num_items": int(dataset.info.num_items),
         "behaviors": list(dataset.info.behaviors),

@@ -1,5 +1,6 @@
 """The run folder holds one run, and guards it against other configurations and other data."""
 
+import hashlib
 import json
 import types as builtin
 
@@ -55,6 +56,7 @@ def test_a_new_folder_holds_configuration_data_identity_and_vocabularies(folder)
     assert json.loads(folder.dataset_file.read_text()) == {
         "name": "toy",
         "fingerprint": "ab" * 32,
+        "ids": hashlib.sha256(b"a\nb\nc\nd\n10\n11\n12").hexdigest(),
         "num_users": 4,
         "num_items": 3,
         "behaviors": ["click", "buy"],
@@ -127,8 +129,18 @@ def test_resuming_on_other_data_is_refused(folder):
         resume(folder, OLD, make_dataset(num_items=5))
     other = make_dataset()
     other.train = {"click": sp.csr_array(np.ones((4, 3))), "buy": other.train["buy"]}
+    renamed = make_dataset(users=vocabulary.Vocabulary(list("abce")))
+    with pytest.raises(errors.CheckpointError, match="ids of 'toy' was .*, and is "):
+        folder.check_same(renamed)
     with pytest.raises(errors.CheckpointError, match="pairs of 'toy' was .*'click': 3.* and is .*'click': 12"):
         folder.check_same(other)
+
+
+def test_a_folder_of_the_time_before_ids_were_kept_goes_on(folder):
+    then = json.loads(folder.dataset_file.read_text())
+    del then["ids"]
+    folder.dataset_file.write_text(json.dumps(then))
+    folder.check_same(make_dataset())
 
 
 def test_a_folder_without_a_run_cannot_be_resumed(tmp_path, folder):
