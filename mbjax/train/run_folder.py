@@ -167,8 +167,8 @@ class RunFolder:
         listing = f"{program.command('recommend')} --workdir={shlex.quote(str(self.path))} --allow-new-data"
         return (
             f"If the log has grown: `{listing}` writes lists from this run's parameters (from Python: "
-            "allow_new_data=True); to learn from what is new, train anew. To evaluate or resume the run, point --dataset "
-            "at the data as they were."
+            "allow_new_data=True); to learn from what is new, train anew. To evaluate or resume the run, "
+            "point --dataset at the data as they were."
         )
 
 
