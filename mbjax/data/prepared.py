@@ -9,6 +9,7 @@ of which one can be asked for (another paper's hold-out).
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import os
@@ -18,7 +19,7 @@ import urllib.parse
 
 import numpy as np
 
-from mbjax import errors
+from mbjax import errors, files
 from mbjax.data import content, readers, vocabulary
 
 META = "meta.json"
@@ -75,16 +76,21 @@ def read(folder: str | os.PathLike, name: str | None = None, hold_out: str | Non
 
 
 def write(source: content.Content, folder: str | os.PathLike) -> None:
-    """Writes content as a prepared folder, ``meta.json`` last; ``read`` gives it back, with fingerprint and raw ids."""
-    folder = pathlib.Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes content as a prepared folder, ``meta.json`` last; ``read`` gives it back, with fingerprint and raw ids.
+
+    Raises:
+      WriteError: a file cannot be written.
+    """
+    folder = files.make_folder(folder)
     counts: dict[str, dict] = {}
     for split, by_behavior in source.keys.items():
         for behavior in by_behavior:
             pairs = source.pairs(split, behavior)
             text = "".join(f"{user}\t{item}\n" for user, item in pairs.tolist())
             # No time of writing in the header: the same pairs give the same bytes.
-            _replace(folder / f"{split}.{_encoded(behavior)}.tsv.gz", gzip.compress(text.encode(), mtime=0))
+            packed = gzip.compress(text.encode(), mtime=0)
+            name = f"{split}.{_encoded(behavior)}.tsv.gz"
+            files.replace(folder / name, functools.partial(pathlib.Path.write_bytes, data=packed))
             users, items = (int(np.unique(column).size) for column in pairs.T)
             counts.setdefault(split, {})[behavior] = {"pairs": len(pairs), "users": users, "items": items}
     for what in ("users", "items"):
@@ -99,18 +105,12 @@ def write(source: content.Content, folder: str | os.PathLike) -> None:
         "target": source.behaviors[-1],
         "counts": counts,
     }
-    _replace(folder / META, json.dumps(meta, indent=1).encode())
+    files.write_text(folder / META, json.dumps(meta, indent=1))
 
 
 def _encoded(behavior: str) -> str:
     """A behavior as it stands in names of files."""
     return re.sub(r"[%/\\\0\n\r]", lambda odd: urllib.parse.quote(odd[0], safe=""), behavior)
-
-
-def _replace(path: pathlib.Path, data: bytes) -> None:
-    beside = path.with_name(path.name + ".part")
-    beside.write_bytes(data)
-    os.replace(beside, path)
 
 
 def _files(folder: pathlib.Path, names) -> list[tuple[str, str, pathlib.Path]]:

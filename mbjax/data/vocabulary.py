@@ -11,12 +11,11 @@ import datetime
 import difflib
 import functools
 import os
-import pathlib
 
 import numpy as np
 import polars as pl
 
-from mbjax import errors
+from mbjax import errors, files
 
 
 class Vocabulary:
@@ -135,11 +134,8 @@ class Vocabulary:
         return errors.DataError(f"{what} '{_text(raw)}' is not in the data set.{hint}")
 
     def to_parquet(self, path: str | os.PathLike) -> None:
-        """Writes one column ``raw_id`` in index order, beside and renamed."""
-        path = pathlib.Path(path)
-        beside = path.with_name(path.name + ".part")
-        self.series.to_frame().write_parquet(beside)
-        os.replace(beside, path)
+        """Writes one column ``raw_id`` in index order. Raises WriteError."""
+        files.write_parquet(self.series.to_frame(), path)
 
     @classmethod
     def from_parquet(cls, path: str | os.PathLike) -> Vocabulary:
