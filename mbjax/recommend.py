@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 import os
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -173,8 +174,8 @@ def rank(
       user_ids: places among ``users`` -> raw ids.
       item_ids: indices of items -> raw ids.
     """
-    if top_k < 1:
-        raise errors.ConfigError(f"top_k is {top_k}: it is at least 1.")
+    if isinstance(top_k, bool) or not isinstance(top_k, numbers.Integral) or top_k < 1:
+        raise errors.ConfigError(f"top_k is {top_k!r}: it is a whole number, at least 1.")
     for behavior in behaviors or ():
         if behavior not in model.info.behaviors:
             raise errors.unknown("behavior", behavior, model.info.behaviors)

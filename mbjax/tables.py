@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import rich.box
+import rich.console
+import rich.measure
 import rich.table
 
 Table = Mapping[str, Mapping[str, Any]]
@@ -13,6 +15,7 @@ Table = Mapping[str, Mapping[str, Any]]
 TITLES = {"hr": "HR", "ndcg": "NDCG", "rec": "Rec", "prec": "Prec", "mrr": "MRR", "f1": "F1"}
 RECONSTRUCTED = frozenset({"bigel"})
 """Models, and encoders of the same name, whose equations were not available to us: every table says so."""
+_ROOMY = 10_000  # columns
 INDENT = "  "
 """Begins the names of lines that are a part of the line above."""
 
@@ -76,6 +79,20 @@ def per_behavior(
         # Names may hold brackets, which rich would read as markup.
         grid.add_row(*(cell.replace("[", "\\[") if place in (0, 2) else cell for place, cell in enumerate(line)))
     return grid
+
+
+def put(out: rich.console.Console, table: rich.table.Table) -> None:
+    """Prints a table, wider than the terminal if it has to be: a number that is cut is another number.
+
+    Columns that do not wrap are shown whole; of the others, their longest word. The console stays that wide.
+    """
+    roomy = out.options.update(width=_ROOMY)
+    for column in table.columns:
+        if column.no_wrap:
+            cells = (column.header, *column.cells)
+            column.min_width = max(rich.measure.Measurement.get(out, roomy, cell).maximum for cell in cells)
+    out.width = max(out.width, rich.measure.Measurement.get(out, roomy, table).minimum)
+    out.print(table)
 
 
 def markdown(rows: Mapping[str, Table], *, ks: Sequence[int] | None = None, details: bool = False) -> str:

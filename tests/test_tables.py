@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 import rich.console
 
 from mbjax import models, tables
@@ -79,6 +80,20 @@ def test_all_metrics_fit_a_terminal_of_80_columns():
         tables.per_behavior({"multivae": table, "popularity": table}, ks=(5, 20))
     )
     assert file.getvalue().count("0.1234") == 24 and "popularity" in file.getvalue()
+
+
+@pytest.mark.parametrize("width", [10, 40, 80, 200])
+@pytest.mark.parametrize("behavior", ["buy", "put into the cart"])
+def test_no_number_is_cut_however_narrow_the_terminal(width, behavior):
+    """``0.1`` of 0.1234 would be another number."""
+    table = {behavior: {"users": 123456, **dict.fromkeys(("hr@5", "ndcg@5", "rec@5", "prec@5", "mrr@5"), 0.1234)}}
+    file = io.StringIO()
+    tables.put(rich.console.Console(file=file, width=width), tables.per_behavior({"[multivae]": table, "own": table}))
+    shown = file.getvalue()
+    assert shown.count("0.1234") == 10 and shown.count("123,456") == 2 and behavior in shown
+    assert "[multivae]" in shown and "…" not in shown
+    if behavior == "buy":
+        assert max(map(len, shown.splitlines())) <= max(width, 66)
 
 
 def test_cut_offs_ascend():

@@ -11,6 +11,8 @@ import rich.console
 import rich.table
 import rich.text
 
+from mbjax import tables
+
 
 def console() -> rich.console.Console:
     """A terminal, or a file wide enough for every table."""
@@ -69,7 +71,7 @@ def run(out: rich.console.Console, record: Mapping[str, Any]) -> None:
     for name, value in record["peak_memory_mib"].items():
         if value is not None:
             rows.append((f"peak memory, {name}", f"{value:,} MiB", ""))
-    out.print(table(("what", "=median", ""), rows))
+    tables.put(out, table(("what", "=median", ""), rows))
     if record.get("spmm"):
         products = [
             (
@@ -83,7 +85,7 @@ def run(out: rich.console.Console, record: Mapping[str, Any]) -> None:
             for row in record["spmm"]
         ]
         out.print("sparse times dense, for each graph of the model")
-        out.print(table(("graph", "=shape", "=nnz", "=D", "=forward", "=forward + gradient"), products))
+        tables.put(out, table(("graph", "=shape", "=nnz", "=D", "=forward", "=forward + gradient"), products))
 
 
 def parts(out: rich.console.Console, record: Mapping[str, Any]) -> None:
@@ -101,7 +103,7 @@ def parts(out: rich.console.Console, record: Mapping[str, Any]) -> None:
     floor = sum(part["floor"] or 0.0 for part in record["step_parts"])
     step = record["training"]["step"]
     rows += [("sum of the parts", seconds(total), seconds(floor), f"of a step of {seconds(step)}")]
-    out.print(table(("part of a step", "=median", "=floor", "floor: at least"), rows))
+    tables.put(out, table(("part of a step", "=median", "=floor", "floor: at least"), rows))
     rates = {name: value / 1e9 for name, value in record["rates"].items()}
     out.print(
         f"matrix product {rates['flops']:.0f} GFLOP/s; addition in place {rates['near']:.1f} GB/s in an array of the "

@@ -46,7 +46,7 @@ def run(program: Callable[[list[str]], int], argv: Sequence[str] | None = None) 
             _drop_output()
             return 141
         except OSError as error:
-            _say("error", _of_system(error))
+            _say("error", _of_system(error) if _has_folder() else "the current folder is gone. Change to another one.")
             _drop_output_that_fails()
             return 1
         except MemoryError as error:
@@ -71,6 +71,13 @@ def _mend_streams() -> None:
 
 def _say(kind: str, message: object) -> None:
     print(f"{kind}: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def _has_folder() -> bool:
+    try:
+        return bool(os.getcwd())
+    except FileNotFoundError:
+        return False
 
 
 def _of_system(error: OSError) -> str:

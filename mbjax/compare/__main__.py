@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import rich.console
 import rich.text
 
-from mbjax import compilation, config, errors, paths, program, report
+from mbjax import compilation, config, errors, paths, program, report, tables
 from mbjax.cli import guard, help, reading
 from mbjax.compare import anchors, blocks, document, files, groups, sources
 
@@ -108,10 +108,10 @@ def _compare(given: reading.Given) -> None:
 def _show(out: rich.console.Console, sheets, notes, everywhere, split: str) -> None:
     for number, sheet in enumerate(sheets):
         out.print(rich.text.Text(document.title(sheet, split), style="bold"), soft_wrap=True)
-        out.print(document.terminal(document.results(sheet)))
+        tables.put(out, document.terminal(document.results(sheet)))
         if any(block.best for block in sheet.blocks):
             out.print(rich.text.Text("\npaired tests against the best"))
-            out.print(document.terminal(document.tests(sheet)))
+            tables.put(out, document.terminal(document.tests(sheet)))
         out.print()
         following = sheets[number + 1].dataset if number + 1 < len(sheets) else None
         if following != sheet.dataset:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,7 @@ def read(
         path = paths.absolute(source)
         table, name = columns.read(path, layout, notes).select(_FIELDS), path.name
     elif isinstance(source, Mapping):
-        table, name = _of_mapping(source), "histories"
+        table, name = _of_mapping(source, notes), "histories"
     else:
         table, name = _of_table(source, layout, behaviors), "histories"
     if not table.height:
@@ -136,7 +136,7 @@ def named(ids: pl.Series) -> str:
     return ", ".join(map(str, ids.head(NAMED).to_list())) + (", ..." if len(ids) > NAMED else "")
 
 
-def _s(rows: pl.Series) -> str:
+def _s(rows: Sized) -> str:
     return "s" * (len(rows) != 1)
 
 
@@ -164,14 +164,15 @@ def _as_known(ids: pl.Series, known: vocabulary.Vocabulary) -> pl.Series:
     return ids if cast.null_count() or (cast.cast(pl.String) != ids.cast(pl.String)).any() else cast
 
 
-def _of_mapping(source: Mapping[Any, Any]) -> pl.DataFrame:
-    rows = []
+def _of_mapping(source: Mapping[Any, Any], notes: list[str]) -> pl.DataFrame:
+    rows, without = [], []
     for user, behaviors in source.items():
         if not isinstance(behaviors, Mapping):
             raise errors.ConfigError(
                 f"histories of user '{user}' are of type {type(behaviors).__name__}; expected "
                 "{user: {behavior: [item, ...]}}."
             )
+        before = len(rows)
         for behavior, items in behaviors.items():
             if isinstance(items, str | bytes) or not isinstance(items, Iterable):
                 raise errors.ConfigError(
@@ -179,10 +180,16 @@ def _of_mapping(source: Mapping[Any, Any]) -> pl.DataFrame:
                 )
             # numpy's own numbers are not those that a list of ids holds.
             rows += [(user, item.item() if isinstance(item, np.generic) else item, behavior) for item in items]
+        if len(rows) == before:
+            without.append(str(user))
+    if without:
+        notes.append(f"no list for {len(without):,} user{_s(without)} without any event ({named(pl.Series(without))})")
     return _table({field: [row[k] for row in rows] for k, field in enumerate(_FIELDS)})
 
 
 def _of_table(source: Any, layout: options.LogOptions, behaviors: tuple[str, ...]) -> pl.DataFrame:
+    if isinstance(source, pl.LazyFrame):
+        source = source.collect()
     if not hasattr(source, "columns"):
         raise errors.ConfigError(
             f"histories are of type {type(source).__name__}; expected the path of a log, a polars or pandas table, or "

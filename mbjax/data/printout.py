@@ -9,6 +9,7 @@ import rich.console
 import rich.table
 import rich.text
 
+from mbjax import tables
 from mbjax.data import statistics
 
 BAR_WIDTH = 20
@@ -25,13 +26,13 @@ def show(found: statistics.Statistics, console: rich.console.Console) -> None:
     for note in found.notes:
         console.print(rich.text.Text(f"note: {note}"), soft_wrap=True)
     block = "█" if (console.encoding or "").startswith("utf") else "#"
-    tables = [_counts(found), _lengths(found)]
-    tables += [_patterns(found, split, block) for split in found.patterns]
+    blocks = [_counts(found), _lengths(found)]
+    blocks += [_patterns(found, split, block) for split in found.patterns]
     if found.leaks:
-        tables += [_leaks(found, block), _new(found)]
-    for title, table in tables:
+        blocks += [_leaks(found, block), _new(found)]
+    for title, table in blocks:
         console.print(f"\n{title}", style="bold", highlight=False, markup=False, soft_wrap=True)
-        console.print(table)
+        tables.put(console, table)
 
 
 Titled = tuple[str, rich.table.Table]

@@ -106,12 +106,13 @@ class Vocabulary:
             found = self._texts.get(raw)
         return found
 
-    def index(self, raws, what: str = "user") -> np.ndarray:
+    def index(self, raws, what: str = "user", where: str = "the data set") -> np.ndarray:
         """Indices of raw ids.
 
         Args:
           raws: raw ids; text is accepted for ids of other types, as it comes from a command line.
           what: ``"user"`` or ``"item"``, for the message.
+          where: of what these are all ids, likewise.
 
         Returns:
           int32 [len(raws)].
@@ -123,15 +124,15 @@ class Vocabulary:
         for position, raw in enumerate(raws.tolist() if isinstance(raws, np.ndarray) else raws):
             found = self.find(raw)
             if found is None:
-                raise self._unknown(raw, what)
+                raise self._unknown(raw, what, where)
             out[position] = found
         return out
 
-    def _unknown(self, raw, what: str) -> errors.DataError:
+    def _unknown(self, raw, what: str, where: str) -> errors.DataError:
         names = list(map(_text, self.series.to_list()))
         near = difflib.get_close_matches(_text(raw), names, n=1, cutoff=0.0)
         hint = f" The nearest of its {len(self)} ids is '{near[0]}'." if near else " It has no ids at all."
-        return errors.DataError(f"{what} '{_text(raw)}' is not in the data set.{hint}")
+        return errors.DataError(f"{what} '{_text(raw)}' is not in {where}.{hint}")
 
     def to_parquet(self, path: str | os.PathLike) -> None:
         """Writes one column ``raw_id`` in index order. Raises WriteError."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ def recommend(
     checkpoint: str | None = None,
     top_k: int = 20,
     out: str | pathlib.Path | None = None,
-    users: Sequence[Any] | None = None,
+    users: Iterable[Any] | Any | None = None,
     exclude: str = "known",
     histories: Any = None,
     allow_new_data: bool = False,
@@ -40,7 +40,7 @@ def recommend(
       top_k: length of the lists.
       out: folder of the files; None is ``recommendations/`` in the run folder, with a number behind it while another
         program writes its lists there. Files of earlier calls are replaced.
-      users: raw ids; None is every user, with ``histories`` each of theirs.
+      users: raw ids, or one; None is every user, with ``histories`` each of theirs.
       exclude: what counts as seen and is in no list: ``"known"``, all that the data set has of the behavior;
         ``"train"``, what the evaluation of the test split masks; ``"none"``. See ``mbjax/seen.py``.
       histories: lists are for the users of these events: the path of a log, a table with the log's columns (polars or
@@ -58,9 +58,10 @@ def recommend(
       DataError: an unknown user, or events that cannot be read.
       IncompatibleError: the model cannot rank for users whom it was not trained on, and there are such.
     """
+    # Before the folder of the lists is made: where there is no run, none is left.
+    config, loaded = runs.locate(runs.read_config(workdir) if config is None else config, dataset)
     default = pathlib.Path(workdir) / "recommendations"
     with claim.idle(default) if out is None else contextlib.nullcontext(pathlib.Path(out)) as folder:
-        config, loaded = runs.locate(runs.read_config(workdir) if config is None else config, dataset)
         seen.check(exclude, config.evaluate.mask)
         run = _restore(workdir, config, checkpoint, allow_new_data, loaded)
         if exclude == "train" and (histories is not None or run.is_grown):
@@ -70,7 +71,7 @@ def recommend(
         who = audience.of_run(run, exclude) if histories is None else audience.of_histories(run, histories, exclude)
         experiment = run.experiment
         section = experiment.config.evaluate
-        chosen = np.arange(len(who.ids)) if users is None else _places(who.ids, users, experiment.dataset)
+        chosen = np.arange(len(who.ids)) if users is None else _places(who.ids, users, experiment.dataset, histories)
         made = lists.rank(
             who.model,
             who.params,
@@ -107,14 +108,18 @@ def _restore(workdir, config, checkpoint, allow_new_data, loaded) -> audience.Ru
     return audience.Run(experiment, runs.restore_params(workdir, experiment, which=checkpoint)[0])
 
 
-def _places(ids: pl.Series, users: Sequence[Any], dataset: data.Dataset) -> np.ndarray:
+def _places(ids: pl.Series, users: Iterable[Any] | Any, dataset: data.Dataset, histories: Any) -> np.ndarray:
     """The places of raw ids among those who get lists, each once."""
-    index = dataset.user_index if ids is dataset.users.series else data.Vocabulary(ids).index
-    try:
-        found = index(list(users))
-    except errors.DataError as error:
-        how = f"{program.command('recommend')} --for=LOG, or histories=... from Python"
-        raise errors.DataError(
-            f"{error} Users whom training has not seen get lists from their events: {how}."
-        ) from None
+    wanted = [users] if isinstance(users, str | bytes) or not isinstance(users, Iterable) else list(users)
+    if histories is not None:
+        found = data.Vocabulary(ids).index(wanted, where="the histories that were given")
+    else:
+        try:
+            # Of a log that has grown, those whom it has added are there too.
+            found = (dataset.user_index if ids is dataset.users.series else data.Vocabulary(ids).index)(wanted)
+        except errors.DataError as error:
+            how = f"{program.command('recommend')} --for=LOG, or histories=... from Python"
+            raise errors.DataError(
+                f"{error} Users whom training has not seen get lists from their events: {how}."
+            ) from None
     return np.asarray(list(dict.fromkeys(found.tolist())), dtype=np.int64)

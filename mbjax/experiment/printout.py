@@ -30,7 +30,7 @@ def say(text: str) -> None:
 
 def show(rows: dict[str, Table], caption: str, *, ks=None, details: bool = False) -> None:
     """Prints tables side by side, one block for each behavior."""
-    rich.console.Console().print(tables.per_behavior(rows, ks=ks, details=details, caption=caption))
+    tables.put(rich.console.Console(), tables.per_behavior(rows, ks=ks, details=details, caption=caption))
 
 
 def note(text: str) -> None:
@@ -114,7 +114,8 @@ def final(experiment: wiring.Experiment, outcome: outcomes.Outcome, keep: bool |
     rows = {}
     for name in ("valid", "last"):
         if name in outcome.tables:
-            chosen = f"{name} {outcome.epochs[name]}" if experiment.is_trained else ""
+            # As the lines of progress count them; in records and rows the first epoch is 0.
+            chosen = f"{name} {outcome.epochs[name] + 1}" if experiment.is_trained else ""
             rows[_title(config, chosen)] = outcome.tables[name]
     record = results.record(
         config,
@@ -140,7 +141,7 @@ def final(experiment: wiring.Experiment, outcome: outcomes.Outcome, keep: bool |
     beside = references(experiment, "test", tuple(main))
     caption = f"{experiment.dataset.info.name}, test split, all items ranked"
     if experiment.is_trained:
-        caption += "; in brackets: how the epoch was chosen, and the epoch"
+        caption += f"; in brackets: how the epoch was chosen, and which of {len(outcome.rows)}"
     if config.evaluate.selections:
         caption += f". Chosen by looking at the test split: {', '.join(config.evaluate.selections)}"
     visited = [row["visited"]["pairs"] for row in main.values() if "visited" in row]

@@ -10,9 +10,11 @@ from typing import Any
 import jax
 
 from mbjax import config as configuration
-from mbjax import data, errors, models, types
+from mbjax import data, errors, models, paths, types
 from mbjax.experiment import printout, wiring
 from mbjax.train import checkpoint, run_folder
+
+CHECKPOINTS = ("best", "last")
 
 
 def restore(
@@ -66,6 +68,10 @@ def locate(
     is_place = isinstance(dataset, str | os.PathLike)
     if is_place:
         changes["dataset"] = configuration.located(os.fspath(dataset), config.data.dirs)
+    elif not isinstance(dataset, data.Dataset | None):
+        raise errors.ConfigError(
+            f"dataset is of type {type(dataset).__name__}; expected a path, a known name, or a data set that is loaded."
+        )
     config = config.model_copy(update=changes)
     if dataset is None or is_place:
         configuration.check_there(config.dataset, config.data.dirs)
@@ -76,6 +82,8 @@ def restore_params(
     workdir: str | pathlib.Path, experiment: wiring.Experiment, *, which: str | None = None
 ) -> tuple[types.Params, dict[str, Any]]:
     """The parameters of a run's checkpoint, for an experiment of the same sizes; otherwise as ``restore``."""
+    if which not in (None, *CHECKPOINTS):
+        raise errors.unknown("checkpoint", which, CHECKPOINTS)
     folder = run_folder.RunFolder(workdir)
     if not experiment.is_trained:
         return experiment.start().params, {"checkpoint": "untrained", "step": 0}
@@ -98,12 +106,12 @@ def restore_params(
 
 
 def evaluate_run(
-    workdir: pathlib.Path,
+    workdir: str | pathlib.Path,
     config: configuration.Config | None = None,
     *,
     checkpoint: str | None = None,
-    splits: Sequence[str] = ("test",),
-    per_user: pathlib.Path | None = None,
+    splits: str | Sequence[str] = ("test",),
+    per_user: str | pathlib.Path | None = None,
     dataset: str | os.PathLike[str] | data.Dataset | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Evaluates a checkpoint of a run and prints its tables.
@@ -112,13 +120,14 @@ def evaluate_run(
       workdir: the run folder.
       config: the run's configuration with the evaluation options wanted; None takes the folder's.
       checkpoint: ``"best"`` or ``"last"``; None is best where there is one.
-      splits: of ``"valid"`` and ``"test"``.
+      splits: of ``"valid"`` and ``"test"``, or one of them.
       per_user: Parquet file for the values of every user; with several splits, one file each.
       dataset: as for ``restore``.
 
     Returns:
       split -> behavior -> metrics.
     """
+    splits = (splits,) if isinstance(splits, str) else splits
     experiment, params, where = restore(workdir, config, which=checkpoint, dataset=dataset)
     tables = {}
     for split in splits:
@@ -128,6 +137,7 @@ def evaluate_run(
         tables[split] = result.table
         printout.evaluation(experiment, split, where, result.table)
         if per_user is not None:
-            path = per_user if len(splits) == 1 else per_user.with_stem(f"{per_user.stem}.{split}")
+            path = paths.absolute(per_user)
+            path = path if len(splits) == 1 else path.with_stem(f"{path.stem}.{split}")
             printout.say(f"per-user values: {result.to_parquet(path)}")
     return tables

@@ -146,3 +146,14 @@ def test_output_that_cannot_be_written(target, code):
     assert done.returncode == code
     assert done.stderr.startswith("error: No space left on device.") if target == "full" else done.stderr == ""
     assert done.stderr.count("\n") <= 1
+
+
+def test_a_folder_that_is_gone_is_named(tmp_path, monkeypatch, capsys):
+    """The system's own words name no file."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert guard.run(lambda argv: os.getcwd() and 0) == 1
+    assert capsys.readouterr().err == "error: the current folder is gone. Change to another one.\n"
+    monkeypatch.undo()

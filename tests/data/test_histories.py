@@ -49,12 +49,13 @@ def csv(path, separator=","):
     return path
 
 
-@pytest.mark.parametrize("kind", ["csv", "parquet", "polars", "pandas", "mapping"])
+@pytest.mark.parametrize("kind", ["csv", "parquet", "polars", "lazy", "pandas", "mapping"])
 def test_every_source_is_read_alike(kind, tmp_path):
     source = {
         "csv": lambda: csv(tmp_path / "log.csv"),
         "parquet": lambda: TABLE.write_parquet(tmp_path / "log.parquet") or tmp_path / "log.parquet",
         "polars": lambda: TABLE,
+        "lazy": TABLE.lazy,
         "pandas": lambda: Frame(TABLE),
         "mapping": mapping,
     }[kind]()
@@ -125,3 +126,10 @@ def test_ids_of_any_type():
         {days[2]: {"buy": [days[0]]}}, None, vocabulary.Vocabulary(days), vocabulary.Vocabulary(days), BEHAVIORS
     )
     assert found.known.tolist() == [2] and found.pairs["buy"].toarray().tolist() == [[1, 0, 0]]
+
+
+@pytest.mark.parametrize("nothing", [{}, {"view": []}, {"view": [], "buy": ()}])
+def test_users_without_any_event_are_named(nothing):
+    found = read({"void": nothing, "new": {"view": [10]}})
+    assert found.users.to_list() == ["new"]
+    assert found.notes == ("no list for 1 user without any event (void)",)

@@ -173,6 +173,36 @@ def test_data_that_have_moved_are_named(twelve, tmp_path):
     assert experiment.restore(twelve / "run", config, dataset=loaded)[0].dataset is loaded
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"checkpoint": "bset"}, "unknown checkpoint 'bset'. Did you mean 'best'"),
+        ({"top_k": 2.5}, "top_k is 2.5: it is a whole number"),
+        ({"top_k": "3"}, "top_k is '3': it is a whole number"),
+        ({"dataset": pl.DataFrame()}, "dataset is of type DataFrame; expected a path"),
+    ],
+)
+def test_arguments_of_another_type_are_named(twelve, tmp_path, options, message):
+    with pytest.raises(errors.ConfigError, match=message):
+        experiment.recommend(twelve / "run", **options)
+    assert not (twelve / "run" / "recommendations").exists()
+
+
+def test_where_there_is_no_run_no_folder_is_made(tmp_path):
+    with pytest.raises(errors.ConfigError, match="no run in"):
+        experiment.recommend(tmp_path / "typo")
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_text_is_one_user_and_one_split(twelve, tmp_path):
+    """It is not taken apart into its letters."""
+    assert set(lists_of(twelve / "run", tmp_path, users="b")["user"]) == {"b"}
+    with pytest.raises(errors.DataError, match="user 'ab' is not in the data set"):
+        experiment.recommend(twelve / "run", users="ab")
+    tables = experiment.evaluate_run(str(twelve / "run"), splits="test", per_user=str(tmp_path / "users.parquet"))
+    assert list(tables) == ["test"] and (tmp_path / "users.parquet").exists()
+
+
 # Users whom training has not seen.
 
 
@@ -215,7 +245,7 @@ def test_newer_events_of_a_known_user_count(base, tmp_path, capsys):
     assert set(lists["item"]) == set(before["item"]) - {chosen}
     assert lists["score"].to_list() != before["score"].to_list()[1:]
     assert "and of 1 user whom it has, from all that is known of them" in capsys.readouterr().out
-    with pytest.raises(errors.DataError, match="user 'u04' is not.*get lists from their events.*--for=LOG"):
+    with pytest.raises(errors.DataError, match="user 'u04' is not in the histories that were given"):
         lists_of(folder / "run", tmp_path, histories=tmp_path / "today.csv", users=["u04"])
     with pytest.raises(errors.ConfigError, match="exclude=train leaves out what the evaluation masks"):
         lists_of(folder / "run", tmp_path, histories=tmp_path / "today.csv", exclude="train")
