@@ -172,15 +172,16 @@ def _rule(source: content.Content, choice, valid: splits.KeysOf, inside: splits.
         training instead is another protocol, which only the user can choose.
     """
     number = sum(keys.size for keys in valid.values())
+    has_own = "valid" in source.empty or any(keys.size for keys in source.keys.get("valid", {}).values())
     rule = choice.valid
     if rule is None:
         has_list = any(keys.size for keys in inside.values())
-        rule = "file" if number or ("valid" in source.keys and not has_list) else "random_one"
+        rule = "file" if number or (has_own and not has_list) else "random_one"
         rule = "file_inside_train" if rule == "random_one" and has_list else rule
         if rule == "random_one" and source.lost_valid_file:
             lost = f"{source.name}: this copy has no list of validation pairs (valid_inside_train files)"
             notes.append(_say(f"{lost}; its rule is then data.valid=random_one"))
-    if rule == "file" and not number and "valid" in source.keys:
+    if rule == "file" and not number and has_own:
         unused = f"none of its validation pairs is of a behavior in use ({', '.join(valid)}). "
         why = source.empty.get("valid", f"{unused}Choose --data.valid=random_one or none")
         raise errors.ConfigError(f"{source.name}: no validation pairs: {why}.")
