@@ -13,8 +13,9 @@ import datetime
 import gzip
 import io
 import pathlib
-from collections import Counter, defaultdict
+from collections import Counter
 
+import oracle
 import polars as pl
 from hypothesis import strategies as st
 
@@ -167,49 +168,32 @@ class Expected:
 
 def expected(log: Log) -> Expected | str:
     """What the recipe makes of a log; a word of the error where it has to end in one."""
-    there = {b for _, _, b, _ in log.rows}
-    if not set(log.behaviors) <= there:
+    if not set(log.behaviors) <= {behavior for _, _, behavior, _ in log.rows}:
         return "unknown behavior"
     users, items = (as_read([row[at] for row in log.rows], log.container) for at in (0, 1))
-    rows = [(u, i, b, t) for u, i, (_, _, b, t) in zip(users, items, log.rows, strict=True) if b in log.behaviors]
-    rows.sort(key=lambda row: row[3])  # stable
-    if log.deduplicate:
-        rows = [row for at, row in enumerate(rows) if row[:3] not in {r[:3] for r in rows[:at]}]
+    found = oracle.split_log(
+        [(user, item, *row[2:]) for user, item, row in zip(users, items, log.rows, strict=True)],
+        log.behaviors,
+        split=log.split,
+        deduplicate=log.deduplicate,
+        min_count=log.min_count,
+        min_count_on=log.min_count_on,
+        min_count_iterative=log.iterative,
+        require_target_train=log.require,
+    )
     target = log.behaviors[-1]
-    while log.min_count:
-        counted = {(u, i) for u, i, b, _ in rows if b == target or log.min_count_on == "union"}
-        of_user, of_item = Counter(u for u, _ in counted), Counter(i for _, i in counted)
-        left = [r for r in rows if of_user[r[0]] >= log.min_count and of_item[r[1]] >= log.min_count]
-        done, rows = left == rows or not log.iterative, left
-        if done:
-            break
-    part = dict.fromkeys(range(len(rows)), "train")
-    if log.split == "leave_one_out":
-        bought = defaultdict(list)
-        for at, (user, _, behavior, _) in enumerate(rows):
-            if behavior == target:
-                bought[user].append(at)
-        part |= {places[-1]: "test" for places in bought.values() if len(places) > 1}
-    elif rows:
-        times = [row[3] for row in rows]  # in order
-        cuts = [times[min(int(len(rows) * share + 1e-9), len(rows) - 1)] for share in (0.8, 0.9)]
-        part = {at: ("train", "valid", "test")[sum(cut <= t for cut in cuts)] for at, t in enumerate(times)}
-    if log.require:
-        buyers = {rows[at][0] for at, split in part.items() if split == "train" and rows[at][2] == target}
-        part = {at: split for at, split in part.items() if rows[at][0] in buyers}
-    if "train" not in part.values():
+    if not found["train"]:
         return "nothing is left"
-    if not any(split == "train" and rows[at][2] == target for at, split in part.items()):
+    if not any(behavior == target for _, _, behavior in found["train"]):
         return f"the target '{target}' has no training pairs"
-    splits = {s: {b: set() for b in log.behaviors} for s in ("train", "valid", "test")}
-    for at, split in part.items():
-        user, item, behavior, _ = rows[at]
-        splits[split][behavior].add((user, item))
-    for behavior in log.behaviors:
-        splits["test"][behavior] -= splits["train"][behavior]
-        splits["valid"][behavior] -= splits["train"][behavior] | splits["test"][behavior]
-    kept = [rows[at] for at in part]
-    return Expected(**splits, users=sorted({r[0] for r in kept}), items=sorted({r[1] for r in kept}))
+    # A pair that stands in two splits, as without deduplication, belongs to the first that is learned from.
+    found["test"] -= found["train"]
+    found["valid"] -= found["train"] | found["test"]
+    splits = {
+        split: {b: {(user, item) for user, item, behavior in found[split] if behavior == b} for b in log.behaviors}
+        for split in ("train", "valid", "test")
+    }
+    return Expected(**splits, users=found["users"], items=found["items"])
 
 
 def as_read(column: list, container: str) -> list:
