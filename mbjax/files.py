@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import itertools
 import json
 import os
@@ -111,7 +112,10 @@ def write_json(path: str | os.PathLike[str], content: Mapping[str, Any], lost: s
 def write_parquet(frame: pl.DataFrame, path: str | os.PathLike[str], lost: str = "") -> pathlib.Path:
     """Writes a table, as ``replace``, into a folder that is made if need be."""
     make_folder(paths.absolute(path).parent)
-    return replace(path, frame.write_parquet, lost)
+    # Made in memory: polars, where the disk ends within the last bytes, does not hand on what the system said.
+    made = io.BytesIO()
+    frame.write_parquet(made)
+    return replace(path, lambda temporary: temporary.write_bytes(made.getbuffer()), lost)
 
 
 def make_folder(path: str | os.PathLike[str]) -> pathlib.Path:

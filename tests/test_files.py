@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import threading
 
 import polars as pl
@@ -60,6 +61,23 @@ def test_what_is_not_the_system_s_stays_what_it_is(tmp_path, error):
     with pytest.raises(type(error)) as caught, files.writing(tmp_path):
         raise error
     assert caught.value is error
+
+
+def test_a_table_ends_in_the_words_of_the_system(tmp_path):
+    """Wherever within a file the disk ends: polars loses them where it is within the last bytes."""
+    resource = pytest.importorskip("resource")  # not on Windows
+    whole = files.write_parquet(pl.DataFrame({"user": ["a"]}), tmp_path / "a").stat().st_size
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        for size in (0, 1, whole // 2, whole - 1):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+            with pytest.raises(errors.WriteError, match="File too large.*the table was not written"):
+                files.write_parquet(pl.DataFrame({"user": ["a"]}), tmp_path / "b", "the table")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, old)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_the_first_who_knows_how_to_go_on_says_it(tmp_path):

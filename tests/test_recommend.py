@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pathlib
+
 import jax
 import numpy as np
 import polars as pl
@@ -169,12 +171,13 @@ def test_a_behavior_that_is_no_file_name(data, tmp_path):
 def test_a_failed_write_leaves_the_old_file(data, tmp_path, monkeypatch):
     before = rows(data, tmp_path)
 
-    def fail(self, path, **options):
-        path.write_bytes(b"half")
+    def fail(path, content):
+        with open(path, "wb") as file:
+            file.write(b"half")
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(pl.DataFrame, "write_parquet", fail)
+        patch.setattr(pathlib.Path, "write_bytes", fail)
         with pytest.raises(errors.WriteError, match="disk full"):
             rows(data, tmp_path, top_k=5)
     assert [p.name for p in tmp_path.iterdir()] == ["buy.parquet"]

@@ -91,7 +91,7 @@ OPTIONS = (
         ("recommend",),
         is_path=True,
     ),
-    Option("users", "FILE|ID,...", "only these raw user ids; a file holds one a line", ("recommend",)),
+    Option("users", "FILE|ID,...", "only these raw user ids; a file holds one a line, commas and all", ("recommend",)),
     Option(
         "exclude",
         "known|train|none",

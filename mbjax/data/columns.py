@@ -18,6 +18,7 @@ from mbjax.data import options, tables, times
 
 _FIELDS = ("user", "item", "behavior", "time")
 _BLANKS = " \t"
+_SEPARATORS = (";", ",", "\t", "|")
 # What programs write for "no value"; compared without regard to case.
 _NOBODY = {"nan", "-nan", "null", "none", "nil", "na", "n/a", "#n/a", "#na", "<na>", "<null>", "undefined", "\\n"}
 
@@ -77,12 +78,19 @@ def _place(source: tables.Table, name: str, field: str, path: pathlib.Path) -> i
     if len(found) == 1:
         return found[0]
     hint = f" {_headerless(source)}" if source.has_header and _is_like_data(source.names) else ""
+    if not hint and source.is_text and len(source.names) == 1:
+        hint = next((_divided(mark) for mark in _SEPARATORS if name in source.names[0].split(mark)), "")
     if not found:
         error = errors.unknown(f"column (data.log.{field}) of {path.name}", name, dict.fromkeys(source.names))
         raise errors.ConfigError(f"{error}{hint}")
     raise errors.ConfigError(
         f"{path}: {len(found)} columns are named '{name}' (data.log.{field}).{hint or ' Rename all but one.'}"
     )
+
+
+def _divided(mark: str) -> str:
+    shown = "\\t" if mark == "\t" else mark
+    return f" Its columns are divided by '{shown}': give data.log.separator='{shown}'."
 
 
 def _is_like_data(names: list[str]) -> bool:

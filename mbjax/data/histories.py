@@ -73,7 +73,12 @@ def read(
     notes: list[str] = []
     if isinstance(source, str | os.PathLike):
         path = paths.absolute(source)
-        table, name = columns.read(path, layout, notes).select(_FIELDS), path.name
+        try:
+            table, name = columns.read(path, layout, notes).select(_FIELDS), path.name
+        except errors.ConfigError as error:
+            raise errors.ConfigError(
+                f"{error} Events of users are written as the log of the run: its separator, its columns."
+            ) from None
     elif isinstance(source, Mapping):
         table, name = _of_mapping(source, notes), "histories"
     else:

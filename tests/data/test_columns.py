@@ -255,6 +255,13 @@ def test_names_with_commas_are_listed_as_they_can_be_given(tmp_path):
         read(tmp_path, '"a, b",item,behavior,time\n1,2,buy,3\n')
 
 
+@pytest.mark.parametrize(("mark", "shown"), [(";", ";"), ("\t", "\\t"), ("|", "|")])
+def test_another_separator_is_named(tmp_path, mark, shown):
+    with pytest.raises(errors.ConfigError) as caught:
+        read(tmp_path, mark.join(("user", "item", "behavior", "time")) + "\n")
+    assert str(caught.value).endswith(f" Its columns are divided by '{shown}': give data.log.separator='{shown}'.")
+
+
 def test_numbered_columns_are_a_header(tmp_path):
     found = read(tmp_path, "0,1,2,3\na,b,c,5\n", user="0", item="1", behavior="2", time="3")
     assert found.row(0) == ("a", "b", "c", 5)
