@@ -36,10 +36,14 @@ def update(text: str, records: Sequence[Record], *, source: str = "the file") ->
     """Replaces what stands between the markers.
 
     Raises:
-      DataError: a marker without its end, or one that asks for what neither a results file nor a paper has.
+      DataError: no marker, one without its end, or one that asks for what neither a results file nor a paper has.
     """
     if len(MARKER.findall(text)) != text.count("<!-- results:"):
         raise errors.DataError(f"{source}: a '<!-- results:NAME -->' line without a '<!-- /results -->' line after it.")
+    if not MARKER.search(text):
+        raise errors.DataError(
+            f"{source}: no place for a table: a line '<!-- results:NAME -->', and '<!-- /results -->'."
+        )
     return MARKER.sub(lambda match: f"{match[1]}\n{render(match['name'], records, source)}\n\n{match[4]}", text)
 
 

@@ -196,6 +196,7 @@ def test_results_files_are_looked_for_above_the_file(make_record, tmp_path):
     [
         (README.replace("bvae-jd", "nothing-jd"), "no results for the marker 'nothing-jd'. There are: bvae-jd, jd."),
         (README.replace("<!-- /results -->", ""), "without a '<!-- /results -->'"),
+        ("# Nothing of ours\n", "no place for a table: a line '<!-- results:NAME -->'"),
         (None, "cannot be read"),
     ],
 )

@@ -82,7 +82,8 @@ class Run:
         splits = dict.fromkeys([self.split, "test"] if experiment.is_trained and self.split else ["test"])
         self.evaluators = {split: experiment.evaluator(split) for split in splits}
         if experiment.is_trained and self.split:
-            _check_monitor(config.train.monitor, self.evaluators[self.split].behaviors)
+            evaluated = self.evaluators[self.split].behaviors
+            _check_monitor(config.train.monitor, self.split, evaluated, experiment.dataset.info.behaviors)
         self.compiled: set[str] = set()  # splits that were evaluated in this process
         self.position, self.steps_per_epoch = loop.Position(), 1
         self.keeper: keeper.Keeper | None = None
@@ -254,11 +255,17 @@ class Run:
             self.keeper.close()
 
 
-def _check_monitor(monitor: str, behaviors: tuple[str, ...]) -> None:
+def _check_monitor(monitor: str, split: str, evaluated: tuple[str, ...], behaviors: tuple[str, ...]) -> None:
     """Raises ConfigError if the monitored behavior is none of those that are evaluated."""
     behavior = configuration.MONITOR.fullmatch(monitor)["behavior"]
-    if behavior != "mean" and behavior not in behaviors:
-        raise errors.unknown("behavior in train.monitor", behavior, ["mean", *behaviors])
+    if behavior == "mean" or behavior in evaluated:
+        return
+    if behavior in behaviors:
+        raise errors.ConfigError(
+            f"train.monitor={monitor}: no pairs of '{behavior}' are evaluated on the {split} split. "
+            f"Choose one of mean, {', '.join(evaluated)}."
+        )
+    raise errors.unknown("behavior in train.monitor", behavior, ["mean", *evaluated])
 
 
 def _total_seconds(rows: list[dict[str, Any]]) -> float:

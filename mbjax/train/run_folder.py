@@ -142,13 +142,14 @@ class RunFolder:
           ConfigError: there is no run here.
           CheckpointError: the configuration or the data set is another one; the message shows the differences.
         """
-        self.check_same(dataset)
+        # First what was asked for: other settings may be why the data are not the same.
         lines = [line for line in difference(self.config_text()) if line.split(":", 1)[0].strip() not in may_change]
         if lines:
             raise errors.CheckpointError(
                 f"run folder {self.path} was started with another configuration: {'; '.join(lines)}. "
                 "Undo these changes to resume, or choose another --workdir."
             )
+        self.check_same(dataset)
         files.write_text(self.config_file, config_text)
 
     def check_same(self, dataset: Any) -> None:
