@@ -89,8 +89,12 @@ def unknown(what: str, name: object, known: Iterable[str]) -> ConfigError:
       known: the names that exist.
     """
     names = sorted(known)
+
+    def written(n: str) -> str:
+        """A name that a list of names would be misread for stands in quotes, as on the command line."""
+        is_odd = "," in n or n != n.strip() or n[:1] in tuple('"([{')
+        return '"' + n.replace('"', '""') + '"' if is_odd else n
+
     near = difflib.get_close_matches(str(name).lower(), [n.lower() for n in names], n=1, cutoff=0.4)
-    hint = f" Did you mean '{next(n for n in names if n.lower() == near[0])}'?" if near else ""
-    # A name that a list of names would be misread for stands in quotes, as on the command line.
-    listed = ('"' + n.replace('"', '""') + '"' if "," in n or n != n.strip() else n for n in names)
-    return ConfigError(f"unknown {what} '{name}'.{hint} Known: {', '.join(listed)}.")
+    hint = f" Did you mean '{written(next(n for n in names if n.lower() == near[0]))}'?" if near else ""
+    return ConfigError(f"unknown {what} '{name}'.{hint} Known: {', '.join(map(written, names))}.")

@@ -153,3 +153,9 @@ def test_type_names_are_what_one_may_write():
     assert fields.type_name(bool) == "true | false"
     assert fields.type_name(float | None) == "NUMBER | none"
     assert fields.type_name(dict[str, float]) == "TEXT=NUMBER, ..."
+
+
+@pytest.mark.parametrize("name", ["(x)", "[y", "a,b", '"q"', " edge", "plain", "add (cart)"])
+def test_the_names_that_an_error_lists_can_be_typed(name):
+    listed = str(errors.unknown("behavior", name.upper() + "?", [name])).rpartition("Known: ")[2].removesuffix(".")
+    assert fields.read_text(listed, tuple[str, ...]) == (name,)
