@@ -27,6 +27,7 @@ FOREIGN = (OSError, pl.exceptions.PolarsError, ValueError)
 
 # How polars and tensorstore hand on the system's number.
 _NUMBER = re.compile(r"\(os error (\d+)\)|os_error_code='(\d+)'")
+_REFUSED = re.compile(r'[%/\\:*?"<>|\x00-\x1f\x7f\ud800-\udfff]|^[. ]|[. ]$')
 _FREE, _PERMIT = "Free space", "Allow it, or choose another folder,"
 
 
@@ -136,6 +137,11 @@ def new_folder(path: str | os.PathLike[str]) -> pathlib.Path:
             folder.mkdir()
             return folder
     raise AssertionError("there is always a next number")
+
+
+def name_of(text: str) -> str:
+    """A text as part of the name of a file: what some system refuses there is percent-encoded, and ``%`` itself."""
+    return _REFUSED.sub(lambda odd: "".join(f"%{byte:02X}" for byte in odd[0].encode("utf-8", "surrogatepass")), text)
 
 
 def numbered(path: pathlib.Path, number: int, suffix: str = "") -> pathlib.Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import numbers
 import os
-import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,7 +47,7 @@ class Lists:
 
     def write(self, folder: str | os.PathLike[str]) -> Path:
         """Writes ``BEHAVIOR.parquet`` into a folder; characters that no file name can hold are percent-encoded."""
-        name = urllib.parse.quote(self.behavior, safe=" ") + ".parquet"
+        name = files.name_of(self.behavior) + ".parquet"
         return files.write_parquet(self.table, Path(folder) / name)
 
     def lines(self) -> list[str]:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import threading
+import urllib.parse
 
 import polars as pl
 import pytest
@@ -129,3 +130,21 @@ def test_a_failed_creation_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(errors.WriteError, match="no space"):
         files.create(tmp_path / "record.json", "{}")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("buy", "buy"),
+        ("add (cart)", "add (cart)"),
+        ("购买", "购买"),
+        ("a/b", "a%2Fb"),
+        ("50 %", "50 %25"),
+        (".hidden", "%2Ehidden"),
+        ("what?", "what%3F"),
+        ("end ", "end%20"),
+        ("a:b\n", "a%3Ab%0A"),
+    ],
+)
+def test_names_of_files_keep_what_systems_allow(text, name):
+    assert files.name_of(text) == name and urllib.parse.unquote(name) == text

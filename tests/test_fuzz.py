@@ -132,8 +132,10 @@ def test_any_log_gives_the_lists_that_its_counts_say(tmp_path_factory, capsys, l
         f"--exclude={mode['exclude']}",
     )
     assert not code, err
+    found = {urllib.parse.unquote(file.stem): file for file in out.iterdir()}
+    assert set(found) == set(used)
     for behavior in used:
-        frame = pl.read_parquet(out / f"{urllib.parse.quote(behavior, safe=' ')}.parquet")
+        frame = pl.read_parquet(found[behavior])
         lists = {user: frame.filter(pl.col("user") == user).sort("rank")["item"].to_list() for user in wanted.users}
         assert frame.height == sum(map(len, lists.values()))
         for user in wanted.users:

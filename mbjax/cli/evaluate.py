@@ -81,7 +81,7 @@ def _of_run(command_line: reading.Given, mode: str) -> tuple[pathlib.Path, confi
 
 
 def _users(text: str) -> tuple[str, ...]:
-    """Raw user ids: from a file, one a line, or separated by commas."""
+    """Raw user ids: from a file, one a line, or separated by commas, those that hold one in double quotes."""
     try:
         file = paths.absolute(text)
     except errors.ConfigError:  # an id need not be a path
@@ -89,11 +89,11 @@ def _users(text: str) -> tuple[str, ...]:
     if os.path.isfile(file):
         try:
             lines = file.read_text(encoding="utf-8").splitlines()
+            users = tuple(line.strip() for line in lines if line.strip())
         except UnicodeDecodeError:
             raise errors.DataError(f"--users={text}: not a text file in UTF-8; write one raw user id a line.") from None
     else:
-        lines = text.split(",")
-    users = tuple(line.strip() for line in lines if line.strip())
+        users = config.read_text(text, tuple[str, ...])
     if not users:
         raise errors.ConfigError(f"--users={text}: names no user; give raw ids separated by commas, or a file.")
     return users

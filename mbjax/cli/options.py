@@ -91,7 +91,12 @@ OPTIONS = (
         ("recommend",),
         is_path=True,
     ),
-    Option("users", "FILE|ID,...", "only these raw user ids; a file holds one a line, commas and all", ("recommend",)),
+    Option(
+        "users",
+        "FILE|ID,...",
+        "only these raw user ids, those with commas in double quotes; a file has one a line",
+        ("recommend",),
+    ),
     Option(
         "exclude",
         "known|train|none",

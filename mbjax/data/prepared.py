@@ -15,7 +15,6 @@ import json
 import os
 import pathlib
 import re
-import urllib.parse
 
 import numpy as np
 
@@ -43,12 +42,12 @@ def read(folder: str | os.PathLike, name: str | None = None, hold_out: str | Non
     behaviors = [b for b in meta["behaviors"] if b != meta["target"]] + [meta["target"]]
     counts = {(s, b): c["pairs"] for s, of in meta.get("counts", {}).items() for b, c in of.items()}
     pairs: dict[str, dict[str, np.ndarray]] = {}
-    files = _files(folder, (*content.SPLITS, hold_out))
-    decoded = {_encoded(behavior): behavior for behavior in behaviors}
-    files = [(split, decoded.get(behavior, behavior), path) for split, behavior, path in files]
+    found = _files(folder, (*content.SPLITS, hold_out))
+    decoded = {files.name_of(behavior): behavior for behavior in behaviors}
+    found = [(split, decoded.get(behavior, behavior), path) for split, behavior, path in found]
     if hold_out is not None:
-        _check_list(folder, hold_out, files)
-    for split, behavior, path in files:
+        _check_list(folder, hold_out, found)
+    for split, behavior, path in found:
         rows = readers.read_pairs(path, num_users=num_users, num_items=num_items)
         expected = counts.pop((split, behavior), None)
         if expected is not None and expected != len(rows):
@@ -89,7 +88,7 @@ def write(source: content.Content, folder: str | os.PathLike) -> None:
             text = "".join(f"{user}\t{item}\n" for user, item in pairs.tolist())
             # No time of writing in the header: the same pairs give the same bytes.
             packed = gzip.compress(text.encode(), mtime=0)
-            name = f"{split}.{_encoded(behavior)}.tsv.gz"
+            name = f"{split}.{files.name_of(behavior)}.tsv.gz"
             files.replace(folder / name, functools.partial(pathlib.Path.write_bytes, data=packed))
             users, items = (int(np.unique(column).size) for column in pairs.T)
             counts.setdefault(split, {})[behavior] = {"pairs": len(pairs), "users": users, "items": items}
@@ -106,11 +105,6 @@ def write(source: content.Content, folder: str | os.PathLike) -> None:
         "counts": counts,
     }
     files.write_text(folder / META, json.dumps(meta, indent=1))
-
-
-def _encoded(behavior: str) -> str:
-    """A behavior as it stands in names of files."""
-    return re.sub(r"[%/\\\0\n\r]", lambda odd: urllib.parse.quote(odd[0], safe=""), behavior)
 
 
 def _files(folder: pathlib.Path, names) -> list[tuple[str, str, pathlib.Path]]:

@@ -159,6 +159,12 @@ class RunFolder:
         then.setdefault("ids", now["ids"])  # older runs did not keep it
         for key in ("fingerprint", "num_users", "num_items", "behaviors", "pairs", "ids"):
             if then.get(key) != now[key]:
+                if key == "pairs":  # of the same log: another rule, or one that a version has read otherwise
+                    raise errors.CheckpointError(
+                        f"run folder {self.path} was trained on the same data, divided otherwise: data.valid was "
+                        f"{then.get('valid_rule')} with {then.get(key)}, and is {now['valid_rule']} with {now[key]}. "
+                        "Train anew, or evaluate it with the version of mbjax that trained it."
+                    )
                 raise errors.CheckpointError(
                     f"run folder {self.path} was trained on other data: {key} of '{then.get('name')}' was "
                     f"{_short(then.get(key))}, and is {_short(now[key])} for '{now['name']}'. {self._remedy()}"

@@ -132,7 +132,7 @@ def test_resuming_on_other_data_is_refused(folder):
     renamed = make_dataset(users=vocabulary.Vocabulary(list("abce")))
     with pytest.raises(errors.CheckpointError, match="ids of 'toy' was .*, and is "):
         folder.check_same(renamed)
-    with pytest.raises(errors.CheckpointError, match="pairs of 'toy' was .*'click': 3.* and is .*'click': 12"):
+    with pytest.raises(errors.CheckpointError, match="divided otherwise: .*'click': 3.* and is .*'click': 12"):
         folder.check_same(other)
 
 
