@@ -68,7 +68,7 @@ class Keeper:
         if not bool(_all_finite(state.params)):
             step = position.step - 1
             raise errors.TrainingDivergedError(
-                f"parameters are not finite after step {step} (epoch {step // self._steps_per_epoch})"
+                f"parameters are not finite after step {step} (epoch {step // self._steps_per_epoch + 1})"
             )
         record = {"best": dataclasses.asdict(self.best), "position": dataclasses.asdict(position)}
         record["best"]["value"] = repr(self.best.value)  # JSON has no -inf
@@ -94,7 +94,8 @@ class Keeper:
         if not steps:
             return "no checkpoint was written before it. Lower train.learning_rate and start again."
         where, epochs = self._folder.last / str(steps[-1]), steps[-1] // self._steps_per_epoch
-        return f"last finite checkpoint: {where}, after {epochs} epochs. Lower train.learning_rate and start again."
+        after = f"{epochs} epoch{'s' * (epochs != 1)}"
+        return f"last finite checkpoint: {where}, after {after}. Lower train.learning_rate and start again."
 
     def close(self) -> None:
         """Waits for checkpoints on their way to the disk."""

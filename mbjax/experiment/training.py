@@ -206,7 +206,9 @@ class Run:
         try:
             return self.evaluators[self.split](self.experiment.model, params, self.experiment.graphs).table
         except errors.TrainingDivergedError:
-            raise errors.TrainingDivergedError(f"scores are not finite after step {step - 1} (epoch {epoch})") from None
+            raise errors.TrainingDivergedError(
+                f"scores are not finite after step {step - 1} (epoch {epoch + 1})"
+            ) from None
 
     def _best_value(self) -> float | None:
         return self.keeper.best.value if self.keeper.best.epoch >= 0 else None

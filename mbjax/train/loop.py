@@ -110,7 +110,7 @@ def fit(
 def _check_finite(losses: np.ndarray, step: int, epoch: int) -> None:
     bad = np.flatnonzero(~np.isfinite(losses))
     if bad.size:
-        raise errors.TrainingDivergedError(f"loss is {losses[bad[0]]} at step {step + int(bad[0])} (epoch {epoch})")
+        raise errors.TrainingDivergedError(f"loss is {losses[bad[0]]} at step {step + int(bad[0])} (epoch {epoch + 1})")
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ def learning_curve(
     metric: str | None = None,
     names: Sequence[str] = (),
 ) -> None:
-    """Loss of every epoch, and one metric of every behavior and split below it.
+    """Loss of every epoch, and one metric of every behavior and split below it; the first epoch is 1, as in tables.
 
     Args:
       rows: of metrics.jsonl.
@@ -41,14 +41,14 @@ def learning_curve(
     panels = 2 if curves and metric else 1
     drawing = figure.Figure(figsize=(8, 3.2 * panels + 0.4), layout="constrained")
     axes = drawing.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]
-    losses = [(row["epoch"], row["loss"]) for row in rows if row.get("loss") is not None]
+    losses = [(row["epoch"] + 1, row["loss"]) for row in rows if row.get("loss") is not None]
     axes[0].plot(*_columns(losses), color="#333333", marker=_marker(losses), label="training loss")
     axes[0].set_ylabel("loss [nats]\nsum over the epoch's batches")
     axes[0].legend(frameon=False)
     if panels == 2:
         behaviors = list(dict.fromkeys(behavior for _, behavior in curves))
         for (split, behavior), points in curves.items():
-            values = [(epoch, table[metric]) for epoch, table in points if table.get(metric) is not None]
+            values = [(epoch + 1, table[metric]) for epoch, table in points if table.get(metric) is not None]
             axes[1].plot(
                 *_columns(values),
                 STYLES[split],

@@ -198,7 +198,7 @@ def test_a_loss_that_is_nan_names_step_epoch_and_the_last_finite_checkpoint(fold
         monkeypatch,
         lambda state, logged: (state, logged | {"loss": logged["loss"] * jnp.where(state.step == 8, jnp.nan, 1)}),
     )
-    with pytest.raises(errors.TrainingDivergedError, match=r"loss is nan at step 7 \(epoch 2\)") as caught:
+    with pytest.raises(errors.TrainingDivergedError, match=r"loss is nan at step 7 \(epoch 3\)") as caught:
         experiment.train(trial.config(folder, **trial.SAVE), tmp_path / "run")
     last = tmp_path / "run" / "last"
     assert f"last finite checkpoint: {last / '6'}, after 2 epochs" in str(caught.value)
@@ -210,7 +210,7 @@ def test_a_loss_that_is_nan_names_step_epoch_and_the_last_finite_checkpoint(fold
 @pytest.mark.parametrize(
     ("options", "what", "checkpoint"),
     [
-        (trial.SAVE, "scores are not finite", "last finite checkpoint: .*3, after 1 epochs"),
+        (trial.SAVE, "scores are not finite", "last finite checkpoint: .*3, after 1 epoch\\."),
         ({"train__eval_every": 0, **trial.SAVE}, "parameters are not finite", "last finite checkpoint: .*3, after 1"),
         ({"train__save_minutes": 60.0}, "scores are not finite", "no checkpoint was written before it"),
     ],
@@ -221,7 +221,7 @@ def test_parameters_that_are_nan_are_never_saved(folder, tmp_path, monkeypatch, 
         return state.replace(params=jax.tree.map(lambda leaf: leaf * factor, state.params)), logged
 
     poison(monkeypatch, change)
-    with pytest.raises(errors.TrainingDivergedError, match=rf"{what} after step 5 \(epoch 1\); {checkpoint}") as caught:
+    with pytest.raises(errors.TrainingDivergedError, match=rf"{what} after step 5 \(epoch 2\); {checkpoint}") as caught:
         experiment.train(trial.config(folder, **options), tmp_path / "run")
     assert str(caught.value).count("checkpoint") == 1
 
@@ -231,7 +231,7 @@ def test_a_huge_learning_rate_is_one_line_and_exit_code_5(folder, tmp_path, caps
     assert cli.train_main(options) == 5
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: loss is ")
-    assert "at step 1 (epoch 0); no checkpoint was written before it. Lower train.learning_rate" in line
+    assert "at step 1 (epoch 1); no checkpoint was written before it. Lower train.learning_rate" in line
 
 
 def test_a_used_folder_is_not_overwritten(four, folder):
