@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from mbjax import errors
-from mbjax.data import options, tables, times
+from mbjax.data import options, raw_table, tables, times
 
 _FIELDS = ("user", "item", "behavior", "time")
 _BLANKS = " \t"
@@ -73,7 +73,7 @@ def read(path: str | os.PathLike, layout: options.LogOptions, notes: list[str] |
     )
 
 
-def _place(source: tables.Table, name: str, field: str, path: pathlib.Path) -> int:
+def _place(source: raw_table.Table, name: str, field: str, path: pathlib.Path) -> int:
     found = [place for place, other in enumerate(source.names) if other == name]
     if len(found) == 1:
         return found[0]
@@ -102,7 +102,7 @@ def _is_like_data(names: list[str]) -> bool:
     )
 
 
-def _is_headerless(source: tables.Table, places: dict[str, int]) -> bool:
+def _is_headerless(source: raw_table.Table, places: dict[str, int]) -> bool:
     """Whether the names of columns that were asked for are values: line 1 would be lost, as a header that is none."""
     if not _is_like_data(source.names):
         return False
@@ -113,7 +113,7 @@ def _is_headerless(source: tables.Table, places: dict[str, int]) -> bool:
     )
 
 
-def _headerless(source: tables.Table) -> str:
+def _headerless(source: raw_table.Table) -> str:
     number = len(source.names)
     example = ["user", "item", "category", "behavior", "time"] if number == 5 else ["user", "item", "behavior", "time"]
     example = example[:number] + [f"other{k}" for k in range(number - len(example))]
@@ -123,7 +123,7 @@ def _headerless(source: tables.Table) -> str:
     )
 
 
-def _stripped(table: pl.DataFrame, source: tables.Table, places, names, notes: list[str]) -> pl.DataFrame:
+def _stripped(table: pl.DataFrame, source: raw_table.Table, places, names, notes: list[str]) -> pl.DataFrame:
     """The table without blanks around what is not quoted."""
     changed, rows = [], np.zeros(table.height, dtype=bool)
     for field in ("user", "item", "behavior"):

@@ -18,7 +18,7 @@ import polars as pl
 
 from mbjax import errors
 from mbjax.config import presets
-from mbjax.data import cleaning, columns, content, options, splits, tables, times, vocabulary
+from mbjax.data import cleaning, columns, content, options, readers, splits, times, vocabulary
 
 _TRAIN, _VALID, _TEST = range(3)
 
@@ -41,7 +41,7 @@ def read(path: str | os.PathLike, layout=None, name: str | None = None) -> conte
     table = columns.read(path, layout, notes)
     if not table.height:
         raise errors.DataError(f"{path}: holds {'no rows' if layout.columns else 'a header and no rows'}.")
-    if tables.is_pipe(path):
+    if readers.is_pipe(path):
         notes.append(f"log: {path} is a pipe, which is read once; a run needs a file (--dataset=PATH) to be evaluated")
     behaviors = _behaviors(table, layout, path)
     rows = cleaning.Rows(table.sort("time", maintain_order=True), behaviors)

@@ -14,6 +14,7 @@ import lzma
 import os
 import pathlib
 import re
+import stat
 import zipfile
 import zlib
 
@@ -91,6 +92,15 @@ def _unzipped(path: pathlib.Path, raw: bytes) -> bytes:
         if len(files) != 1:
             raise errors.DataError(f"{path}: holds {len(files)} files, expected one. Unpack it, and name the file.")
         return packed.read(files[0])
+
+
+def is_pipe(path: pathlib.Path) -> bool:
+    """Whether a path is a pipe, such as the shell's ``<(command)``: it can be read once."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode)
 
 
 def read_pairs(path: str | os.PathLike, *, base: int = 0, num_users=None, num_items=None) -> np.ndarray:
