@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
-import itertools
 import json
 import os
 import pathlib
@@ -125,18 +124,6 @@ def make_folder(path: str | os.PathLike[str]) -> pathlib.Path:
     with writing(path, "the folder"):
         path.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def new_folder(path: str | os.PathLike[str]) -> pathlib.Path:
-    """Makes a folder that did not exist: of that name, or with the next free number behind it; returns it."""
-    path = paths.absolute(path)
-    make_folder(path.parent)
-    for number in itertools.count(1):
-        folder = numbered(path, number)
-        with writing(folder, "the folder"), contextlib.suppress(FileExistsError):
-            folder.mkdir()
-            return folder
-    raise AssertionError("there is always a next number")
 
 
 def name_of(text: str) -> str:

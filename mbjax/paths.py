@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from mbjax import errors
 
 DATA_VARIABLE = "MBJAX_DATA"
+META = "meta.json"
+"""The file that makes a folder a prepared data set."""
 HERE = ("data", os.path.join("..", "shared", "data"))
 """Folders of data sets that are looked for from the working directory."""
 
@@ -64,3 +66,9 @@ def named_folder(name: str, dirs: Iterable[str | os.PathLike[str]] = ()) -> path
     """The folder of that name that is first on the search path; None where there is none, or the text is no name."""
     places = (place / name for place in search_path(dirs) if is_name(name))
     return next((place for place in places if place.is_dir()), None)
+
+
+def prepared_names(dirs: Iterable[str | os.PathLike[str]] = ()) -> list[str]:
+    """The names of the prepared data sets on the search path."""
+    places = (place for place in search_path(dirs) if place.is_dir())
+    return [folder.name for place in places for folder in place.iterdir() if (folder / META).is_file()]

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from mbjax import errors, files, seen, topk, types
+from mbjax import errors, files, seen, topk, types, wording
 
 if TYPE_CHECKING:
     from mbjax import data
@@ -65,7 +65,7 @@ class Lists:
 def _users(ids: pl.Series) -> str:
     """``3 users (ann, bob, eve) get``, without names where they are many."""
     names = f" ({', '.join(map(str, ids.to_list()))})" if len(ids) <= NAMED else ""
-    return f"{len(ids):,} user{'s' * (len(ids) != 1)}{names} get{'s' * (len(ids) == 1)}"
+    return f"{wording.count(len(ids), 'user')}{names} get{'s' * (len(ids) == 1)}"
 
 
 def recommend(
@@ -135,7 +135,7 @@ def make(
     if users is None:
         chosen = np.arange(dataset.info.num_users, dtype=np.int32)
     else:
-        chosen = np.asarray(list(dict.fromkeys(dataset.user_index(list(users)).tolist())), dtype=np.int32)
+        chosen = once(dataset.user_index(list(users)))
     return rank(
         model,
         params,
@@ -149,6 +149,11 @@ def make(
         batch_size=batch_size,
         item_tile=item_tile,
     )
+
+
+def once(indices: np.ndarray) -> np.ndarray:
+    """Indices without repetitions, in the order in which they come first."""
+    return pl.Series(indices).unique(maintain_order=True).to_numpy()
 
 
 def rank(

@@ -104,12 +104,11 @@ def test_real_refusals_of_the_system(tmp_path):
     assert files.write_text(longest, "fits").read_text() == "fits"
 
 
-def test_of_many_that_start_together_each_gets_a_folder_of_its_own_and_one_the_file(tmp_path):
-    barrier, folders, created = threading.Barrier(8), [], []
+def test_of_many_that_start_together_one_gets_the_file(tmp_path):
+    barrier, created = threading.Barrier(8), []
 
     def start(number):
         barrier.wait()
-        folders.append(files.new_folder(tmp_path / "lists"))
         created.append(files.create(tmp_path / "record.json", str(number)))
 
     threads = [threading.Thread(target=start, args=(number,)) for number in range(8)]
@@ -117,7 +116,6 @@ def test_of_many_that_start_together_each_gets_a_folder_of_its_own_and_one_the_f
         thread.start()
     for thread in threads:
         thread.join()
-    assert {folder.name for folder in folders} == {"lists", *(f"lists-{number}" for number in range(2, 9))}
     assert sum(created) == 1
     assert files.numbered(tmp_path / "a.b-seed0.json", 2, ".json").name == "a.b-seed0-2.json"
 

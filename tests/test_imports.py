@@ -22,6 +22,7 @@ ALLOWED = {
     "paths": {"errors"},
     "files": {"errors", "paths"},
     "program": set(),
+    "wording": set(),
     "ops": VOCABULARY,
     "layers": VOCABULARY | {"ops"},
     "backbones": VOCABULARY | {"ops", "layers"},

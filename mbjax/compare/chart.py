@@ -12,9 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from matplotlib import figure
-from matplotlib.backends import backend_agg
 
-from mbjax import files
 from mbjax.compare import blocks
 from mbjax.compare import groups as grouping
 from mbjax.train import fonts, plots
@@ -130,9 +128,7 @@ def draw(
     drawing.suptitle(lettering(f"{heading}\n{subtitle}" if subtitle else heading), fontsize=11)
     if handles:
         drawing.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, frameon=False, fontsize=9)
-    lettering.apply(drawing)
-    canvas = backend_agg.FigureCanvasAgg(drawing)
-    files.replace(path, lambda file: canvas.print_figure(str(file), dpi=130, format="png"))
+    plots.write(drawing, path, lettering)
 
 
 def order(groups: Sequence[grouping.Group], drawn: Iterable[str]) -> list[str]:

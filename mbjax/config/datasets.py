@@ -38,7 +38,7 @@ def kind(dataset: str, dirs: Iterable[str] = ()) -> str:
 
 def _is_prepared(folder: pathlib.Path) -> bool:
     """Whether a folder is no log in parts: prepared, or with the published files of the data set whose name it has."""
-    return (folder / "meta.json").is_file() or (folder.is_dir() and folder.name in files.dataset_names())
+    return (folder / paths.META).is_file() or (folder.is_dir() and folder.name in files.dataset_names())
 
 
 def check_read(dataset: str, dirs: Iterable[str], fields: Iterable[str]) -> None:

@@ -55,9 +55,7 @@ def dataset_file(name: str, dirs: Iterable[str] = ()) -> dict[str, Any]:
         raise errors.ConfigError(
             f"data set '{name}': no such file or folder. Known names: {', '.join(dataset_names())}."
         )
-    places = (place for place in paths.search_path(dirs) if place.is_dir())
-    here = [entry.name for place in places for entry in place.iterdir() if (entry / "meta.json").is_file()]
-    raise errors.unknown("data set", name, {*dataset_names(), *here})
+    raise errors.unknown("data set", name, {*dataset_names(), *paths.prepared_names(dirs)})
 
 
 def _read(path: pathlib.Path, known: set[str]) -> dict[str, Any]:

@@ -23,14 +23,13 @@ import platformdirs
 import rich.console
 import rich.progress
 
-from mbjax import errors
+from mbjax import errors, paths
 from mbjax.data import download
 
 KNOWN = ("beibei", "demo", "jd", "retail_rocket", "taobao", "tmall", "ub")
 """Names that can be given instead of a path; ``demo`` is generated and ``retail_rocket`` a prepared folder only."""
 
 MIRROR_VARIABLE = "MBJAX_MIRROR"
-PATH_VARIABLE = "MBJAX_DATA"
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,8 @@ def source(name: str) -> Source:
     if name == "retail_rocket":
         raise errors.DataError(
             "data set 'retail_rocket' is a prepared folder only and cannot be downloaded. Put the folder retail_rocket "
-            f"(meta.json, train.*.tsv.gz, test.buy.tsv.gz) into ./data or into a folder that {PATH_VARIABLE} names."
+            "(meta.json, train.*.tsv.gz, test.buy.tsv.gz) into ./data or into a folder that "
+            f"{paths.DATA_VARIABLE} names."
         )
     if name in KNOWN:
         raise errors.ConfigError(f"data set '{name}' is generated when it is needed; there is nothing to download.")
@@ -216,5 +216,5 @@ def _instructions(source: Source, folder: Path, files: list[SourceFile], mirror:
     return (
         f"data set '{source.name}' is incomplete: {why}. Fetch the {len(files)} files listed here (any browser or curl "
         f"will do) and put them into {folder} under the names on the right, or name a folder that holds "
-        f"'{source.name}' in the environment variable {PATH_VARIABLE}:\n" + ";\n".join(lines)
+        f"'{source.name}' in the environment variable {paths.DATA_VARIABLE}:\n" + ";\n".join(lines)
     )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from mbjax import wording
 from mbjax.data import content, vocabulary
 
 
@@ -70,13 +71,15 @@ class Rows:
         for what, had in before.items():
             gone = np.flatnonzero(had & ~self.has(what))
             if gone.size:
-                counts.append(count(gone.size, what))
+                counts.append(wording.count(gone.size, what))
                 ids = vocabulary.Vocabulary(self.ids[what].gather(gone))
                 reason = reasons[what]
                 self.dropped.append(content.Dropped(what, f"data.log.{reason.field}", ids, reason.value, reason.why))
         who = f" of {' and '.join(counts)}" if counts else ""
         by = " and ".join(dict.fromkeys(f"{reason.field}={reason.value}" for reason in reasons.values()))
-        self._steps.append(self._others(who) if user.field == "behaviors" else f"{by} dropped {count(number)}{who}")
+        self._steps.append(
+            self._others(who) if user.field == "behaviors" else f"{by} dropped {wording.count(number, 'row')}{who}"
+        )
 
     def drop_repeated(self) -> None:
         """Keeps the first of equal interactions."""
@@ -85,7 +88,7 @@ class Rows:
         first = pl.Series(keys[kept]).is_first_distinct().to_numpy()
         self.kept[kept[~first]] = False
         if not first.all():
-            self._steps.append(f"{count(int((~first).sum()), 'repeated row')} left out")
+            self._steps.append(f"{wording.count(int((~first).sum()), 'repeated row')} left out")
 
     def _others(self, who: str) -> str:
         """What was left out as no behavior in use; a name that is nearly one of those is pointed at."""
@@ -95,29 +98,26 @@ class Rows:
             near = _nearly(name, self.behaviors)
             listed.append(f"{name} {found[name]:,}" + (f", much like '{near}'" if near else ""))
         listed += ["..."] if len(found) > 10 else []
-        rows = count(sum(found.values()))
+        rows = wording.count(sum(found.values()), "row")
         return f"{rows} of other behaviors left out ({'; '.join(listed)}){who.replace(' of ', ', all of ', 1)}"
 
     def summary(self) -> str:
         """One line: how many rows, users and items the log has, how many are used, and what left out the others."""
         numbers = [
-            f"{self.kept.size:,} rows ({self.kept.sum():,} used)" if not self.kept.all() else count(self.kept.size)
+            f"{self.kept.size:,} rows ({self.kept.sum():,} used)"
+            if not self.kept.all()
+            else wording.count(self.kept.size, "row")
         ]
         for what in ("user", "item"):
             used = self.has(what)
             some = f" ({used.sum():,} used)" if not used.all() else ""
-            numbers.append(f"{count(used.size, what)}{some}")
+            numbers.append(f"{wording.count(used.size, what)}{some}")
         return "; ".join([f"log: {', '.join(numbers)}", *self._steps])
 
 
 def codes(column: pl.Series) -> np.ndarray:
     """Position of each value among the sorted distinct values, int64."""
     return column.rank("dense").to_numpy().astype(np.int64) - 1
-
-
-def count(number: int, what: str = "row") -> str:
-    """``"1 row"``, ``"2,000 rows"``."""
-    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def _nearly(name: str, names: tuple[str, ...]) -> str | None:

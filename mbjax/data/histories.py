@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import polars as pl
 from scipy import sparse
 
-from mbjax import errors, paths
-from mbjax.data import columns, log, options, vocabulary
+from mbjax import errors, paths, wording
+from mbjax.data import cleaning, columns, log, options, vocabulary
 
 NAMED = 5  # most ids that a line names
 _FIELDS = ("user", "item", "behavior")
@@ -43,11 +43,6 @@ class Histories:
         """Those at some of the places 0 .. N - 1."""
         pairs = {behavior: matrix[places] for behavior, matrix in self.pairs.items()}
         return dataclasses.replace(self, users=self.users.gather(places), known=self.known[places], pairs=pairs)
-
-    def places(self, raws: Iterable[Any]) -> np.ndarray:
-        """The places of raw ids, each once. Raises DataError for one that is not there."""
-        found = vocabulary.Vocabulary(self.users).index(list(raws))
-        return np.asarray(list(dict.fromkeys(found.tolist())), dtype=np.int64)
 
 
 def read(
@@ -91,7 +86,7 @@ def read(
     usable = (known_item >= 0) & (behavior >= 0)
     notes += _notes(table, known_item, behavior, behaviors)
 
-    rank = table["user"].rank("dense").to_numpy().astype(np.int64) - 1
+    rank = cleaning.codes(table["user"])
     _, first, row = np.unique(rank, return_index=True, return_inverse=True)
     order = np.argsort(first)  # of the first event
     position = np.empty(order.size, np.int64)
@@ -123,15 +118,15 @@ def _notes(table: pl.DataFrame, item: np.ndarray, behavior: np.ndarray, behavior
     others = table["behavior"].filter(pl.Series(behavior < 0))
     if len(others):
         notes.append(
-            f"{len(others):,} event{_s(others)} of other behaviors left out ({named(others.unique().sort())}); "
+            f"{wording.count(len(others), 'event')} of other behaviors left out ({named(others.unique().sort())}); "
             f"the model knows {', '.join(behaviors)}"
         )
     unknown = table["item"].filter(pl.Series((item < 0) & (behavior >= 0)))
     if len(unknown):
         distinct = unknown.unique(maintain_order=True)
         notes.append(
-            f"{len(unknown):,} event{_s(unknown)} of {len(distinct):,} item{_s(distinct)} that training has not seen "
-            f"left out ({named(distinct)})"
+            f"{wording.count(len(unknown), 'event')} of {wording.count(len(distinct), 'item')} that training has not "
+            f"seen left out ({named(distinct)})"
         )
     return notes
 
@@ -139,10 +134,6 @@ def _notes(table: pl.DataFrame, item: np.ndarray, behavior: np.ndarray, behavior
 def named(ids: pl.Series) -> str:
     """The first few of some ids, for a line."""
     return ", ".join(map(str, ids.head(NAMED).to_list())) + (", ..." if len(ids) > NAMED else "")
-
-
-def _s(rows: Sized) -> str:
-    return "s" * (len(rows) != 1)
 
 
 def _indices(column: pl.Series, known: vocabulary.Vocabulary) -> np.ndarray:
@@ -188,7 +179,9 @@ def _of_mapping(source: Mapping[Any, Any], notes: list[str]) -> pl.DataFrame:
         if len(rows) == before:
             without.append(str(user))
     if without:
-        notes.append(f"no list for {len(without):,} user{_s(without)} without any event ({named(pl.Series(without))})")
+        notes.append(
+            f"no list for {wording.count(len(without), 'user')} without any event ({named(pl.Series(without))})"
+        )
     return _table({field: [row[k] for row in rows] for k, field in enumerate(_FIELDS)})
 
 

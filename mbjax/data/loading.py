@@ -45,9 +45,7 @@ def read(name_or_path: str | os.PathLike, choice=None) -> content.Content:
     if tables.is_log(path):
         return log.read(path, choice.log)
     if paths.is_name(name) and not path.exists():
-        places = (place for place in paths.search_path(choice.dirs) if place.is_dir())
-        here = [p.name for place in places for p in place.iterdir() if (p / prepared.META).is_file()]
-        raise errors.unknown("data set", name, {*catalog.KNOWN, *here})
+        raise errors.unknown("data set", name, {*catalog.KNOWN, *paths.prepared_names(choice.dirs)})
     raise errors.DataError(f"{path}: there is no such file or folder.")
 
 

@@ -16,7 +16,7 @@ import pathlib
 import numpy as np
 import polars as pl
 
-from mbjax import errors
+from mbjax import errors, wording
 from mbjax.config import presets
 from mbjax.data import cleaning, columns, content, options, readers, splits, times, vocabulary
 
@@ -185,7 +185,7 @@ def _no_training(rows: cleaning.Rows, part: np.ndarray, layout: options.LogOptio
     if not (part == _TRAIN).any():
         first = np.flatnonzero(given)[0]
         number = int((rows.times.filter(pl.Series(given)) == rows.times[int(first)]).sum())
-        of, time = cleaning.count(int(given.sum())), times.show(rows.times, first)
+        of, time = wording.count(int(given.sum()), "row"), times.show(rows.times, first)
         return (
             f"{text}: {number:,} of {of} have the time {time}, and data.log.split=time_80_10_10 does not "
             "divide rows of one time. Choose --data.log.split=leave_one_out, or give finer times."
@@ -210,7 +210,8 @@ def _empty_times(rows: cleaning.Rows, part: np.ndarray) -> dict[str, str]:
         if not number:
             why = f"the rows at 80 % and at 90 % of the log have the same time {later}"
         else:
-            why = f"the {cleaning.count(number)} {where[split]} are of users without a training pair of '{rows.target}'"
+            of = wording.count(number, "row")
+            why = f"the {of} {where[split]} are of users without a training pair of '{rows.target}'"
             why += " (data.log.require_target_train)"
         empty[split] = f"{why}. {remedy[split]}"
     return empty

@@ -18,10 +18,10 @@ import re
 
 import numpy as np
 
-from mbjax import errors, files
+from mbjax import errors, files, paths
 from mbjax.data import content, readers, vocabulary
 
-META = "meta.json"
+META = paths.META
 _FILE = re.compile(r"([^.]+)\.(.+?)\.tsv(\.gz)?")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mbjax import errors
+from mbjax import errors, wording
 from mbjax.data import options
 
 KeysOf = dict[str, np.ndarray]
@@ -152,7 +152,7 @@ def hold_out(
         return train | {behavior: np.union1d(train[behavior], keys) for behavior, keys in added.items()}, {}, notes
     if rule == "random_one":
         drawn = random_one(train[target], num_items, seed)
-        number = f"{drawn.size:,} user{'s' * (drawn.size != 1)}"
+        number = wording.count(drawn.size, "user")
         note = f"valid.{target}: one training pair of each of {number}, drawn with data.seed={seed}"
         rest = np.setdiff1d(train[target], drawn, assume_unique=True)
         return train | {target: rest}, {target: drawn}, [note] * (drawn.size > 0)

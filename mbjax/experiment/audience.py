@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from mbjax import errors, seen, types
+from mbjax import errors, seen, types, wording
 from mbjax.data import histories as events
 from mbjax.experiment import fold_in, wiring
 
@@ -83,7 +83,7 @@ def of_histories(run: Run, source: Any, exclude: str) -> Audience:
     lines = [*run.lines, *found.notes]
     if len(found.without):
         names = events.named(found.without)
-        lines.append(f"no list for {_count(len(found.without))} without a usable event ({names})")
+        lines.append(f"no list for {wording.count(len(found.without), 'user')} without a usable event ({names})")
     if not len(found.users):
         raise errors.DataError(f"no event is of an item and a behavior that the run knows: {'; '.join(found.notes)}.")
     # Of a known user all counts that the data set has of him, in whatever split.
@@ -101,9 +101,9 @@ def of_histories(run: Run, source: Any, exclude: str) -> Audience:
     left_out = f"left out of the lists: {left_out}"
     how = fold_in.describe(experiment)
     if fold_in.can(experiment.model) or new:
-        who = f"lists of {_count(new)} whom training has not seen, from their events"
+        who = f"lists of {wording.count(new, 'user')} whom training has not seen, from their events"
         if old:
-            who += f", and of {_count(old)} whom it has, from all that is known of them"
+            who += f", and of {wording.count(old, 'user')} whom it has, from all that is known of them"
         extended = fold_in.extend(experiment, run.params, pairs, found.known)  # or raises
         users = info.num_users + np.arange(new + old)
         nobody = sparse.csr_array((info.num_users, info.num_items), dtype=np.uint8)
@@ -114,7 +114,7 @@ def of_histories(run: Run, source: Any, exclude: str) -> Audience:
             lambda behavior: _below(nobody, _own(pairs, behavior, exclude, mask)),
             (*lines, f"{who}: {how}", left_out),
         )
-    who = f"lists of {_count(old)} as training knows them; new events are left out and not taken in"
+    who = f"lists of {wording.count(old, 'user')} as training knows them; new events are left out and not taken in"
     place = sparse.csr_array((np.ones(old, np.uint8), (rows, places)), shape=(info.num_users, old))
     return Audience(
         experiment.model,
@@ -125,10 +125,6 @@ def of_histories(run: Run, source: Any, exclude: str) -> Audience:
         lambda behavior: sparse.csr_array(place @ _own(pairs, behavior, exclude, mask)),
         (*lines, f"{who}: {how}", left_out),
     )
-
-
-def _count(users: int) -> str:
-    return f"{users:,} user{'s' * (users != 1)}"
 
 
 def _own(pairs: Mapping[str, sparse.csr_array], behavior: str, exclude: str, mask: str) -> sparse.csr_array:

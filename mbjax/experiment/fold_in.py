@@ -67,10 +67,10 @@ def extend(
       IncompatibleError: the model cannot.
     """
     if not can(experiment.model):
-        others = ", ".join(sorted(n for n in ("bvae", "multivae", "itemknn", "lightgcn", "copf")))
         raise errors.IncompatibleError(
             f"model '{experiment.config.model_name}' cannot rank for users whom it was not trained on: "
-            f"{experiment.model.fold_in}. Train again with them, or choose a model that can, such as {others}."
+            f"{experiment.model.fold_in}. Train again with them, or choose a model that can, such as "
+            "bvae, copf, itemknn, lightgcn, multivae."
         )
     info, config = experiment.dataset.info, experiment.config
     number = next(iter(passive.values())).shape[0]

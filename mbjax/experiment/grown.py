@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from mbjax import config as configuration
-from mbjax import data, errors, paths, types
+from mbjax import data, errors, paths, types, wording
 from mbjax.config import datasets
 from mbjax.data import histories as events
 from mbjax.data import tables
@@ -81,8 +81,8 @@ def read(workdir: str | pathlib.Path, config: configuration.Config, checkpoint: 
         more += rows.nnz - before
     newcomers = now.only(new)
     lines = [
-        f"{path.name} has grown: {more:,} more pair{'s' * (more != 1)} of users and items of the run, "
-        f"{len(new):,} user{'s' * (len(new) != 1)} whom training has not seen. Lists start from all that it "
+        f"{path.name} has grown: {wording.count(more, 'more pair')} of users and items of the run, "
+        f"{wording.count(len(new), 'user')} whom training has not seen. Lists start from all that it "
         "holds now, parameters are as they were trained",
         *now.notes,
     ]

@@ -9,7 +9,7 @@ import time
 import jax
 import jax.numpy as jnp
 
-from mbjax import errors, types
+from mbjax import errors, types, wording
 from mbjax.train import checkpoint, loop, run_folder
 
 
@@ -94,8 +94,8 @@ class Keeper:
         if not steps:
             return "no checkpoint was written before it. Lower train.learning_rate and start again."
         where, epochs = self._folder.last / str(steps[-1]), steps[-1] // self._steps_per_epoch
-        after = f"{epochs} epoch{'s' * (epochs != 1)}"
-        return f"last finite checkpoint: {where}, after {after}. Lower train.learning_rate and start again."
+        done = wording.count(epochs, "epoch")
+        return f"last finite checkpoint: {where}, after {done}. Lower train.learning_rate and start again."
 
     def close(self) -> None:
         """Waits for checkpoints on their way to the disk."""

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from mbjax import config as configuration
-from mbjax import data, errors, program, seen
+from mbjax import data, errors, program, seen, wording
 from mbjax import recommend as lists
 from mbjax.experiment import audience, grown, printout, runs
 from mbjax.train import claim
@@ -90,8 +90,8 @@ def recommend(
         files = {}
         for found in made:
             files[found.behavior] = found.write(folder)
-            count = found.users - len(found.empty)
-            printout.say(f"{found.behavior}: lists of {count:,} user{'s' * (count != 1)}: {files[found.behavior]}")
+            count = wording.count(found.users - len(found.empty), "user")
+            printout.say(f"{found.behavior}: lists of {count}: {files[found.behavior]}")
             for line in found.lines():
                 printout.say(line)
         return files
@@ -122,4 +122,4 @@ def _places(ids: pl.Series, users: Iterable[Any] | Any, dataset: data.Dataset, h
             raise errors.DataError(
                 f"{error} Users whom training has not seen get lists from their events: {how}."
             ) from None
-    return np.asarray(list(dict.fromkeys(found.tolist())), dtype=np.int64)
+    return lists.once(found)

@@ -13,12 +13,11 @@ import jax
 import rich.console
 
 from mbjax import config as configuration
-from mbjax import errors, evaluate, files, models, paths, program, results, tables, types
+from mbjax import errors, evaluate, files, models, paths, program, results, tables, types, wording
 from mbjax.data import optimum, synthetic
 from mbjax.experiment import outcomes, wiring
 from mbjax.train import plots, run_folder
 
-Table = dict[str, dict[str, Any]]
 UNLUCKY = (errors.MbjaxError, MemoryError, jax.errors.JaxRuntimeError)
 """What a reference beside the model may run into: data that do not suit it, or no room on the host or the device."""
 
@@ -28,7 +27,7 @@ def say(text: str) -> None:
     rich.console.Console().print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def show(rows: dict[str, Table], caption: str, *, ks=None, details: bool = False) -> None:
+def show(rows: dict[str, outcomes.Table], caption: str, *, ks=None, details: bool = False) -> None:
     """Prints tables side by side, one block for each behavior."""
     tables.put(rich.console.Console(), tables.per_behavior(rows, ks=ks, details=details, caption=caption))
 
@@ -43,11 +42,6 @@ def warn(text: str) -> None:
     note(f"warning: {text}")
 
 
-def count(number: int, noun: str) -> str:
-    """``"1 epoch"``, ``"2 epochs"``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def resumption(workdir: pathlib.Path) -> str:
     """The command that goes on with a run, as the user would type it."""
     return f"{program.command('train')} --resume --workdir={shlex.quote(str(workdir))}"
@@ -58,7 +52,7 @@ def interrupted(workdir: pathlib.Path) -> None:
     say(f"stopped, all saved. Go on with: {resumption(workdir)}")
 
 
-def references(experiment: wiring.Experiment, split: str, behaviors: tuple[str, ...]) -> dict[str, Table]:
+def references(experiment: wiring.Experiment, split: str, behaviors: tuple[str, ...]) -> dict[str, outcomes.Table]:
     """Tables of what needs no training: the anchors asked for, and the known optimum of the planted data.
 
     One that fails is left out with a line that says so: the run itself is over and sound.
@@ -94,7 +88,7 @@ def _optimum(seed: int, info: types.DatasetInfo) -> types.Model:
     return optimum.optimum_model(planted, info)
 
 
-def evaluation(experiment: wiring.Experiment, split: str, where: dict[str, Any], table: Table) -> None:
+def evaluation(experiment: wiring.Experiment, split: str, where: dict[str, Any], table: outcomes.Table) -> None:
     """Prints the table of a restored run."""
     config = experiment.config
     name = _title(config, where["checkpoint"])
@@ -157,7 +151,7 @@ def final(experiment: wiring.Experiment, outcome: outcomes.Outcome, keep: bool |
         names = experiment.dataset.info.behaviors
         plots.per_behavior(main, folder.plots / "per_behavior.png", beside, title=title, names=names)
     if outcome.reason == "patience":
-        waited = count(config.train.patience, "evaluation")
+        waited = wording.count(config.train.patience, "evaluation")
         say(f"ended after {waited} without a better {config.train.monitor} (train.patience)")
     say(f"run folder: {outcome.workdir} (metrics.csv, plots/, results.json, checkpoints)")
     if path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 
 from mbjax import config as configuration
-from mbjax import errors
+from mbjax import errors, wording
 from mbjax.experiment import outcomes, printout, training
 from mbjax.train import run_folder
 
@@ -37,7 +37,7 @@ def retrain(
         config, {"data.valid": "into_train", "train.epochs": str(epochs), "train.patience": "0"}
     )
     folder = run_folder.RunFolder(outcome.workdir / FOLDER)
-    printout.say(f"training again on training and validation pairs, {epochs} epoch{'s' * (epochs != 1)}")
+    printout.say(f"training again on training and validation pairs, {wording.count(epochs, 'epoch')}")
     if isinstance(record, pathlib.Path) and record.suffix == ".json":
         record = record.with_stem(f"{record.stem}-retrain")
     return training.train(again, folder.path, resume=folder.has_run(), record=record)

@@ -10,11 +10,9 @@ from typing import Any
 import jax
 
 from mbjax import config as configuration
-from mbjax import data, errors, files, machine, parallel, selections, types
+from mbjax import data, errors, files, machine, parallel, selections, types, wording
 from mbjax.experiment import beginning, folders, keeper, outcomes, printout, warm_start, wiring
 from mbjax.train import logging, loop, progress, run_folder
-
-Table = dict[str, dict[str, Any]]
 
 
 def train(
@@ -141,7 +139,7 @@ class Run:
 
     def _epochs(self, step: int) -> str:
         whole, steps = divmod(step, self.steps_per_epoch)
-        return printout.count(whole, "epoch") + (f" and {printout.count(steps, 'step')}" if steps else "")
+        return wording.count(whole, "epoch") + (f" and {wording.count(steps, 'step')}" if steps else "")
 
     def fit(self) -> str:
         """Trains; returns why it ended."""
@@ -201,7 +199,7 @@ class Run:
                 raise errors.TrainingDivergedError(f"{error}; {self.keeper.last_finite()}") from None
         return reason
 
-    def _evaluate(self, params: types.Params, epoch: int, step: int) -> Table:
+    def _evaluate(self, params: types.Params, epoch: int, step: int) -> outcomes.Table:
         self.compiled.add(self.split)
         try:
             return self.evaluators[self.split](self.experiment.model, params, self.experiment.graphs).table

@@ -159,6 +159,11 @@ def _finish(drawing: figure.Figure, axes: Any, path: str | pathlib.Path, letteri
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(axis="y", color="#dddddd", linewidth=0.6)
         axis.set_axisbelow(True)
+    write(drawing, path, lettering)
+
+
+def write(drawing: figure.Figure, path: str | pathlib.Path, lettering: fonts.Lettering) -> None:
+    """Writes a finished drawing as a PNG. Raises WriteError."""
     lettering.apply(drawing)
     canvas = backend_agg.FigureCanvasAgg(drawing)
     files.replace(path, lambda file: canvas.print_figure(str(file), dpi=130, format="png"))

@@ -5,7 +5,8 @@ import pathlib
 import pytest
 from commands import failure
 
-from mbjax import cli, config
+from mbjax import cli, config, seen
+from mbjax.cli import evaluate
 
 
 def test_eval_hands_the_run_on(experiment, run):
@@ -81,3 +82,7 @@ def test_eval_needs_a_run(experiment, capsys, tmp_path):
     assert "'model_name' is missing" in failure(capsys, cli.eval_main, f"--workdir={tmp_path}")
     (tmp_path / "config.yaml").write_text("model_name: bave")
     assert failure(capsys, cli.eval_main, f"--workdir={tmp_path}").startswith("unknown model 'bave'")
+
+
+def test_the_words_of_exclude_are_those_that_lists_know():
+    assert evaluate.EXCLUDE == seen.EXCLUDE  # written twice, since help must not wait for numpy

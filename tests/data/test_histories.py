@@ -69,7 +69,7 @@ def test_every_source_is_read_alike(kind, tmp_path):
         "1 event of other behaviors left out (like); the model knows view, buy",
         "2 events of 1 item that training has not seen left out (99)",
     )
-    some = found.only(found.places(["bob"]))
+    some = found.only(np.array([1]))
     assert (some.users.to_list(), some.known.tolist()) == (["bob"], [1])
     assert some.pairs["buy"].toarray().tolist() == [[1, 0, 0]]
 
