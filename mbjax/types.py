@@ -89,7 +89,7 @@ class Graph:
     col_ptr: Array
 
 
-Graphs = Mapping[str, Graph]
+Graphs = Mapping[str, Any]  # Graph, or what ``Model.prepare`` made
 
 
 class PairSet(NamedTuple):
@@ -243,6 +243,23 @@ class UserBatch:
     points: Points | None = None
 
 
+class Evidence(NamedTuple):
+    """Host matrices that a closed form is made of.
+
+    Attributes:
+      train: behavior -> CSR [U, I] of ones, the training pairs.
+      passive: behavior -> CSR [N, I], the pairs of users who come after the others and whom nobody reads, as in
+        ``ops.graph.from_train``; None: there are none.
+      valid: behavior -> CSR [U, I], pairs held out for validation, for choices; empty where there are none.
+      seed: of whatever is drawn.
+    """
+
+    train: Mapping[str, Any]
+    passive: Mapping[str, Any] | None = None
+    valid: Mapping[str, Any] = {}
+    seed: int = 0
+
+
 EXACT, PROPAGATED = "exact", "propagated"
 OWN_USERS = "its users are parameters of their own, and nothing propagates to them"
 
@@ -269,6 +286,10 @@ class Model(NamedTuple):
         (``ops.graph.from_train``). ``EXACT``: what it knows of a user are his pairs, so that he gets the list that he
         would have as one of its users. ``PROPAGATED``: something in his place is left out, such as a row of his own in
         an embedding table. Anything else is the reason why it cannot.
+      prepare: ``Evidence -> {name: arrays}``: what no gradient changes and the data alone decide, such as a closed
+        form. It is computed on the host's side of a run, anew after a restore, and stands among the graphs under its
+        names. None: nothing.
+      probabilities: whether scores are natural logarithms of probabilities, over all items of a user and behavior.
     """
 
     info: DatasetInfo
@@ -280,6 +301,8 @@ class Model(NamedTuple):
     score: Callable[[Params, Tables, Array, Array | int, int, int], Array]
     tasks: tuple[str, ...] = ()
     fold_in: str = "it does not say how (types.Model.fold_in)"
+    prepare: Callable[[Evidence], Mapping[str, Any]] | None = None
+    probabilities: bool = False
 
 
 @struct.dataclass

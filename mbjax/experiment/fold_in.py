@@ -79,6 +79,9 @@ def extend(
     size = config.train.batch_size if experiment.model.batch is None else experiment.model.batch.size
     model = models.entry(config.model_name).build(config.model, whole, size)
     graphs = graph.from_train(model.graphs, experiment.dataset.train, passive)
+    if model.prepare is not None:
+        dataset = experiment.dataset
+        graphs |= model.prepare(types.Evidence(dataset.train, passive, dataset.valid))
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), graphs))
 
     def grow(leaf: types.Array, wanted: jax.ShapeDtypeStruct) -> types.Array:

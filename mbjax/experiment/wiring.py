@@ -120,5 +120,8 @@ def build(config: configuration.Config, dataset: data.Dataset | None = None) -> 
 
 
 def graphs_of(model: types.Model, dataset: data.Dataset) -> types.Graphs:
-    """The matrices that a model asks for, from the training pairs of a data set, on the device."""
-    return graph.from_train(model.graphs, dataset.train)
+    """The matrices that a model asks for and what it prepares, from the pairs of a data set, on the device."""
+    graphs = graph.from_train(model.graphs, dataset.train)
+    if model.prepare is None:
+        return graphs
+    return graphs | dict(model.prepare(types.Evidence(dataset.train, valid=dataset.valid)))
