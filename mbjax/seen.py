@@ -70,10 +70,29 @@ def pairs(
     masked = union(own, shape)
     held_out = getattr(dataset, split)
     if behavior in held_out:
-        masked = (masked - masked.multiply(held_out[behavior] != 0)).tocsr()
-        masked.eliminate_zeros()
-        masked.sort_indices()
+        masked = without(masked, held_out[behavior])
     return union([masked, *(dataset.train[b] for b in others if b in dataset.train)], shape) if others else masked
+
+
+def familiar(dataset: data.Dataset, behavior: str, *, known: bool = False) -> sparse.csr_array:
+    """The pairs of users and items that met by another behavior; every other pair is new.
+
+    Own pairs of the behavior decide nothing: one that also met by another is familiar, and whether it may be listed is
+    for ``pairs`` to say.
+
+    Args:
+      dataset: what was seen.
+      behavior: the one that is ranked.
+      known: whether pairs of all splits count, as for lists that are put to use; else those of training alone, as in
+        evaluation.
+
+    Returns:
+      CSR [U, I], a stored entry is a familiar pair; indices sorted.
+    """
+    splits = (dataset.train, dataset.valid, dataset.test, dataset.unused) if known else (dataset.train,)
+    others = [b for b in dataset.info.behaviors if b != behavior]
+    shape = (dataset.info.num_users, dataset.info.num_items)
+    return union((split[b] for b in others for split in splits if b in split), shape)
 
 
 def describe(dataset: data.Dataset, exclude: str, mask: str) -> str:
@@ -103,3 +122,11 @@ def union(matrices: Iterable[sparse.csr_array], shape: tuple[int, int]) -> spars
         total = total + (matrix != 0).astype(np.int32)
     total.sort_indices()
     return total
+
+
+def without(matrix: sparse.csr_array, taken: sparse.csr_array) -> sparse.csr_array:
+    """The pairs of a matrix that another of the same shape does not have: CSR, indices sorted."""
+    left = (matrix - matrix.multiply(taken != 0)).tocsr()
+    left.eliminate_zeros()
+    left.sort_indices()
+    return left

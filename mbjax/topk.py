@@ -8,53 +8,61 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
 from jax import lax
 from scipy import sparse
 
-from mbjax import errors, types
+from mbjax import errors, seen, types
 from mbjax.ops import ranking
 
 
-class Queries(NamedTuple):
-    """Users in batches of equal size, with the pairs that are no candidates.
+@struct.dataclass
+class Queries:
+    """Users in batches of equal size, with the pairs that are no candidates, or with those that alone are.
 
     Attributes:
       user: int32 [T, B]; the last user is repeated to fill the last batch.
-      row: int32 [T, M], the place in its batch of each masked pair.
+      row: int32 [T, M], the place in its batch of each pair.
       item: int32 [T, M]; padding is I.
+      only: whether the pairs are the candidates; else every other item of the user is one.
     """
 
     user: types.Array
     row: types.Array
     item: types.Array
+    only: bool = struct.field(pytree_node=False, default=False)
 
 
-def prepare(users: np.ndarray, masked: sparse.csr_array, batch_size: int) -> Queries:
-    """Puts users and their masked pairs on the device.
+def prepare(
+    users: np.ndarray, masked: sparse.csr_array, batch_size: int, *, only: sparse.csr_array | None = None
+) -> Queries:
+    """Puts users and the pairs that decide their candidates on the device.
 
     Args:
       users: int [n], at least one.
-      masked: [U, I], a stored entry is a masked pair.
+      masked: [U, I], a stored entry is a pair that is no candidate.
       batch_size: the largest number of users scored at once; batches are made as equal as possible.
+      only: [U, I], a stored entry is a pair that is a candidate, if it is not masked; None: every pair is.
     """
     num_batches = -(-len(users) // batch_size)
     size = -(-len(users) // num_batches)
-    rows = masked[users]
+    rows = masked[users] if only is None else seen.without(only[users], masked[users])
     bounds = rows.indptr[np.minimum(np.arange(num_batches + 1) * size, len(users))]
     counts = np.diff(bounds)
     user = np.full(num_batches * size, users[-1], dtype=np.int32)
     user[: len(users)] = users
     row = np.zeros((num_batches, max(1, counts.max())), dtype=np.int32)
-    item = np.full(row.shape, masked.shape[1], dtype=np.int32)
+    item = np.full(row.shape, rows.shape[1], dtype=np.int32)
     is_pair = np.arange(row.shape[1]) < counts[:, None]
     row[is_pair] = np.repeat(np.arange(len(users)) % size, np.diff(rows.indptr))
     item[is_pair] = rows.indices
-    return Queries(*map(jnp.asarray, (user.reshape(num_batches, size), row, item)))
+    user, row, item = map(jnp.asarray, (user.reshape(num_batches, size), row, item))
+    return Queries(user, row, item, only=only is not None)
 
 
 def encode(model: types.Model, params: types.Params, graphs: types.Graphs) -> types.Tables:
@@ -135,6 +143,7 @@ def _rank(
             num_items=num_items,
             k=k,
             item_tile=item_tile,
+            only=query.only,
         )
 
     lists = lax.map(batch, queries)

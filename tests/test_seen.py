@@ -54,6 +54,24 @@ def test_whatever_the_split_all_of_the_log_is_known(rule, leaves):
         assert sum(parts).max() == 1
 
 
+@pytest.mark.parametrize("rule", ["file", "none", "into_train"])
+def test_familiar_is_what_another_behavior_met(rule):
+    made = planted(data.Options(behaviors=BEHAVIORS, valid=rule), train=TRAIN, valid=VALID, test=TEST)
+    met_in_valid = {"file": [], "none": [], "into_train": [4]}[rule]
+    assert items_of(seen.familiar(made, "buy"), 0) == sorted([0, 1, 6] + met_in_valid)
+    assert items_of(seen.familiar(made, "buy", known=True), 0) == [0, 1, 4, 6]
+    # Item 1 was both viewed and put into the cart; own pairs decide nothing.
+    assert items_of(seen.familiar(made, "view", known=True), 0) == [1, 2, 3, 5, 6, 7]
+    assert items_of(seen.familiar(made, "view"), 1) == []
+
+
+def test_without_takes_pairs_out_whatever_their_entries():
+    made = planted(data.Options(behaviors=BEHAVIORS, valid="none"), train=TRAIN, test=TEST)
+    left = seen.without(seen.union([made.train["view"], made.train["cart"]], (USERS, ITEMS)), made.train["cart"])
+    assert items_of(left, 0) == [0, 6]
+    assert left.has_sorted_indices and left.data.min() > 0
+
+
 def test_a_list_that_leaves_training_was_seen():
     made = planted(
         data.Options(behaviors=BEHAVIORS, valid="none", hold_out="theirs"),

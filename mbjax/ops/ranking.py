@@ -47,6 +47,13 @@ def mask(scores: Array, row: Array, column: Array) -> Array:
     return scores.at[row, column].set(-jnp.inf, mode="drop")
 
 
+def keep(scores: Array, row: Array, column: Array) -> Array:
+    """Writes ``-inf`` everywhere but at the given places; arguments as for ``mask``."""
+    column = jnp.where(column < 0, scores.shape[1], column)
+    kept = scores.at[row, column].get(mode="fill", fill_value=-jnp.inf)
+    return jnp.full_like(scores, -jnp.inf).at[row, column].set(kept, mode="drop")
+
+
 def top_k(scores: Array, k: int) -> Lists:
     """The k best columns of each row, exactly, in two stages.
 
@@ -96,6 +103,7 @@ def rank_items(
     num_items: int,
     k: int,
     item_tile: int,
+    only: bool = False,
 ) -> Lists:
     """The k best of all items for a batch of users: tiles of equal width and a running list.
 
@@ -104,13 +112,15 @@ def rank_items(
 
     Args:
       score: ``(start, size) -> float [B, size]``, scores of items start .. start + size - 1; ``start`` may be traced.
-      row: int32 [M], the row of each masked pair.
-      item: int32 [M], the item of each masked pair; ``num_items`` is padding.
+      row: int32 [M], the row of each masked pair, or of each candidate.
+      item: int32 [M], the item of each of these pairs; ``num_items`` is padding.
       num_users: B.
       num_items: I.
       k: length of the lists; may exceed I.
       item_tile: the largest number of items scored at once.
+      only: whether the pairs are the candidates; else they are masked, and every other pair is one.
     """
+    restrict = keep if only else mask
     tiles = -(-num_items // item_tile)
     size = -(-num_items // tiles)
     width = min(k, size)
@@ -127,12 +137,12 @@ def rank_items(
         return tile
 
     if tiles == 1:
-        found = top_k(mask(scores(0, size), row, item), width)
+        found = top_k(restrict(scores(0, size), row, item), width)
         return found if width == k else merge(nothing, found, k)
 
     def step(running: Lists, tile: Array) -> tuple[Lists, None]:
         start = jnp.minimum(tile * size, num_items - size)
-        found = top_k(mask(scores(start, size), row, item - start), width)
+        found = top_k(restrict(scores(start, size), row, item - start), width)
         found_item = found.item + start
         is_new = (found.item >= 0) & (found_item >= tile * size)
         found = Lists(jnp.where(is_new, found_item, -1), jnp.where(is_new, found.score, -jnp.inf), found.is_nan)

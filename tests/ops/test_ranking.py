@@ -30,14 +30,14 @@ def full_sort(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     return np.where(value == -INF, -1, np.pad(order, pad, constant_values=-1)), value
 
 
-@functools.partial(jax.jit, static_argnums=(3, 4))
-def ranked(scores, row, item, k, tile):
+@functools.partial(jax.jit, static_argnums=(3, 4, 5))
+def ranked(scores, row, item, k, tile, only=False):
     def score(start, size):
         assert size <= tile
         return jax.lax.dynamic_slice_in_dim(scores, start, size, axis=1)
 
     users, items = scores.shape
-    return ranking.rank_items(score, row, item, num_users=users, num_items=items, k=k, item_tile=tile)
+    return ranking.rank_items(score, row, item, num_users=users, num_items=items, k=k, item_tile=tile, only=only)
 
 
 def test_ties_rank_the_smaller_id_first():
@@ -90,6 +90,16 @@ def test_mask_skips_what_lies_outside():
     assert masked.tolist() == [[0, 0, -INF], [-INF, 0, 0]]
 
 
+def test_keep_skips_what_lies_outside():
+    kept = ranking.keep(jnp.asarray([[1.0, 2, 3], [4, 5, 6]]), jnp.asarray([0, 0, 1, 1]), jnp.asarray([-1, 2, 3, 0]))
+    assert kept.tolist() == [[-INF, -INF, 3], [4, -INF, -INF]]
+
+
+def test_what_is_not_kept_may_be_nan():
+    scores = jnp.asarray([[np.nan, 1.0], [0.0, np.nan]])
+    assert top_k(ranking.keep(scores, jnp.asarray([0, 1]), jnp.asarray([1, 1])), 1).is_nan.tolist() == [False, True]
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("levels", [1, 2, 5, 10**6])
 def test_top_k_equals_a_full_sort(size, levels):
@@ -110,16 +120,17 @@ def test_top_k_equals_a_full_sort(size, levels):
     masked=st.sampled_from([0.0, 0.2, 0.97, 1.0]),
     tile=st.sampled_from(TILES),
     k=st.sampled_from([20, 130]),
+    only=st.booleans(),
 )
-def test_any_tile_gives_the_full_sort(seed, levels, masked, tile, k):
+def test_any_tile_gives_the_full_sort(seed, levels, masked, tile, k, only):
     rng = np.random.default_rng(seed)
     scores = rng.integers(-levels, levels, size=(4, NUM_ITEMS), endpoint=True).astype(np.float32)
     is_masked = rng.random(scores.shape) < masked
     row, item = np.nonzero(is_masked)
     padding = is_masked.size - len(row)
     row, item = np.pad(row, (0, padding)), np.pad(item, (0, padding), constant_values=NUM_ITEMS)
-    found = ranked(scores, row.astype(np.int32), item.astype(np.int32), k, tile)
-    best, value = full_sort(np.where(is_masked, -INF, scores), k)
+    found = ranked(scores, row.astype(np.int32), item.astype(np.int32), k, tile, only)
+    best, value = full_sort(np.where(is_masked != only, -INF, scores), k)
     np.testing.assert_array_equal(found.item, best)
     np.testing.assert_array_equal(found.score, value)
 

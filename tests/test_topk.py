@@ -1,0 +1,60 @@
+"""Queries and their pass: restricted candidates against sorting, batches that do not divide."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+from scipy import sparse
+
+from mbjax import topk, types
+
+USERS, ITEMS = 11, 30
+
+
+def table_model() -> types.Model:
+    """The parameters are the scores, [1, U, I]."""
+
+    def read(params, tables, users, start, size, behavior):
+        return jax.lax.dynamic_slice_in_dim(params[behavior], start, size, axis=1)[users]
+
+    info = types.DatasetInfo("planted", USERS, ITEMS, ("buy",))
+    return types.Model(info, {}, None, None, None, lambda params, graphs: (), read)
+
+
+def ranked(scores, users, masked, only, batch_size, item_tile, k=ITEMS):
+    queries = topk.prepare(users, masked, batch_size, only=only)
+    return topk.finish(topk.start(table_model(), scores[None], (), queries, "buy", k, item_tile), users, "buy")[0]
+
+
+@pytest.mark.parametrize(("batch_size", "item_tile"), [(512, 512), (4, 7), (1, 30), (3, 29)])
+def test_restricted_candidates_equal_sorting(batch_size, item_tile):
+    rng = np.random.default_rng(batch_size)
+    scores = rng.integers(-2, 3, size=(USERS, ITEMS)).astype(np.float32)
+    masked, only = rng.random((2, USERS, ITEMS)) < 0.4
+    only[4] = False  # a user without candidates
+    users = np.asarray([0, 2, 3, 4, 7, 8, 10], np.int32)
+    found = ranked(scores, users, sparse.csr_array(masked), sparse.csr_array(only), batch_size, item_tile)
+    for row, user in enumerate(users):
+        candidates = np.flatnonzero(only[user] & ~masked[user])
+        best = sorted(candidates, key=lambda item: (-scores[user, item], item))
+        assert found[row].tolist() == [*best, *[-1] * (ITEMS - len(best))]
+
+
+def test_a_group_and_the_rest_share_the_candidates():
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(USERS, ITEMS)).astype(np.float32)
+    masked, group = (sparse.csr_array(rng.random((USERS, ITEMS)) < 0.3) for _ in range(2))
+    users = np.arange(USERS, dtype=np.int32)
+    whole = ranked(scores, users, masked, None, 4, 8)
+    inside = ranked(scores, users, masked, group, 4, 8)
+    outside = ranked(scores, users, masked + group, None, 4, 8)
+    for user in users:
+        items = [set(lists[user].tolist()) - {-1} for lists in (whole, inside, outside)]
+        assert items[0] == items[1] | items[2] and not items[1] & items[2]
+
+
+def test_no_candidate_at_all_is_an_empty_list():
+    nothing = sparse.csr_array((USERS, ITEMS), dtype=np.int32)
+    users = np.arange(3, dtype=np.int32)
+    assert (ranked(np.zeros((USERS, ITEMS), np.float32), users, nothing, nothing, 2, 9, k=4) == -1).all()
