@@ -67,7 +67,7 @@ HEADER_OF = {
     "nmtr": ("Gao et al.,", "ICDE 2019"),
     "pkef": ("Meng et al.,", "CIKM 2023"),
 }
-WITHOUT_PAPER = {"own_items", "popularity"}
+WITHOUT_PAPER = {"cross_occurrence", "own_items", "popularity"}
 # Modules that hold no model of a paper: what several share, and what a frame is.
 SHARED = {"__init__", "base", "compose", "ncf_units", "objectives", "pointwise", "untrained"}
 

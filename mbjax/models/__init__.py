@@ -17,6 +17,7 @@ from mbjax.models import (
     cmf,
     copf,
     crgcn,
+    cross_occurrence,
     itemknn,
     lightgcn,
     lightgcn_m,
@@ -73,6 +74,11 @@ MODELS: dict[str, ModelEntry] = {
     ),
     "own_items": ModelEntry(own_items.OwnItemsConfig, own_items.build, "items met by other behaviors; untrained"),
     "itemknn": ModelEntry(itemknn.ItemknnConfig, itemknn.build, "item-based nearest neighbors (TOIS 2004); untrained"),
+    "cross_occurrence": ModelEntry(
+        cross_occurrence.CrossOccurrenceConfig,
+        cross_occurrence.build,
+        "item neighbors across behaviors; untrained",
+    ),
     "cascading_rank": ModelEntry(
         cascading_rank.CascadingRankConfig, cascading_rank.build, "cascade of random walks (2025); untrained"
     ),

@@ -8,10 +8,7 @@ similar to i, itself left out:
     s_{ij} = \frac{x_i^T x_j}{|x_i|\,|x_j| + \sigma}, \qquad y_{ui} = \sum_{j \in N(i)} s_{ij} R_{uj}
 
 sigma: ``shrinkage``, size of N: ``neighbors``. R unites the behaviors of ``behaviors``, or is that of the behavior
-ranked (``history="behavior"``).
-
-Similarities are computed on the device in tiles of items, as products of the sparse matrix with a dense tile, and only
-the neighbors are kept. So no matrix [I, I] ever exists.
+ranked (``history="behavior"``). Similarities: ``mbjax/ops/neighbors.py``.
 
 Differences: the paper keeps, for each item that a user met, the items most similar to it. Here N(i) belongs to the
 candidate, so that every candidate has equally many chances, and a tile of candidates can be scored by itself.
@@ -21,16 +18,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-import jax
-import jax.numpy as jnp
 import pydantic
-from jax.experimental import sparse
 
 from mbjax import errors, types
 from mbjax.models import untrained
-from mbjax.ops import blocks, graph, ranking, rows
-
-BLOCK = 64  # dense columns of a product: users scored, or items whose similarities are computed, at once
+from mbjax.ops import neighbors
 
 
 class ItemknnConfig(pydantic.BaseModel):
@@ -84,7 +76,7 @@ def build(config: ItemknnConfig, info: types.DatasetInfo, batch_size: int = 0) -
         """The neighbors of all items and the histories of all users, for each graph."""
         return {
             name: {
-                "neighbors": neighbors(graphs[name], config.neighbors, config.shrinkage),
+                "neighbors": neighbors.nearest(graphs[name], graphs[name], config.neighbors, config.shrinkage),
                 "history": (graphs[name].row_ptr, graphs[name].matrix.indices[:, 1]),
             }
             for name in specs
@@ -92,49 +84,6 @@ def build(config: ItemknnConfig, info: types.DatasetInfo, batch_size: int = 0) -
 
     def score(tables, users, start, size, behavior):
         table = tables[source[behavior]]
-        item, similarity = (jax.lax.dynamic_slice_in_dim(x, start, size) for x in table["neighbors"])  # [size, N]
-        near = _sparse(item, similarity, info.num_items)
-
-        def block(block_users):
-            met = rows.met(*table["history"], block_users, 0, info.num_items)  # [b, I]
-            return graph.spmm(near, met.T).T
-
-        return blocks.over_blocks(block, users, BLOCK)
+        return neighbors.scores(table["neighbors"], table["history"], users, start, size)
 
     return untrained.model(info, specs, encode, score)
-
-
-def neighbors(history: types.Graph, most: int, shrinkage: float) -> tuple[types.Array, types.Array]:
-    """The items most similar to each item, ties to the smaller id.
-
-    Args:
-      history: R [U, I] of ones.
-      most: N.
-      shrinkage: sigma.
-
-    Returns:
-      Items int32 [I, N] and similarities float32 [I, N], descending; 0 where an item has no further neighbor. N is
-      at most I.
-    """
-    columns = graph.transposed(history)  # [I, U]
-    num_items, num_users = columns.matrix.shape
-    length = jnp.sqrt(jnp.diff(columns.row_ptr).astype(jnp.float32))
-
-    def block(items):
-        met = rows.met(columns.row_ptr, columns.matrix.indices[:, 1], items, 0, num_users)  # [b, U]
-        shared = graph.spmm(columns, met.T).T  # [b, I]
-        shared = shared.at[jnp.arange(items.shape[0]), items].set(0.0)
-        # Items that share a user have lengths of at least 1.
-        similarity = shared / jnp.maximum(length[items, None] * length + shrinkage, 1.0)
-        found = ranking.top_k(similarity, min(most, num_items))
-        return found.item.astype(jnp.int32), found.score
-
-    return blocks.over_blocks(block, jnp.arange(num_items, dtype=jnp.int32), BLOCK)
-
-
-def _sparse(column: types.Array, value: types.Array, num_columns: int) -> types.Graph:
-    """Rows of equally many entries, [R, N] each, as a matrix for products without a derivative."""
-    num_rows, width = column.shape
-    row = jnp.repeat(jnp.arange(num_rows, dtype=jnp.int32), width)
-    matrix = sparse.BCOO((value.ravel(), jnp.stack([row, column.ravel()], axis=1)), shape=(num_rows, num_columns))
-    return types.Graph(matrix, jnp.arange(num_rows + 1, dtype=jnp.int32) * width, None, None)
