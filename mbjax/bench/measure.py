@@ -10,6 +10,7 @@ from mbjax import parallel, types
 from mbjax.bench import timing
 from mbjax.experiment import wiring
 from mbjax.ops import graph
+from mbjax.train import loop
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +84,7 @@ def training(
     *,
     repeat: int = timing.REPEAT,
     limit: float = timing.LIMIT,
+    advance: loop.Advance | None = None,
 ) -> tuple[Training, types.TrainState]:
     """Trains on from a state, with the very chunks of a run.
 
@@ -91,11 +93,12 @@ def training(
       state: consumed.
       repeat: chunks that are timed, after a first one.
       limit: seconds; see ``timing.repeated``.
+      advance: ``experiment.advance()``, where it is compiled already: ``compile`` tells nothing then.
 
     Returns:
       The times and the state that the training came to.
     """
-    advance, num_devices = experiment.advance(), experiment.config.devices
+    advance, num_devices = advance or experiment.advance(), experiment.config.devices
     steps = advance.steps_per_epoch
     length = min(advance.chunk_steps, steps)
     turns = -(-steps // length)
