@@ -14,11 +14,10 @@ import numpy as np
 import polars as pl
 
 from mbjax import errors
-from mbjax.data import options, raw_table, tables, times
+from mbjax.data import options, raw_table, tables, text, times
 
 _FIELDS = ("user", "item", "behavior", "time")
 _BLANKS = " \t"
-_SEPARATORS = (";", ",", "\t", "|")
 # What programs write for "no value"; compared without regard to case.
 _NOBODY = {"nan", "-nan", "null", "none", "nil", "na", "n/a", "#n/a", "#na", "<na>", "<null>", "undefined", "\\n"}
 
@@ -79,7 +78,7 @@ def _place(source: raw_table.Table, name: str, field: str, path: pathlib.Path) -
         return found[0]
     hint = f" {_headerless(source)}" if source.has_header and _is_like_data(source.names) else ""
     if not hint and source.is_text and len(source.names) == 1:
-        hint = next((_divided(mark) for mark in _SEPARATORS if name in source.names[0].split(mark)), "")
+        hint = next((_divided(mark) for mark in text.COMMON if name in source.names[0].split(mark)), "")
     if not found:
         error = errors.unknown(f"column (data.log.{field}) of {path.name}", name, dict.fromkeys(source.names))
         raise errors.ConfigError(f"{error}{hint}")

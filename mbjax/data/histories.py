@@ -80,7 +80,7 @@ def read(
         table, name = _of_table(source, layout, behaviors), "histories"
     if not table.height:
         raise errors.DataError(f"{name}: holds no events.")
-    known_user, known_item = _indices(table["user"], users), _indices(table["item"], items)
+    known_user, known_item = users.places(table["user"]), items.places(table["item"])
     place = {behavior: k for k, behavior in enumerate(behaviors)}
     behavior = table["behavior"].replace_strict(place, default=-1, return_dtype=pl.Int64).to_numpy()
     usable = (known_item >= 0) & (behavior >= 0)
@@ -134,21 +134,6 @@ def _notes(table: pl.DataFrame, item: np.ndarray, behavior: np.ndarray, behavior
 def named(ids: pl.Series) -> str:
     """The first few of some ids, for a line."""
     return ", ".join(map(str, ids.head(NAMED).to_list())) + (", ..." if len(ids) > NAMED else "")
-
-
-def _indices(column: pl.Series, known: vocabulary.Vocabulary) -> np.ndarray:
-    """The index of each raw id, int64 [n]; -1 where it is not known."""
-    distinct = column.unique()
-    found = [_find(raw, known) for raw in distinct.to_list()]
-    return column.replace_strict(distinct, pl.Series(found, dtype=pl.Int64)).to_numpy()
-
-
-def _find(raw: Any, known: vocabulary.Vocabulary) -> int:
-    found = known.find(raw)
-    if found is None and isinstance(raw, int):
-        # A file of a few lines may have no id but numbers where the whole log had texts.
-        found = known.find(str(raw))
-    return -1 if found is None else found
 
 
 def _as_known(ids: pl.Series, known: vocabulary.Vocabulary) -> pl.Series:

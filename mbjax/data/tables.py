@@ -30,9 +30,9 @@ def parts(folder: pathlib.Path) -> list[pathlib.Path]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
         and not any(name.startswith(("_", ".")) for name in path.relative_to(folder).parts)
-        and _suffix(path) in FORMATS
+        and suffix(path) in FORMATS
     ]
-    return found if len({_suffix(path) for path in found}) == 1 else []
+    return found if len({suffix(path) for path in found}) == 1 else []
 
 
 def read(path: str | os.PathLike, layout: options.LogOptions) -> raw_table.Table:
@@ -56,7 +56,8 @@ def read(path: str | os.PathLike, layout: options.LogOptions) -> raw_table.Table
     return tables[0] if len(tables) == 1 else _united(path, files, tables)
 
 
-def _suffix(path: pathlib.Path) -> str:
+def suffix(path: pathlib.Path) -> str:
+    """What tells the format of a file by its name, below what it is packed by: ``"csv"`` of ``log.csv.gz``."""
     name = path.with_suffix("") if path.suffix.lower() in readers.SUFFIXES else path
     return name.suffix.removeprefix(".").lower()
 
@@ -66,11 +67,11 @@ def _format(path: pathlib.Path, layout: options.LogOptions) -> str:
         if layout.format not in FORMATS:
             raise errors.unknown("log format", layout.format, FORMATS)
         return layout.format
-    suffix = _suffix(path)
-    if suffix not in FORMATS:
-        known, said = ", ".join(FORMATS), f"suffix '.{suffix}'" if suffix else "its name"
+    kind = suffix(path)
+    if kind not in FORMATS:
+        known, said = ", ".join(FORMATS), f"suffix '.{kind}'" if kind else "its name"
         raise errors.ConfigError(f"{path}: {said} tells no format. Set data.log.format to one of {known}.")
-    return suffix
+    return kind
 
 
 def _parquet(path: pathlib.Path, files: list[pathlib.Path]) -> raw_table.Table:

@@ -19,6 +19,8 @@ from mbjax import errors
 from mbjax.data import options, raw_table, readers
 
 SEPARATORS = {"csv": ",", "tsv": "\t", "inter": "\t"}
+COMMON = (";", ",", "\t", "|")
+"""What columns are divided by, whatever a file is called."""
 
 
 class Text:

@@ -106,6 +106,21 @@ class Vocabulary:
             found = self._texts.get(raw)
         return found
 
+    def places(self, column: pl.Series) -> np.ndarray:
+        """The index of each raw id of a column, int64 [n]; -1 where it is not here.
+
+        A file of a few lines may have no id but numbers where the whole log had texts, so that numbers are looked for
+        as texts too.
+        """
+        distinct = column.unique()
+        found = []
+        for raw in distinct.to_list():
+            index = self.find(raw)
+            if index is None and isinstance(raw, int):
+                index = self.find(str(raw))
+            found.append(-1 if index is None else index)
+        return column.replace_strict(distinct, pl.Series(found, dtype=pl.Int64)).to_numpy()
+
     def index(self, raws, what: str = "user", where: str = "the data set") -> np.ndarray:
         """Indices of raw ids.
 

@@ -34,6 +34,18 @@ class Lists(NamedTuple):
     is_nan: Array
 
 
+class Selection(NamedTuple):
+    """How lists are made: of a tile of scores, and of two lists.
+
+    Attributes:
+      of_tile: ``(scores [B, N], start, k) -> Lists`` of columns, where the tile holds the items from ``start`` on.
+      merge: ``(first, second, k) -> Lists`` of items; every item of ``first`` has a smaller id.
+    """
+
+    of_tile: Callable[[Array, Array | int, int], Lists]
+    merge: Callable[[Lists, Lists, int], Lists]
+
+
 def mask(scores: Array, row: Array, column: Array) -> Array:
     """Writes ``-inf`` at the given places.
 
@@ -104,6 +116,8 @@ def rank_items(
     k: int,
     item_tile: int,
     only: bool = False,
+    listed: Array | None = None,
+    select: Selection | None = None,
 ) -> Lists:
     """The k best of all items for a batch of users: tiles of equal width and a running list.
 
@@ -119,8 +133,11 @@ def rank_items(
       k: length of the lists; may exceed I.
       item_tile: the largest number of items scored at once.
       only: whether the pairs are the candidates; else they are masked, and every other pair is one.
+      listed: bool [I], which items are candidates at all; None: all.
+      select: another way to make lists than by the scores alone.
     """
     restrict = keep if only else mask
+    select = select or Selection(lambda scores, start, k: top_k(scores, k), merge)
     tiles = -(-num_items // item_tile)
     size = -(-num_items // tiles)
     width = min(k, size)
@@ -134,19 +151,19 @@ def rank_items(
         tile = jnp.asarray(score(start, size), jnp.float32)
         if tile.shape != (num_users, size):
             raise ValueError(f"score returned {tile.shape} for {num_users} users and {size} items.")
-        return tile
+        return tile if listed is None else jnp.where(lax.dynamic_slice_in_dim(listed, start, size), tile, -jnp.inf)
 
     if tiles == 1:
-        found = top_k(restrict(scores(0, size), row, item), width)
+        found = select.of_tile(restrict(scores(0, size), row, item), 0, width)
         return found if width == k else merge(nothing, found, k)
 
     def step(running: Lists, tile: Array) -> tuple[Lists, None]:
         start = jnp.minimum(tile * size, num_items - size)
-        found = top_k(restrict(scores(start, size), row, item - start), width)
+        found = select.of_tile(restrict(scores(start, size), row, item - start), start, width)
         found_item = found.item + start
         is_new = (found.item >= 0) & (found_item >= tile * size)
         found = Lists(jnp.where(is_new, found_item, -1), jnp.where(is_new, found.score, -jnp.inf), found.is_nan)
-        return merge(running, found, k), None
+        return select.merge(running, found, k), None
 
     return lax.scan(step, nothing, jnp.arange(tiles, dtype=jnp.int32))[0]
 
