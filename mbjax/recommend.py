@@ -1,4 +1,4 @@
-"""Recommendation lists: the best unseen items of each user, one table and one Parquet file for each behavior."""
+"""Recommendation lists: the best candidates of each user, a table and a Parquet file for each behavior and kind."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import numbers
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from scipy import sparse
 
-from mbjax import errors, files, seen, topk, types, wording
+from mbjax import candidates, errors, files, topk, types, wording
 
 if TYPE_CHECKING:
     from mbjax import data
@@ -23,13 +22,15 @@ NAMED = 5  # most users that a line names
 
 @dataclasses.dataclass(frozen=True)
 class Lists:
-    """The lists of one behavior.
+    """The lists of one kind for one behavior.
 
     Attributes:
       behavior: that is recommended.
-      table: ``user`` (raw id), ``rank`` (from 1), ``item`` (raw id) and ``score`` (float32, the model's ranking
-        score), users in the order asked for. A user with fewer candidates than were asked for has fewer rows, and
-        an item scored ``-inf`` is in no list.
+      kind: of ``candidates.LISTS``.
+      table: ``user`` (raw id), ``rank`` (from 1), ``item`` (raw id) and ``score`` (float32), users in the order asked
+        for. The score is the model's ranking score; of a model with ``types.Model.probabilities`` it is the
+        probability itself. A user with fewer candidates than were asked for has fewer rows, and an item scored
+        ``-inf`` is in no list.
       users: number of those asked for.
       wanted: rows for each user: the length asked for, cut to the number of items.
       short: raw ids of users with fewer rows than ``wanted``, but some.
@@ -38,6 +39,7 @@ class Lists:
     """
 
     behavior: str
+    kind: str
     table: pl.DataFrame
     users: int
     wanted: int
@@ -45,21 +47,39 @@ class Lists:
     empty: pl.Series
     level: pl.Series
 
+    @property
+    def name(self) -> str:
+        """The behavior, and behind it the kind unless that is ``blended``: ``buy``, ``buy.continue``.
+
+        No two lists share a name: a behavior that is itself called so has its kind behind it in any case.
+        """
+        is_plain = self.kind == "blended" and self.behavior.rpartition(".")[2] not in candidates.LISTS
+        return self.behavior if is_plain else f"{self.behavior}.{self.kind}"
+
+    @property
+    def title(self) -> str:
+        """The same, to be read."""
+        return self.behavior if self.kind == "blended" else f"{self.behavior}, {self.kind}"
+
     def write(self, folder: str | os.PathLike[str]) -> Path:
-        """Writes ``BEHAVIOR.parquet`` into a folder; characters that no file name can hold are percent-encoded."""
-        name = files.name_of(self.behavior) + ".parquet"
-        return files.write_parquet(self.table, Path(folder) / name)
+        """Writes ``NAME.parquet`` into a folder; characters that no file name can hold are percent-encoded."""
+        return files.write_parquet(self.table, Path(folder) / f"{files.name_of(self.name)}.parquet")
+
+    def as_probabilities(self) -> Lists:
+        """With ``score`` from natural logarithms to what these are of."""
+        return dataclasses.replace(self, table=self.table.with_columns(pl.col("score").exp()))
 
     def lines(self) -> list[str]:
         """What a reader of the lists should know of users who did not get what was asked for, one line each."""
         found = []
         if len(self.empty):
-            found.append(f"{_users(self.empty)} no list: nothing is left to recommend")
+            left = "of what they have met nothing" if self.kind == "continue" else "nothing"
+            found.append(f"{_users(self.empty)} no list: {left} is left to recommend")
         if len(self.short):
             found.append(f"{_users(self.short)} fewer than {self.wanted:,} items: no more are left to recommend")
         if len(self.level):
             found.append(f"{_users(self.level)} a list of items that all score alike, in the order of the data set")
-        return [f"{self.behavior}: {line}" for line in found]
+        return [f"{self.title}: {line}" for line in found]
 
 
 def _users(ids: pl.Series) -> str:
@@ -68,33 +88,17 @@ def _users(ids: pl.Series) -> str:
     return f"{wording.count(len(ids), 'user')}{names} get{'s' * (len(ids) == 1)}"
 
 
-def recommend(
-    model: types.Model,
-    params: types.Params,
-    graphs: types.Graphs,
-    dataset: data.Dataset,
-    *,
-    top_k: int,
-    out: str | os.PathLike[str],
-    behaviors: Sequence[str] | None = None,
-    users: Iterable[int | str] | None = None,
-    exclude: str = "known",
-    mask: str = "same_behavior",
-    batch_size: int = 512,
-    item_tile: int = 16384,
-) -> dict[str, Path]:
+def recommend(*made: Any, out: str | os.PathLike[str], **options: Any) -> dict[str, Path]:
     """Writes what ``make`` makes, with the same arguments.
 
     Args:
+      *made, **options: as for ``make``.
       out: the folder; it is made if need be, and files of earlier calls are replaced.
 
     Returns:
-      Behavior -> the file.
+      ``Lists.name`` -> the file.
     """
-    options = {"behaviors": behaviors, "users": users, "exclude": exclude, "mask": mask}
-    sizes = {"batch_size": batch_size, "item_tile": item_tile}
-    made = make(model, params, graphs, dataset, top_k=top_k, **options, **sizes)
-    return {lists.behavior: lists.write(out) for lists in made}
+    return {lists.name: lists.write(out) for lists in make(*made, **options)}
 
 
 def make(
@@ -106,8 +110,13 @@ def make(
     top_k: int,
     behaviors: Sequence[str] | None = None,
     users: Iterable[int | str] | None = None,
+    lists: str | Sequence[str] = "blended",
     exclude: str = "known",
     mask: str = "same_behavior",
+    repeat: bool = False,
+    available: Any = None,
+    groups: Any = None,
+    max_per_group: int | None = None,
     batch_size: int = 512,
     item_tile: int = 16384,
 ) -> Iterator[Lists]:
@@ -121,17 +130,23 @@ def make(
       top_k: items for each user; more than there are means all.
       behaviors: which; None is all.
       users: raw ids, repeated ones are taken once; None is all users.
+      lists: kinds of lists, of ``"blended"``, ``"continue"`` and ``"discover"``, or one; see ``mbjax/candidates.py``.
       exclude: which pairs count as seen: ``"known"``, ``"train"`` or ``"none"``; see ``mbjax/seen.py``.
       mask: whose: ``"same_behavior"`` or ``"all_behaviors"``.
+      repeat: whether items met by the ranked behavior may come back; see ``mbjax/candidates.py``.
+      available: items that may be listed: a file, a table, or raw ids; None is all. See ``mbjax/data/item_files.py``.
+      groups: item -> group: a file, a table or a dict; likewise. Items without one are not capped.
+      max_per_group: most items of a group in a list; the list is the best one of that kind over all candidates.
       batch_size: users scored at once.
       item_tile: items scored at once.
 
     Raises:
-      ConfigError: an unknown behavior, ``exclude`` or ``mask``, or a ``top_k`` below 1.
-      DataError: an unknown user.
+      ConfigError: an unknown behavior or word, words that contradict each other, or a ``top_k`` below 1.
+      DataError: an unknown user, or items that cannot be read.
       TrainingDivergedError: a score is NaN.
     """
-    seen.check(exclude, mask)
+    rule = candidates.rule(lists, exclude, mask, repeat)
+    limits, _ = candidates.limits(dataset.items, available=available, groups=groups, max_per_group=max_per_group)
     if users is None:
         chosen = np.arange(dataset.info.num_users, dtype=np.int32)
     else:
@@ -141,11 +156,13 @@ def make(
         params,
         graphs,
         chosen,
-        lambda behavior: seen.pairs(dataset, behavior, exclude=exclude, mask=mask),
+        lambda behavior: candidates.of(dataset, behavior, rule),
         user_ids=lambda places: dataset.users.column(chosen[places]),
         item_ids=dataset.items.column,
         top_k=top_k,
         behaviors=behaviors,
+        lists=rule.lists,
+        limits=limits,
         batch_size=batch_size,
         item_tile=item_tile,
     )
@@ -161,12 +178,14 @@ def rank(
     params: types.Params,
     graphs: types.Graphs,
     users: np.ndarray,
-    left_out: Callable[[str], sparse.csr_array],
+    pairs: Callable[[str], candidates.Pairs],
     *,
     user_ids: Callable[[np.ndarray], pl.Series],
     item_ids: Callable[[np.ndarray], pl.Series],
     top_k: int,
     behaviors: Sequence[str] | None = None,
+    lists: Sequence[str] = ("blended",),
+    limits: topk.Limits | None = None,
     batch_size: int = 512,
     item_tile: int = 16384,
 ) -> Iterator[Lists]:
@@ -174,9 +193,11 @@ def rank(
 
     Args:
       users: int [n].
-      left_out: behavior -> the pairs that are no candidates, CSR [U, I].
+      pairs: behavior -> what decides of the candidates.
       user_ids: places among ``users`` -> raw ids.
       item_ids: indices of items -> raw ids.
+      lists: kinds of lists.
+      limits: of the items of every list.
     """
     if isinstance(top_k, bool) or not isinstance(top_k, numbers.Integral) or top_k < 1:
         raise errors.ConfigError(f"top_k is {top_k!r}: it is a whole number, at least 1.")
@@ -189,15 +210,21 @@ def rank(
     def every() -> Iterator[Lists]:
         tables = topk.encode(model, params, graphs)
         for behavior in model.info.behaviors if behaviors is None else dict.fromkeys(behaviors):
-            queries = topk.prepare(users, left_out(behavior), batch_size)
-            found = topk.start(model, params, tables, queries, behavior, top_k, item_tile)
-            yield _table(behavior, *topk.finish(found, users, behavior), user_ids, item_ids)
+            decisive = pairs(behavior)
+            for kind in lists:
+                queries = candidates.query(users, decisive, kind, batch_size)
+                found = topk.start(model, params, tables, queries, behavior, top_k, item_tile, limits)
+                items, scores = topk.finish(found, users, behavior)
+                # Which scores are equal, the model's own say: probabilities may round to the same number.
+                made = _table(behavior, kind, items, scores, user_ids, item_ids)
+                yield made.as_probabilities() if model.probabilities else made
 
     return every()
 
 
 def _table(
     behavior: str,
+    kind: str,
     items: np.ndarray,
     scores: np.ndarray,
     user_ids: Callable[[np.ndarray], pl.Series],
@@ -214,10 +241,10 @@ def _table(
     )
     length = (items >= 0).sum(axis=1)
     last = np.take_along_axis(scores, np.maximum(length - 1, 0)[:, None], axis=1)[:, 0]
-    kinds = {
+    words = {
         "short": (length > 0) & (length < items.shape[1]),
         "empty": length == 0,
         "level": (length > 1) & (scores[:, 0] == last),
     }
-    ids = {kind: user_ids(np.flatnonzero(is_so)) for kind, is_so in kinds.items()}
-    return Lists(behavior, table, len(items), items.shape[1], **ids)
+    ids = {word: user_ids(np.flatnonzero(is_so)) for word, is_so in words.items()}
+    return Lists(behavior, kind, table, len(items), items.shape[1], **ids)

@@ -18,7 +18,7 @@ from jax import lax
 from scipy import sparse
 
 from mbjax import errors, seen, types
-from mbjax.ops import ranking
+from mbjax.ops import capped, ranking
 
 
 @struct.dataclass
@@ -36,6 +36,23 @@ class Queries:
     row: types.Array
     item: types.Array
     only: bool = struct.field(pytree_node=False, default=False)
+
+
+@struct.dataclass
+class Limits:
+    """What decides of the items of every list, whoever it is for.
+
+    Attributes:
+      listed: bool [I], which items may be listed; None: all.
+      group: int32 [I], the group of each item, 0 .. G - 1, and G for none; None: there are no groups.
+      num_groups: G.
+      most: items of a group in a list; not asked for without groups.
+    """
+
+    listed: types.Array | None = None
+    group: types.Array | None = None
+    num_groups: int = struct.field(pytree_node=False, default=0)
+    most: int = struct.field(pytree_node=False, default=0)
 
 
 def prepare(
@@ -78,6 +95,7 @@ def start(
     behavior: str,
     k: int,
     item_tile: int,
+    limits: Limits | None = None,
 ) -> ranking.Lists:
     """Starts the pass over all queries of a behavior; the device works on after it returned.
 
@@ -90,6 +108,7 @@ def start(
         params,
         tables,
         queries,
+        limits or Limits(),
         score=model.score,
         behavior=model.info.behaviors.index(behavior),
         num_items=model.info.num_items,
@@ -127,6 +146,7 @@ def _rank(
     params: types.Params,
     tables: types.Tables,
     queries: Queries,
+    limits: Limits,
     *,
     score: Callable[..., types.Array],
     behavior: int,
@@ -134,6 +154,8 @@ def _rank(
     k: int,
     item_tile: int,
 ) -> ranking.Lists:
+    select = None if limits.group is None else capped.selection(limits.group, limits.num_groups, limits.most)
+
     def batch(query: Queries) -> ranking.Lists:
         return ranking.rank_items(
             lambda first, size: score(params, tables, query.user, first, size, behavior),
@@ -144,6 +166,8 @@ def _rank(
             k=k,
             item_tile=item_tile,
             only=query.only,
+            listed=limits.listed,
+            select=select,
         )
 
     lists = lax.map(batch, queries)

@@ -136,7 +136,7 @@ def test_who_gets_no_list_or_a_short_one_is_said(data):
 def test_many_users_are_counted_and_not_named(data):
     lists = made(data, top_k=2, scores=np.full_like(SCORES, -np.inf))
     assert lists.lines() == ["buy: 3 users (ann, bob, eve) get no list: nothing is left to recommend"]
-    many = recommend.Lists("buy", lists.table, 1200, 2, lists.short, pl.Series(range(1200)), lists.level)
+    many = recommend.Lists("buy", "blended", lists.table, 1200, 2, lists.short, pl.Series(range(1200)), lists.level)
     assert many.lines() == ["buy: 1,200 users get no list: nothing is left to recommend"]
 
 
@@ -200,3 +200,15 @@ def test_wrong_options_are_named(data, tmp_path, options, error, message):
     with pytest.raises(error, match=message):
         rows(data, tmp_path, **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_lists_of_each_kind_have_a_name_of_their_own(data, tmp_path):
+    options = {"top_k": 2, "out": tmp_path, "lists": ["blended", "continue"], "behaviors": ["buy"]}
+    files = recommend.recommend(model(data.info), SCORES, {}, data, **options)
+    assert files == {"buy": tmp_path / "buy.parquet", "buy.continue": tmp_path / "buy.continue.parquet"}
+    # A behavior that is called as a list is: no file is written twice.
+    info = data.info._replace(behaviors=("buy", "buy.continue"))
+    odd = dataset.Dataset(**(vars(data) | {"info": info, "train": dict.fromkeys(info.behaviors, data.train["buy"])}))
+    files = recommend.recommend(model(info), SCORES, {}, odd, **(options | {"behaviors": None}))
+    assert list(files) == ["buy", "buy.continue", "buy.continue.blended", "buy.continue.continue"]
+    assert len(list(tmp_path.iterdir())) == 4

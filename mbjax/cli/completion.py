@@ -61,7 +61,7 @@ def words(command: str) -> Iterator[str]:
     if "dataset" not in options.of(*modes) and options.WORDS.get(command):
         yield from (name for word in options.WORDS[command] for name in known.get(word.lower(), ()))
     for name, option in options.of(*modes).items():
-        values = known.get(name) or (option.value.split("|") if option.value.islower() else [])
+        values = known.get(name) or (option.value.removesuffix(",...").split("|") if option.value.islower() else [])
         yield from _with_values(name, values, is_switch=not option.value)
     for path, spec in config.known_fields(config.Section).items():
         if all(options.reads(mode, path) for mode in modes[:1]):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 from mbjax import config, errors, paths
 from mbjax.cli import guard, help, options, reading, settings
 
 EXCLUDE = ("known", "train", "none")
+LISTS = ("blended", "continue", "discover")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,12 +62,34 @@ def _lists(command_line: reading.Given) -> int:
             raise errors.ConfigError(
                 f"--mask={given['mask']} says whose items are left out, and --exclude=none leaves out none. Give one."
             )
+    if "list" in given:
+        made["lists"] = reading.names(command_line, "list", LISTS)
+    if "repeat" in given:
+        made["repeat"] = True
+    if "available" in given:
+        made["available"] = pathlib.Path(given["available"])
+    made |= _groups(command_line)
     if "for" in given:
         made["histories"] = pathlib.Path(given["for"])
     if "allow-new-data" in given:
         made["allow_new_data"] = True
     settings.experiment().recommend(workdir, chosen, checkpoint=checkpoint, **made)
     return 0
+
+
+def _groups(command_line: reading.Given) -> dict[str, Any]:
+    """The caps of groups of items: a file and a number, or neither."""
+    given = command_line.options
+    most = reading.whole(command_line, "max-per-group", least=1)
+    if "groups" not in given and most is None:
+        return {}
+    if "groups" not in given:
+        raise errors.ConfigError(f"--max-per-group={most} needs --groups=FILE, which says of what groups items are.")
+    if most is None:
+        raise errors.ConfigError(
+            f"--groups={given['groups']} needs --max-per-group=N: a list holds at most so many items of a group."
+        )
+    return {"groups": paths.absolute(given["groups"]), "max_per_group": most}
 
 
 def _of_run(command_line: reading.Given, mode: str) -> tuple[pathlib.Path, config.Config, str | None]:
@@ -76,7 +100,8 @@ def _of_run(command_line: reading.Given, mode: str) -> tuple[pathlib.Path, confi
         raise errors.ConfigError("--workdir is missing: the folder of a run, as training printed it. See --help.")
     checkpoint = reading.choice(command_line, "checkpoint", ("best", "last"))
     workdir = pathlib.Path(given["workdir"])
-    fields = {f"evaluate.{name}": given[name] for name in ("behaviors", "ks", "mask", "groups") if name in given}
+    names = ("behaviors", "ks", "mask", "groups") if mode == "eval" else ("behaviors", "mask")
+    fields = {f"evaluate.{name}": given[name] for name in names if name in given}
     return workdir, settings.of_run(workdir, command_line, mode, extra=fields), checkpoint
 
 

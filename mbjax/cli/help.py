@@ -34,6 +34,11 @@ RECOMMEND_EXAMPLES = (
     ("recommend --workdir=RUN --top-k=20 --out=lists", "ranked lists for everyone, without what they have met"),
     ("recommend --workdir=RUN --users=17,42 --behaviors=buy", "for two users, one behavior"),
     ("recommend --workdir=RUN --mask=all_behaviors", "only items that the user has not met by any behavior"),
+    ("recommend --workdir=RUN --list=continue,discover", "what to go on with, and what is new, in files of their own"),
+    (
+        "recommend --workdir=RUN --available=stock.csv --groups=brands.csv --max-per-group=2",
+        "of what is in stock, at most two of a brand",
+    ),
     ("recommend --workdir=RUN --for=today.csv", "for users of another log, new ones too, from their events in it"),
     ("recommend --workdir=RUN --allow-new-data", "the log has grown since training"),
     ("recommend --workdir=RUN --exclude=train", "lists to be scored: held-out items may stand in them"),

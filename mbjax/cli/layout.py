@@ -25,8 +25,8 @@ def examples(out: rich.console.Console, given: Iterable[tuple[str, str]], title:
 def options(*modes: str) -> list[tuple[str, str]]:
     """Rows of the options of some modes; of two commands together, those that only one reads say so."""
     rows = []
-    for name, option in every.of(*modes).items():
-        value = option.value
+    for option in every.rows(*modes):
+        name, value = option.name, option.value
         shown = f"[={value[1:-1]}]" if value.startswith("[") else f"={value}" if value else ""
         only = ""
         if modes == ("eval", "recommend") and name != "recommend" and not set(modes) <= set(option.modes):

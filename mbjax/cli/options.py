@@ -105,6 +105,39 @@ OPTIONS = (
         ("recommend",),
     ),
     Option(
+        "list",
+        "blended|continue|discover,...",
+        "blended (default): all candidates; continue: only what the user has met by another behavior; discover: only "
+        "what he has not met; each has files of its own",
+        ("recommend",),
+    ),
+    Option(
+        "repeat",
+        "",
+        "items met by the behavior of the list, such as bought ones, may come back; all else that --exclude=known and "
+        "--mask leave out stays out",
+        ("recommend",),
+    ),
+    Option(
+        "available",
+        "FILE",
+        "only these items: raw ids, one a line, or a csv, tsv or parquet file with a column of items",
+        ("recommend",),
+        is_path=True,
+    ),
+    Option(
+        "groups",
+        "FILE",
+        "the group of each item, such as its category: a csv, tsv or parquet file with the columns item and group",
+        ("recommend",),
+    ),
+    Option(
+        "max-per-group",
+        "INT",
+        "with --groups: most items of a group in a list, which is the best one of that kind over all candidates",
+        ("recommend",),
+    ),
+    Option(
         "for",
         "LOG",
         "lists for the users of this log, new ones too, from their events in it; its columns are as in the run's log",
@@ -209,7 +242,12 @@ WORDS = {"data": ("DATASET",), "bench": ("MODEL", "DATASET"), "compare": ("RUN .
 
 def of(*modes: str) -> dict[str, Option]:
     """The options of some modes that are used together: name -> option."""
-    return {option.name: option for option in OPTIONS if set(modes) & set(option.modes)}
+    return {option.name: option for option in rows(*modes)}
+
+
+def rows(*modes: str) -> list[Option]:
+    """The same; one name may stand there twice, for what it is in a mode each."""
+    return [option for option in OPTIONS if set(modes) & set(option.modes)]
 
 
 def reads(mode: str, path: str) -> bool:

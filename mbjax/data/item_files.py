@@ -130,7 +130,8 @@ def _read(source: Any, column: str, option: str, group: str | None) -> _Source:
     if isinstance(source, pl.LazyFrame):
         source = source.collect()
     if isinstance(source, Mapping) and group is not None:
-        return _Source(option, _column(list(source), option), _column(list(source.values()), option), _where(option))
+        item = _filled(_column(list(source), option), option, None)
+        return _Source(option, item, _column(list(source.values()), option), _where(option))
     if hasattr(source, "columns"):
         names = list(map(str, source.columns))
         columns = [_column(source[name], option) for name in source.columns]
@@ -141,7 +142,7 @@ def _read(source: Any, column: str, option: str, group: str | None) -> _Source:
             f"{option} is of type {type(source).__name__}; expected the path of a file, a polars or pandas table, or "
             f"{expected}."
         )
-    return _Source(option, _column(source, option))
+    return _Source(option, _filled(_column(source, option), option, None))
 
 
 def _chosen(names: list[str], columns: list, where: str, column: str, group: str | None, is_text: bool, row) -> _Source:

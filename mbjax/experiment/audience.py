@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from mbjax import errors, seen, types, wording
+from mbjax import candidates, errors, seen, types, wording
 from mbjax.data import histories as events
 from mbjax.experiment import fold_in, wiring
 
@@ -34,7 +34,7 @@ class Audience(NamedTuple):
       model, params, graphs: of the users of the run, and of passive ones after them.
       users: int [n], indices of those who get lists.
       ids: raw ids [n].
-      left_out: behavior -> the pairs that are no candidates, CSR with a row for each user of the model.
+      pairs: behavior -> what decides of the candidates, with a row for each user of the model.
       lines: what is to be said of it.
     """
 
@@ -43,40 +43,39 @@ class Audience(NamedTuple):
     graphs: types.Graphs
     users: np.ndarray
     ids: pl.Series
-    left_out: Callable[[str], sparse.csr_array]
+    pairs: Callable[[str], candidates.Pairs]
     lines: tuple[str, ...]
 
 
-def of_run(run: Run, exclude: str) -> Audience:
+def of_run(run: Run, rule: candidates.Rule) -> Audience:
     """All users of the run, and after them those who are new in its log, if the model can."""
     experiment, dataset, new = run.experiment, run.experiment.dataset, run.newcomers
-    mask = experiment.config.evaluate.mask
-    lines = [*run.lines, seen.describe(dataset, exclude, mask)]
+    lines = [*run.lines, *candidates.describe(rule, seen.describe(dataset, rule.exclude, rule.mask))]
     users, ids = np.arange(dataset.info.num_users), dataset.users.series
 
-    def left_out(behavior: str) -> sparse.csr_array:
-        return seen.pairs(dataset, behavior, exclude=exclude, mask=mask)
+    def pairs(behavior: str) -> candidates.Pairs:
+        return candidates.of(dataset, behavior, rule)
 
     if not new or not len(new.users):
-        return Audience(experiment.model, run.params, experiment.graphs, users, ids, left_out, tuple(lines))
+        return Audience(experiment.model, run.params, experiment.graphs, users, ids, pairs, tuple(lines))
     if not fold_in.can(experiment.model):
         lines.append(f"new users get no list ({events.named(new.users)}): {fold_in.describe(experiment)}")
-        return Audience(experiment.model, run.params, experiment.graphs, users, ids, left_out, tuple(lines))
+        return Audience(experiment.model, run.params, experiment.graphs, users, ids, pairs, tuple(lines))
     lines.append(f"lists of new users are {fold_in.describe(experiment)}")
     extended = fold_in.extend(experiment, run.params, new.pairs)
     return Audience(
         *extended,
         np.arange(extended.model.info.num_users),
         _joined(ids, new.users),
-        lambda behavior: _below(left_out(behavior), _own(new.pairs, behavior, exclude, mask)),
+        lambda behavior: _below(pairs(behavior), _own(new.pairs, behavior, rule)),
         tuple(lines),
     )
 
 
-def of_histories(run: Run, source: Any, exclude: str) -> Audience:
+def of_histories(run: Run, source: Any, rule: candidates.Rule) -> Audience:
     """The users of some events."""
     experiment, dataset = run.experiment, run.experiment.dataset
-    info, mask = dataset.info, experiment.config.evaluate.mask
+    info = dataset.info
     found = events.read(source, experiment.config.data.log, dataset.users, dataset.items, info.behaviors)
     is_known = found.known >= 0
     new, old = int((~is_known).sum()), int(is_known.sum())
@@ -96,9 +95,10 @@ def of_histories(run: Run, source: Any, exclude: str) -> Audience:
         pairs[behavior] = sparse.csr_array(((pairs[behavior] + before) != 0).astype(np.uint8))
         pairs[behavior].sort_indices()
     left_out = "nothing (exclude=none)"
-    if exclude == "known":
-        left_out = f"all that a user met by {'any behavior' if mask == 'all_behaviors' else 'the behavior of the list'}"
-    left_out = f"left out of the lists: {left_out}"
+    if rule.exclude == "known":
+        by = "any behavior" if rule.mask == "all_behaviors" else "the behavior of the list"
+        left_out = f"all that a user met by {by}"
+    held = candidates.describe(rule, f"left out of the lists: {left_out}")
     how = fold_in.describe(experiment)
     if fold_in.can(experiment.model) or new:
         who = f"lists of {wording.count(new, 'user')} whom training has not seen, from their events"
@@ -106,13 +106,14 @@ def of_histories(run: Run, source: Any, exclude: str) -> Audience:
             who += f", and of {wording.count(old, 'user')} whom it has, from all that is known of them"
         extended = fold_in.extend(experiment, run.params, pairs, found.known)  # or raises
         users = info.num_users + np.arange(new + old)
-        nobody = sparse.csr_array((info.num_users, info.num_items), dtype=np.uint8)
+        nothing = sparse.csr_array((info.num_users, info.num_items), dtype=np.uint8)
+        nobody = candidates.Pairs(nothing, nothing)
         return Audience(
             *extended,
             users,
             found.users,
-            lambda behavior: _below(nobody, _own(pairs, behavior, exclude, mask)),
-            (*lines, f"{who}: {how}", left_out),
+            lambda behavior: _below(nobody, _own(pairs, behavior, rule)),
+            (*lines, f"{who}: {how}", *held),
         )
     who = f"lists of {wording.count(old, 'user')} as training knows them; new events are left out and not taken in"
     place = sparse.csr_array((np.ones(old, np.uint8), (rows, places)), shape=(info.num_users, old))
@@ -122,20 +123,21 @@ def of_histories(run: Run, source: Any, exclude: str) -> Audience:
         experiment.graphs,
         rows,
         found.users,
-        lambda behavior: sparse.csr_array(place @ _own(pairs, behavior, exclude, mask)),
-        (*lines, f"{who}: {how}", left_out),
+        lambda behavior: candidates.Pairs(*(sparse.csr_array(place @ part) for part in _own(pairs, behavior, rule))),
+        (*lines, f"{who}: {how}", *held),
     )
 
 
-def _own(pairs: Mapping[str, sparse.csr_array], behavior: str, exclude: str, mask: str) -> sparse.csr_array:
-    """What users of whom nothing is held out have seen, CSR [N, I]."""
-    if exclude == "none":
-        return seen.union((), pairs[behavior].shape)
-    return seen.union(pairs.values() if mask == "all_behaviors" else [pairs[behavior]], pairs[behavior].shape)
+def _own(pairs: Mapping[str, sparse.csr_array], behavior: str, rule: candidates.Rule) -> candidates.Pairs:
+    """What decides of the candidates of users of whom nothing is held out, CSR [N, I]."""
+    own = seen.union([pairs[behavior]], pairs[behavior].shape)
+    return candidates.divide(own, seen.union((p for b, p in pairs.items() if b != behavior), own.shape), rule)
 
 
-def _below(first: sparse.csr_array, second: sparse.csr_array) -> sparse.csr_array:
-    return sparse.csr_array(sparse.vstack([first, second], format="csr"))
+def _below(first: candidates.Pairs, second: candidates.Pairs) -> candidates.Pairs:
+    """One user below another."""
+    stacked = (sparse.vstack(parts, format="csr") for parts in zip(first, second, strict=True))
+    return candidates.Pairs(*map(sparse.csr_array, stacked))
 
 
 def _joined(first: pl.Series, second: pl.Series) -> pl.Series:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from mbjax import candidates, data, errors, program, wording
 from mbjax import config as configuration
-from mbjax import data, errors, program, seen, wording
-from mbjax import recommend as lists
+from mbjax import recommend as listing
 from mbjax.experiment import audience, grown, printout, runs
 from mbjax.train import claim
 
@@ -26,12 +26,20 @@ def recommend(
     top_k: int = 20,
     out: str | pathlib.Path | None = None,
     users: Iterable[Any] | Any | None = None,
+    lists: str | Sequence[str] = "blended",
     exclude: str = "known",
+    repeat: bool = False,
+    available: Any = None,
+    groups: Any = None,
+    max_per_group: int | None = None,
     histories: Any = None,
     allow_new_data: bool = False,
     dataset: str | os.PathLike[str] | data.Dataset | None = None,
 ) -> dict[str, pathlib.Path]:
-    """Writes ranked lists of a run, one Parquet file for each behavior, and prints what they are.
+    """Writes ranked lists of a run, a Parquet file for each behavior and kind of list, and prints what they are.
+
+    The column ``score`` is the model's ranking score, which orders and says no more; of a model whose scores are
+    probabilities (``types.Model.probabilities``) it is the probability that the item is the user's next.
 
     Args:
       workdir: the run folder.
@@ -41,8 +49,16 @@ def recommend(
       out: folder of the files; None is ``recommendations/`` in the run folder, with a number behind it while another
         program writes its lists there. Files of earlier calls are replaced.
       users: raw ids, or one; None is every user, with ``histories`` each of theirs.
+      lists: kinds of lists, or one: ``"blended"``, all candidates; ``"continue"``, what the user has met by another
+        behavior; ``"discover"``, what he has not met. See ``mbjax/candidates.py``.
       exclude: what counts as seen and is in no list: ``"known"``, all that the data set has of the behavior;
         ``"train"``, what the evaluation of the test split masks; ``"none"``. See ``mbjax/seen.py``.
+      repeat: items that the user has met by the behavior of the list may come back; all else that is left out stays.
+      available: the items that may be listed: a file of raw ids (one a line, or a CSV, TSV or Parquet file with a
+        column of items, called as in the log or ``item``), a table, or the ids; None is all.
+      groups: item -> group: a file with a column of items and one named ``group`` (or no other), a table, or a dict.
+      max_per_group: most items of a group in a list; goes with ``groups``. The list is the best one of that kind over
+        all candidates; items without a group are not capped.
       histories: lists are for the users of these events: the path of a log, a table with the log's columns (polars or
         pandas), or ``{user: {behavior: [item, ...]}}``, by the log's ids. A user whom training has not seen is ranked
         from them alone, one whom it has from them and all that the data set has of him.
@@ -51,47 +67,57 @@ def recommend(
       dataset: as for ``restore``.
 
     Returns:
-      behavior -> file.
+      behavior -> file; of another kind than ``"blended"`` under ``"BEHAVIOR.KIND"``, which is the name of the file.
 
     Raises:
-      ConfigError: ``exclude="train"`` with new events, which no evaluation has seen; an option that does not exist.
-      DataError: an unknown user, or events that cannot be read.
+      ConfigError: ``exclude="train"`` with new events, which no evaluation has seen; an option that does not exist, or
+        two that contradict each other.
+      DataError: an unknown user, or events or items that cannot be read.
       IncompatibleError: the model cannot rank for users whom it was not trained on, and there are such.
     """
     # Before the folder of the lists is made: where there is no run, none is left.
     config, loaded = runs.locate(runs.read_config(workdir) if config is None else config, dataset)
     default = pathlib.Path(workdir) / "recommendations"
     with claim.idle(default) if out is None else contextlib.nullcontext(pathlib.Path(out)) as folder:
-        seen.check(exclude, config.evaluate.mask)
+        rule = candidates.rule(lists, exclude, config.evaluate.mask, repeat)
         run = _restore(workdir, config, checkpoint, allow_new_data, loaded)
         if exclude == "train" and (histories is not None or run.is_grown):
             raise errors.ConfigError(
                 "exclude=train leaves out what the evaluation masks, which knows no new events. Choose known or none."
             )
-        who = audience.of_run(run, exclude) if histories is None else audience.of_histories(run, histories, exclude)
+        who = audience.of_run(run, rule) if histories is None else audience.of_histories(run, histories, rule)
         experiment = run.experiment
+        limits, limited = candidates.limits(
+            experiment.dataset.items,
+            available=available,
+            groups=groups,
+            max_per_group=max_per_group,
+            column=experiment.config.data.log.item,
+        )
         section = experiment.config.evaluate
         chosen = np.arange(len(who.ids)) if users is None else _places(who.ids, users, experiment.dataset, histories)
-        made = lists.rank(
+        made = listing.rank(
             who.model,
             who.params,
             who.graphs,
             who.users[chosen],
-            who.left_out,
+            who.pairs,
             user_ids=lambda places: who.ids.gather(chosen[places]),
             item_ids=experiment.dataset.items.column,
             top_k=top_k,
             behaviors=section.behaviors or experiment.model.tasks or experiment.dataset.info.behaviors,
+            lists=rule.lists,
+            limits=limits,
             batch_size=section.batch_size,
             item_tile=section.item_tile,
         )
-        for line in who.lines:
+        for line in (*who.lines, *limited):
             printout.say(line)
         files = {}
         for found in made:
-            files[found.behavior] = found.write(folder)
+            files[found.name] = found.write(folder)
             count = wording.count(found.users - len(found.empty), "user")
-            printout.say(f"{found.behavior}: lists of {count}: {files[found.behavior]}")
+            printout.say(f"{found.title}: lists of {count}: {files[found.name]}")
             for line in found.lines():
                 printout.say(line)
         return files
@@ -122,4 +148,4 @@ def _places(ids: pl.Series, users: Iterable[Any] | Any, dataset: data.Dataset, h
             raise errors.DataError(
                 f"{error} Users whom training has not seen get lists from their events: {how}."
             ) from None
-    return lists.once(found)
+    return listing.once(found)

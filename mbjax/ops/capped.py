@@ -69,9 +69,7 @@ def _groups(group: Array, item: Array, num_groups: int) -> Array:
     return jnp.where(item < 0, num_groups, group[jnp.maximum(item, 0)])
 
 
-def _accept(
-    item: Array, score: Array, group: Array, num_groups: int, most: int, k: int
-) -> tuple[Array, Array, Array]:
+def _accept(item: Array, score: Array, group: Array, num_groups: int, most: int, k: int) -> tuple[Array, Array, Array]:
     """The first k of candidates in order that their groups have room for.
 
     Args:

@@ -5,7 +5,7 @@ import pathlib
 import pytest
 from commands import failure
 
-from mbjax import cli, config, seen
+from mbjax import candidates, cli, config, seen
 from mbjax.cli import evaluate
 
 
@@ -50,6 +50,40 @@ def test_eval_recommends(experiment, run):
     ]
 
 
+def test_what_may_be_listed_is_handed_on(experiment, run):
+    argv = "--list=continue,discover --repeat --available=stock.csv --groups=brands.csv --max-per-group=2"
+    assert cli.recommend_main([f"--workdir={run}", *argv.split()]) == 0
+    [(_, (_, settings), options)] = experiment.calls
+    assert settings.evaluate.groups == ()  # those of users are another option
+    assert options == {
+        "checkpoint": None,
+        "top_k": 20,
+        "out": None,
+        "users": None,
+        "lists": ("continue", "discover"),
+        "repeat": True,
+        "available": pathlib.Path("stock.csv").absolute(),
+        "groups": pathlib.Path("brands.csv").absolute(),
+        "max_per_group": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ("--list=discovery", "unknown list 'discovery'. Did you mean 'discover'? Known: blended, continue, discover."),
+        ("--list=,", "--list=,: names no list; give blended or continue or discover."),
+        ("--max-per-group=0 --groups=x", "--max-per-group=0: must be at least 1."),
+        ("--max-per-group=2", "--max-per-group=2 needs --groups=FILE, which says of what groups items are."),
+        ("--groups=x", "--groups=x needs --max-per-group=N: a list holds at most so many items of a group."),
+        ("--repeat=yes", "--repeat is a switch and takes no value; leave out '=yes'."),
+    ],
+)
+def test_mistakes_on_what_may_be_listed_are_one_line(experiment, capsys, run, argv, message):
+    assert failure(capsys, cli.recommend_main, f"--workdir={run}", *argv.split()) == message
+    assert experiment.calls == []
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
@@ -84,5 +118,7 @@ def test_eval_needs_a_run(experiment, capsys, tmp_path):
     assert failure(capsys, cli.eval_main, f"--workdir={tmp_path}").startswith("unknown model 'bave'")
 
 
-def test_the_words_of_exclude_are_those_that_lists_know():
-    assert evaluate.EXCLUDE == seen.EXCLUDE  # written twice, since help must not wait for numpy
+def test_the_words_are_those_that_lists_know():
+    # Written twice, since help must not wait for numpy.
+    assert evaluate.EXCLUDE == seen.EXCLUDE
+    assert evaluate.LISTS == candidates.LISTS

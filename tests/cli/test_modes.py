@@ -34,6 +34,7 @@ PROGRAMS = {
 }
 VALUES = {
     "ablation": "wo_tff",
+    "available": "stock.csv",
     "behavior": "buy",
     "behaviors": "click",
     "checkpoint": "last",
@@ -45,7 +46,9 @@ VALUES = {
     "groups": "5,20",
     "json": "x.json",
     "ks": "1,2",
+    "list": "discover",
     "mask": "all_behaviors",
+    "max-per-group": "2",
     "metric": "hr@5",
     "model": "popularity",
     "out": "lists",
@@ -143,6 +146,8 @@ def test_every_option_has_a_value_here():
         assert len(names) == len(set(names))
 
 
+TOGETHER = {("recommend", "groups"): "--max-per-group=2", ("recommend", "max-per-group"): "--groups=brands.csv"}
+"""Read with another one."""
 AGAIN = {("resume", "resume"), ("retrain", "retrain"), ("recommend", "recommend")}
 """Said twice."""
 AFTERWARDS = {("data", "json"), ("bench", "json"), ("compare", "behavior"), ("compare", "out")}
@@ -157,8 +162,12 @@ def test_an_option_changes_something_or_is_refused(mode, handed, capsys):
     assert code == 0 and before != "[]"
     for name in sorted(VALUES.keys() | SWITCHES - {"help", "check"}):
         option = options.of(mode).get(name)
-        value = "" if name in SWITCHES or (option and not option.value) else f"={VALUES[name]}"
-        code, after = handed(mode, f"--{name}{value}")
+        meant = options.of(*(options.RUNS if mode in options.RUNS else (mode,))).get(
+            name
+        )  # these two are read together
+        value = "" if name in SWITCHES or (meant and not meant.value) else f"={VALUES[name]}"
+        with_it = TOGETHER.get((mode, name))
+        code, after = handed(mode, f"--{name}{value}", *([with_it] if with_it else []))
         if code == 0:
             capsys.readouterr()
             assert after != before or (mode, name) in AGAIN | AFTERWARDS, f"--{name} is accepted and changes nothing"
@@ -175,7 +184,7 @@ def test_an_option_changes_something_or_is_refused(mode, handed, capsys):
     ("mode", "word", "others"),
     [
         ("recommend", "--ks=3", "mbjax eval does"),
-        ("recommend", "--groups=5,10", "mbjax eval does"),
+        ("eval", "--max-per-group=5", "mbjax recommend does"),
         ("recommend", "--evaluate.anchors=none", "mbjax train and mbjax eval do"),
         ("recommend", "--evaluate.ks=3", "mbjax train, mbjax eval and mbjax bench do"),
         ("eval", "--top-k=3", "mbjax recommend does"),

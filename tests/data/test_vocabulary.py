@@ -109,3 +109,11 @@ def test_a_damaged_file_is_an_error(tmp_path):
     (tmp_path / "ids.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(errors.DataError, match="ids.parquet: not a vocabulary"):
         Vocabulary.from_parquet(tmp_path / "ids.parquet")
+
+
+def test_places_of_a_column():
+    texts = Vocabulary(["7", "b"])
+    assert texts.places(pl.Series(["b", "x", "b", "7"])).tolist() == [1, -1, 1, 0]
+    assert texts.places(pl.Series([7, 8])).tolist() == [0, -1]
+    assert Vocabulary([7, 8]).places(pl.Series(["8", "7", "9"])).tolist() == [1, 0, -1]
+    assert texts.places(pl.Series([], dtype=pl.String)).tolist() == []

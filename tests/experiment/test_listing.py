@@ -10,10 +10,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mbjax import cli, errors, experiment, models, recommend, seen
+from mbjax import candidates, cli, errors, experiment, models, recommend, seen
 from mbjax import config as configuration
 from mbjax.experiment import audience
 
+RULE = candidates.rule()
 TWELVE = """user,item,behavior,time
 a,x,buy,1
 a,y,buy,2
@@ -271,17 +272,17 @@ def test_models_that_cannot_say_so_and_list_whom_they_know(base):
     built = experiment.build(settings(folder / "base.csv", "cmf", "view,cart,buy", model__embedding_size=4))
     run = audience.Run(built, built.start().params)
     with pytest.raises(errors.IncompatibleError, match="'cmf' cannot rank for users whom it was not trained on"):
-        audience.of_histories(run, {"u03": {"buy": ["i00"]}, "new": {"buy": ["i00"]}}, "known")
-    found = audience.of_histories(run, {"u07": {"buy": ["i00"]}, "u03": {"buy": ["i01"]}}, "known")
+        audience.of_histories(run, {"u03": {"buy": ["i00"]}, "new": {"buy": ["i00"]}}, RULE)
+    found = audience.of_histories(run, {"u07": {"buy": ["i00"]}, "u03": {"buy": ["i01"]}}, RULE)
     assert (found.model, found.users.tolist(), found.ids.to_list()) == (built.model, [7, 3], ["u07", "u03"])
     before = seen.pairs(built.dataset, "buy") != 0
-    after = found.left_out("buy") != 0
+    after = found.pairs("buy").left_out != 0
     assert after[7, 0] and after[3, 1] and set(np.flatnonzero(np.diff(after.tocsr().indptr))) == {3, 7}
     assert (after[[3, 7]].toarray() >= before[[3, 7]].toarray()).all()
     assert any("cmf cannot: its users are parameters" in line for line in found.lines)
     # And the log that grew: known users as ever, new ones are counted.
     grown = run._replace(newcomers=audience.events.read({"new": {"buy": ["i00"]}}, None, *vocabularies(built)))
-    found = audience.of_run(grown, "known")
+    found = audience.of_run(grown, RULE)
     assert found.model is built.model and len(found.ids) == 40
     assert any(line.startswith("new users get no list (new): cmf cannot") for line in found.lines)
 
@@ -341,3 +342,91 @@ def test_the_command_line_asks_for_the_same(twelve, tmp_path, capsys):
     assert cli.recommend_main([*options, "--allow-new-data", "--exclude=none"]) == 0
     assert pl.read_parquet(tmp_path / "lists" / "buy.parquet")["user"].n_unique() == 5
     assert "log.csv has grown" in capsys.readouterr().out
+
+
+# What a list may hold.
+
+
+def test_three_lists_have_files_of_their_own(base, tmp_path, capsys):
+    folder, rows = base
+    files = experiment.recommend(folder / "run", out=tmp_path, top_k=100, lists=candidates.LISTS, users=["u03", "u04"])
+    names = [f"{name}{kind}" for name in ("view", "cart", "buy") for kind in ("", ".continue", ".discover")]
+    assert files == {name: tmp_path / f"{name}.parquet" for name in names}
+    go_on, discover = (pl.read_parquet(files[f"buy.{kind}"]) for kind in ("continue", "discover"))
+    other, bought = met(rows, "view", "cart"), met(rows, "buy")
+    wanted = other.join(bought, on=["user", "item"], how="anti").filter(pl.col("user").is_in(["u03", "u04"]))
+    assert set(go_on.select("user", "item").rows()) == set(wanted.rows())
+    assert discover.join(met(rows, "view", "cart", "buy"), on=["user", "item"]).height == 0
+    assert pl.read_parquet(files["buy"]).height == go_on.height + discover.height
+    said = " ".join(capsys.readouterr().out.split())
+    assert "continue: lists of items that the user has met by another behavior" in said
+    assert "discover: lists of items that the user has not met" in said
+    assert "buy, continue: lists of 2 users: " in said and "buy: lists of 2 users: " in said
+    assert "buy, continue: 2 users (u03, u04) get fewer than 30 items" in said
+
+
+def test_who_has_nothing_to_go_on_with_is_said_in_one_line(twelve, tmp_path, capsys):
+    lists = lists_of(twelve / "run", tmp_path, "buy.continue", top_k=9, lists="continue")
+    assert lists.select("user", "item").rows() == [("b", "w")]
+    said = capsys.readouterr().out.splitlines()
+    assert "buy, continue: 2 users (a, c) get no list: of what they have met nothing is left to recommend" in said
+
+
+def test_bought_items_may_come_back(twelve, tmp_path, capsys):
+    lists = lists_of(twelve / "run", tmp_path, top_k=9, repeat=True, users=["a"])
+    assert set(lists["item"]) == set("xyzw")
+    assert "items met by the behavior of the list may come back (repeat)" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(errors.ConfigError, match="repeat lets items come back, and exclude=none leaves nothing out"):
+        experiment.recommend(twelve / "run", repeat=True, exclude="none")
+    config = configuration.override(experiment.read_config(twelve / "run"), {"evaluate.mask": "all_behaviors"})
+    with pytest.raises(errors.ConfigError, match="list=continue is of items.*mask=all_behaviors leaves these out"):
+        experiment.recommend(twelve / "run", config, lists="continue")
+    assert not (twelve / "run" / "recommendations").exists()
+
+
+def test_files_of_a_shop_decide_of_the_lists(base, tmp_path, capsys):
+    folder, rows = base
+    (tmp_path / "stock.txt").write_text("".join(f"i{n:02d}\n" for n in range(20)) + "gone\n")
+    (tmp_path / "brands.csv").write_text("item,brand\n" + "".join(f"i{n:02d},b{n // 10}\n" for n in range(15)))
+    options = [f"--workdir={folder / 'run'}", "--behaviors=buy", f"--out={tmp_path / 'lists'}", "--top-k=6"]
+    shop = [f"--available={tmp_path / 'stock.txt'}", f"--groups={tmp_path / 'brands.csv'}", "--max-per-group=2"]
+    assert cli.recommend_main([*options, "--top-k=30"]) == 0
+    whole = pl.read_parquet(tmp_path / "lists" / "buy.parquet")
+    capsys.readouterr()
+    assert cli.recommend_main([*options, *shop]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "stock.txt: 1 id of no item that the run knows left out (gone)" in said
+    assert "items that may be listed: 20 of 30" in said
+    assert "at most 2 items of each of 2 groups in a list" in said
+    assert "5 items of no group: as many of them in a list as there are" in said
+    number = pl.col("item").str.slice(1).cast(pl.Int64)
+    group = pl.when(number < 15).then(number // 10).otherwise(pl.int_range(pl.len()) + 9)
+    wanted = (
+        whole.filter(number < 20)
+        .filter(pl.col("rank").rank("ordinal").over("user", group) <= 2)
+        .group_by("user", maintain_order=True)
+        .head(6)
+    )
+    lists = pl.read_parquet(tmp_path / "lists" / "buy.parquet")
+    assert lists.select("user", "item", "score").equals(wanted.select("user", "item", "score"))
+    assert cli.recommend_main([*options, "--available=nowhere.txt"]) == 3
+    assert "nowhere.txt: cannot be read" in capsys.readouterr().err
+
+
+def test_new_users_and_grown_logs_have_three_lists_too(base, tmp_path):
+    folder, rows = base
+    events = {"nobody": {"view": ["i00", "i01"], "cart": ["i01"], "buy": ["i02"]}, "u03": {"view": ["i00"]}}
+    options = {"histories": events, "top_k": 30, "lists": ["continue", "discover"]}
+    files = experiment.recommend(folder / "run", out=tmp_path, **options)
+    go_on, discover = (pl.read_parquet(files[f"buy.{kind}"]) for kind in ("continue", "discover"))
+    assert set(go_on.filter(user="nobody")["item"]) <= {"i00", "i01"}  # as far as neighbors speak for them
+    assert not {"i00", "i01", "i02"} & set(discover.filter(user="nobody")["item"])
+    mine = rows.filter(user="u03")
+    known = {b: set(mine.filter(behavior=b)["item"]) for b in ("view", "cart", "buy")}
+    assert set(go_on.filter(user="u03")["item"]) == (known["view"] | known["cart"] | {"i00"}) - known["buy"]
+    log = (folder / "base.csv").read_text(encoding="utf-8") + "zz,i05,view,1900000001\nzz,i06,buy,1900000002\n"
+    (tmp_path / "base.csv").write_text(log, encoding="utf-8")
+    grown = {"dataset": tmp_path / "base.csv", "allow_new_data": True}
+    lists = lists_of(folder / "run", tmp_path, "buy.continue", lists="continue", top_k=30, repeat=True, **grown)
+    assert set(lists.filter(user="zz")["item"]) == {"i05", "i06"}
+    assert set(lists.filter(user="u03")["item"]) == known["view"] | known["cart"] | known["buy"]

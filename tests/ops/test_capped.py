@@ -63,8 +63,7 @@ def test_by_hand():
 
 def test_a_list_is_found_behind_all_items_of_large_groups():
     """A filter of any shorter list would run short: the first 60 items are of two groups."""
-    scores = np.arange(NUM_ITEMS, 0, -1.0)[None]
-    group = np.minimum(np.arange(NUM_ITEMS) // 30, 2) + np.where(np.arange(NUM_ITEMS) < 60, 0, np.arange(NUM_ITEMS) - 60)
+    scores, group = np.arange(NUM_ITEMS, 0, -1.0)[None], [*np.repeat([0, 1], 30), *range(2, 12)]
     assert lists_of(scores, group, 12, 1, 5).item.tolist() == [[0, 30, 60, 61, 62]]
     assert lists_of(scores, group, 12, 1, 5, tile=8).item.tolist() == [[0, 30, 60, 61, 62]]
 

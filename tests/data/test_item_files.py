@@ -1,0 +1,165 @@
+"""What a user says of items, in every form that it may have."""
+
+from __future__ import annotations
+
+import gzip
+
+import numpy as np
+import polars as pl
+import pytest
+
+from mbjax import errors
+from mbjax.data import item_files, vocabulary
+
+ITEMS = vocabulary.Vocabulary(["a", "b", "c", "d e"])
+NUMBERS = vocabulary.Vocabulary(np.array([7, 8, 9]))
+
+
+def named(source, items=ITEMS, **options):
+    there, notes = item_files.listed(source, items, **options)
+    return [str(raw) for raw, is_there in zip(items.ids, there, strict=True) if is_there], notes
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("stock.txt", "c\n\n d e \na\n"),
+        ("stock", "\ufeffc\r\nd e\r\na\r\n"),
+        ("stock.csv", "item,price\nc,1\nd e,2\na,3\n"),
+        ("stock.csv", "price;item\n1;c\n2;d e\n3; a\n"),
+        ("stock.tsv", "sku\titem\nx\tc\nx\td e\nx\ta\n"),
+        ("stock.csv", "item\nc\nd e\na\n"),
+        ("stock.csv", "c\nd e\na\n"),  # no header
+    ],
+)
+def test_files_that_say_the_same(tmp_path, name, content):
+    (tmp_path / name).write_text(content, encoding="utf-8", newline="")
+    assert named(tmp_path / name) == (["a", "c", "d e"], ())
+    assert named(str(tmp_path / name)) == (["a", "c", "d e"], ())
+
+
+def test_packed_files_tables_and_lists_say_it_too(tmp_path):
+    (tmp_path / "stock.txt.gz").write_bytes(gzip.compress(b"a\nc\n"))
+    assert named(tmp_path / "stock.txt.gz") == (["a", "c"], ())
+    pl.DataFrame({"raw_id": ["a", "c"]}).write_parquet(tmp_path / "items.parquet")  # as in a run folder
+    assert named(tmp_path / "items.parquet") == (["a", "c"], ())
+    frame = pl.DataFrame({"price": [1, 2], "item": ["a", "c"]})
+    for source in (frame, frame.lazy(), frame["item"], frame["item"].cast(pl.Categorical), ["a", "c"], {"a", "c"}):
+        assert named(source) == (["a", "c"], ())
+    assert named(np.array(["a", "c"])) == (["a", "c"], ())
+    assert named(iter("ac")) == (["a", "c"], ())
+
+
+def test_numbers_are_found_however_they_are_written(tmp_path):
+    (tmp_path / "stock.csv").write_text("item,n\n7,1\n9,1\n")
+    pl.DataFrame({"item": ["9", "7"]}).write_parquet(tmp_path / "stock.parquet")
+    for source in (
+        tmp_path / "stock.csv",
+        tmp_path / "stock.parquet",
+        [9, 7],
+        np.array([9, 7]),
+        ["7", "9"],
+        (9.0, 7.0),
+    ):
+        assert named(source, NUMBERS) == (["7", "9"], ())
+    texts = vocabulary.Vocabulary(["7", "8", "x"])
+    assert named([8, 7], texts) == (["7", "8"], ())
+
+
+def test_the_column_may_be_called_as_in_the_log(tmp_path):
+    (tmp_path / "stock.csv").write_text("sku,shelf\na,1\nc,2\n")
+    assert named(tmp_path / "stock.csv", column="sku") == (["a", "c"], ())
+    with pytest.raises(
+        errors.ConfigError, match="stock.csv: its columns are sku, shelf, and none is 'item', the items"
+    ):
+        named(tmp_path / "stock.csv")
+    (tmp_path / "stock.csv").write_text("item,sku\nx,a\ny,c\n")
+    assert named(tmp_path / "stock.csv", column="sku") == (["a", "c"], ())
+
+
+def test_unknown_ids_are_counted(tmp_path):
+    (tmp_path / "stock.txt").write_text("a\nnew\na\nold\nnew\n")
+    there, notes = named(tmp_path / "stock.txt")
+    assert (there, notes) == (["a"], ("stock.txt: 2 ids of no item that the run knows left out (new, old)",))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "x\ny\n",
+            "stock.txt: none of its 2 ids is an item of the run .x, y.. They are written as in the.*such as 'a'",
+        ),
+        ("\n \n", "stock.txt: names no item"),
+    ],
+)
+def test_a_file_that_names_no_item_is_refused(tmp_path, content, message):
+    (tmp_path / "stock.txt").write_text(content)
+    with pytest.raises(errors.DataError, match=message):
+        named(tmp_path / "stock.txt")
+
+
+def test_what_cannot_be_read_is_one_line(tmp_path):
+    with pytest.raises(errors.DataError, match="none.txt: cannot be read"):
+        named(tmp_path / "none.txt")
+    (tmp_path / "latin.txt").write_bytes("h\xfct\n".encode("latin-1"))
+    with pytest.raises(errors.DataError, match="latin.txt: not a text file in UTF-8; write one raw item id a line"):
+        named(tmp_path / "latin.txt")
+    (tmp_path / "gap.csv").write_text("item,n\na,1\n,2\n")
+    with pytest.raises(errors.DataError, match="gap.csv, line 3: the item is empty"):
+        named(tmp_path / "gap.csv")
+    for source, message in (
+        (7, "available is of type int; expected the path of a file, a polars or pandas table, or a list of ids"),
+        ({"a": 1}, "available is of type dict"),
+        ([["a"]], "available: the ids have type List"),
+        (["a", 7], "available: the ids are not of one type"),
+    ):
+        with pytest.raises(errors.ConfigError, match=message):
+            named(source)
+    with pytest.raises(errors.DataError, match="available, row 2: the item is empty"):
+        named(["a", None])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("brands.csv", "item,group\na,x\nb,y\nc,x\n"),
+        ("brands.csv", "item,brand\na,x\nb,y\nc,x\nd e,\n"),  # no other column; an empty group is none
+        ("brands.tsv", "price\tgroup\titem\n1\tx\ta\n2\ty\tb\n3\tx\tc\n"),
+        ("brands.csv", "group;item\nx;a\nx;c\nx;a\ny;b\n"),
+    ],
+)
+def test_groups_of_files(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    found = item_files.groups(tmp_path / name, ITEMS)
+    assert (found.code.tolist(), found.code.dtype, found.names, found.notes) == ([0, 1, 0, 2], np.int32, ("x", "y"), ())
+
+
+def test_groups_of_tables_and_dicts():
+    frame = pl.DataFrame({"item": ["a", "b", "new", "c"], "group": [10, 9, 9, None]})
+    found = item_files.groups(frame, ITEMS)
+    assert (found.code.tolist(), found.names) == ([0, 1, 2, 2], ("10", "9"))
+    assert found.notes == ("groups: 1 id of no item that the run knows left out (new)",)
+    assert item_files.groups({"a": 10, "b": 9, "c": None}, ITEMS).code.tolist() == [0, 1, 2, 2]
+    assert item_files.groups({8: "x", 9: "x"}, NUMBERS).code.tolist() == [1, 0, 0]
+
+
+def test_groups_that_cannot_be_used_are_one_line(tmp_path):
+    def failure(content, name="brands.csv"):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(errors.MbjaxError) as caught:
+            item_files.groups(tmp_path / name, ITEMS)
+        return str(caught.value).replace(f"{tmp_path}/", "")
+
+    assert failure("item,group\na,x\nb,y\na,y\n") == (
+        "brands.csv, line 4: item 'a' is of group 'y' and of group 'x'. An item has one group."
+    )
+    assert failure("item,brand,kind\na,x,y\n") == (
+        "brands.csv: its columns are item, brand, kind; expected one of items, 'item', and one named 'group'."
+    )
+    assert failure("a,x\nb,y\n") == "brands.csv: its columns are a, x, and none is 'item', the items."
+    assert failure("item,group\na,\n") == "brands.csv: no item of the run has a group there."
+    assert failure("item,group\nx,y\n").startswith("brands.csv: none of its 1 id is an item of the run (x).")
+    assert "tells no format" in failure("item,group\nx,y\n", "brands.dat")
+    with pytest.raises(errors.ConfigError, match="groups is of type list; expected the path of a file.*{item: group}"):
+        item_files.groups(["a"], ITEMS)
