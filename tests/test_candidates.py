@@ -130,8 +130,8 @@ def test_what_lists_hold_is_said():
         "continue: lists of items that the user has met in any way",
     ]
     assert candidates.describe(candidates.rule(mask="all_behaviors", repeat=True), "") == [
-        "left out of the lists: what a user met by other behaviors alone; items met by the behavior of the list may come "
-        "back (repeat)"
+        "left out of the lists: what a user met by other behaviors alone; items met by the behavior of the list may "
+        "come back (repeat)"
     ]
 
 
