@@ -4,14 +4,15 @@ Who counts: a user counts for a behavior if the split holds at least one pair of
 the masked ones, which ``mbjax/seen.py`` decides (``exclude="train"``): training items of the evaluated behavior
 (``mask="same_behavior"``) or of any (``mask="all_behaviors"``).
 
-A held-out pair is *visited* if its item is in the user's training history of any other behavior, else *unvisited*.
-Both parts are evaluated on the same lists with the truth restricted to the part, over the users that have any of it.
+``mbjax/parts.py`` says what is measured on a part of the held-out pairs, and ``mbjax/probabilities.py`` what on scores
+that are probabilities.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,13 +21,13 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from mbjax import errors, files, metrics, seen, topk, types
+from mbjax import details as detailed
+from mbjax import errors, files, metrics, parts, seen, topk, types
 
 if TYPE_CHECKING:
     from mbjax import data
 
 SPLITS = ("valid", "test")
-PART_METRICS = ("hr", "ndcg")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,12 +40,19 @@ class Result:
         "groups": {"<5": {"users": n, "pairs": n, metrics}, ...} if groups were asked for}.
         A part or group without users has counts and no metrics. With ``mask="all_behaviors"`` there is also
         ``"masked"``: how many of the pairs no model can find, since the user met the item by another behavior.
+        With details also ``"familiar"`` and ``"new"``, {"pairs": n, "users": n, metrics}, unless the data set has one
+        behavior or the mask leaves no familiar candidate; and ``"probabilities"``, see ``mbjax/probabilities.py``, for
+        a model that gives them.
       per_user: one row for each behavior and user, if asked for: ``behavior``, ``user`` (index), ``raw_user``,
         ``pairs`` (held out), ``history`` (distinct training items of all behaviors), and each metric.
+      reliability: behavior -> the curve of ``probabilities.curve``, where there are probabilities in the table.
+      seconds: what all but the details took.
     """
 
     table: dict[str, dict[str, Any]]
     per_user: pl.DataFrame | None = None
+    reliability: dict[str, pl.DataFrame] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0
 
     def to_parquet(self, path: str | os.PathLike[str]) -> Path:
         """Writes the per-user values, whole or not at all."""
@@ -61,6 +69,7 @@ class _Task:
       users: int32 [n].
       truth: [n, I], the held-out items.
       visited: [n, I], those met by another behavior in training.
+      masked: [U, I], pairs that are no candidates.
       history: int64 [n], number of distinct training items of all behaviors.
       unreachable: held-out pairs that are masked.
       queries: on the device.
@@ -69,6 +78,7 @@ class _Task:
     users: np.ndarray
     truth: sparse.csr_array
     visited: sparse.csr_array
+    masked: sparse.csr_array
     history: np.ndarray
     unreachable: int
     queries: topk.Queries
@@ -116,6 +126,7 @@ class Evaluator:
         self._item_tile = item_tile
         self._mask = mask
         self._raw_users = dataset.users
+        self._details = detailed.Details(dataset, split, mask, self.ks, batch_size, item_tile)
         held_out: dict[str, sparse.csr_array] = getattr(dataset, split)
         self.behaviors = _choose(behaviors, dataset, held_out, split)
         union = seen.union(dataset.train.values(), (dataset.info.num_users, dataset.info.num_items))
@@ -129,6 +140,7 @@ class Evaluator:
         *,
         per_user: bool = False,
         groups: Sequence[int] = (),
+        details: bool = False,
     ) -> Result:
         """Evaluates a model.
 
@@ -139,12 +151,15 @@ class Evaluator:
           per_user: whether the result holds the values of every user.
           groups: ascending edges, in training items of all behaviors, that divide the users into groups:
             (5, 20) makes ``"<5"``, ``"5-19"`` and ``">=20"``.
+          details: whether to measure what takes passes of its own too: among familiar and among new items, which
+            costs about as much again, and probabilities.
 
         Raises:
           TrainingDivergedError: a score is NaN.
         """
         if (model.info.num_users, model.info.num_items) != (self.info.num_users, self.info.num_items):
             raise ValueError(f"the model is built for {model.info}, the evaluator for {self.info}.")
+        began = time.perf_counter()
         labels = _group_labels(groups)
         tables = topk.encode(model, params, graphs)
         # All passes are started before the first is waited for, so that the host counts while the device ranks.
@@ -159,7 +174,7 @@ class Evaluator:
             pairs = np.diff(task.truth.indptr)
             values = metrics.per_user(hits, pairs, self.ks, complete=items.shape[1] == self.info.num_items)
             row: dict[str, Any] = {"users": len(task.users), "pairs": int(pairs.sum())} | metrics.means(values)
-            row |= self._parts(items, hits, task)
+            row |= parts.in_one_list(items, hits, task.truth, task.visited, self.ks)
             if self._mask == "all_behaviors":
                 row["masked"] = task.unreachable
             if labels:
@@ -175,22 +190,14 @@ class Evaluator:
                 columns |= {"pairs": pairs.astype(np.int32), "history": task.history.astype(np.int32)}
                 frame = pl.DataFrame(columns | values)
                 frames.append(frame.select(pl.lit(behavior).alias("behavior"), pl.all()))
-        return Result(table, pl.concat(frames) if per_user else None)
-
-    def _parts(self, items: np.ndarray, hits: np.ndarray, task: _Task) -> dict[str, dict[str, Any]]:
-        is_visited = metrics.find_hits(items, task.visited)
-        pairs = np.diff(task.truth.indptr)
-        visited_pairs = np.diff(task.visited.indptr)
-        parts = {}
-        for name, part_hits, part_pairs in (
-            ("visited", is_visited, visited_pairs),
-            ("unvisited", hits & ~is_visited, pairs - visited_pairs),
-        ):
-            complete = items.shape[1] == self.info.num_items
-            values = metrics.per_user(part_hits, part_pairs, self.ks, PART_METRICS, complete=complete)
-            counts = {"pairs": int(part_pairs.sum()), "users": int((part_pairs > 0).sum())}
-            parts[name] = counts | metrics.means(values, part_pairs > 0)
-        return parts
+        seconds = time.perf_counter() - began
+        curves: dict[str, pl.DataFrame] = {}
+        for behavior, task in self._tasks.items() if details else ():
+            more, curve = self._details.measure(model, params, tables, behavior, task.users, task.masked, task.queries)
+            table[behavior] |= more
+            if curve is not None:
+                curves[behavior] = curve
+        return Result(table, pl.concat(frames) if per_user else None, curves, seconds)
 
 
 def unreachable(table: dict[str, dict[str, Any]]) -> list[str]:
@@ -235,14 +242,13 @@ def _prepare(
     users = np.flatnonzero(np.diff(held_out.indptr)).astype(np.int32)
     truth = held_out[users]
     truth.sort_indices()
-    shape = union.shape
-    others = seen.union((pairs for other, pairs in dataset.train.items() if other != behavior), shape)
-    visited = sparse.csr_array(truth.multiply(others[users] != 0))
+    visited = sparse.csr_array(truth.multiply(seen.familiar(dataset, behavior)[users] != 0))
     visited.sort_indices()
     masked = seen.pairs(dataset, behavior, exclude="train", mask=mask, split=split)
     unreachable = int(truth.multiply(masked[users] != 0).nnz) if mask == "all_behaviors" else 0
     history = np.diff(union.indptr)[users]
-    return _Task(users, truth, visited, history, unreachable, topk.prepare(users, masked, batch_size))
+    queries = topk.prepare(users, masked, batch_size)
+    return _Task(users, truth, visited, masked, history, unreachable, queries)
 
 
 def _group_labels(edges: Sequence[int]) -> list[str]:

@@ -16,6 +16,7 @@ TITLES = {"hr": "HR", "ndcg": "NDCG", "rec": "Rec", "prec": "Prec", "mrr": "MRR"
 RECONSTRUCTED = frozenset({"bigel"})
 """Models, and encoders of the same name, whose equations were not available to us: every table says so."""
 _ROOMY = 10_000  # columns
+AMONG = "among "
 INDENT = "  "
 """Begins the names of lines that are a part of the line above."""
 
@@ -47,7 +48,12 @@ def cut_offs(rows: Mapping[str, Table]) -> list[int]:
 
 
 def per_behavior(
-    rows: Mapping[str, Table], *, ks: Sequence[int] | None = None, details: bool = False, caption: str = ""
+    rows: Mapping[str, Table],
+    *,
+    ks: Sequence[int] | None = None,
+    details: bool = False,
+    among: bool = False,
+    caption: str = "",
 ) -> rich.table.Table:
     """The metrics of every behavior, the model beside its references, as a table for ``rich``.
 
@@ -55,12 +61,13 @@ def per_behavior(
       rows: name -> behavior -> metric -> value; the model first, then popularity, a known optimum, ...
       ks: cut-offs to show, one line each; default is the smallest alone.
       details: also visited and unvisited pairs, with their numbers, and user groups, where they were evaluated.
+      among: with details, also the metrics among familiar and among new candidates alone, at the first cut-off.
       caption: below the table.
 
     Returns:
       A table with one block for each behavior; the best value of a column in a block is bold. It fits 80 columns.
     """
-    head, lines = _layout(rows, ks, details, "[bold]{}[/]")
+    head, lines = _layout(rows, ks, details, "[bold]{}[/]", among)
     grid = rich.table.Table(
         box=rich.box.SIMPLE_HEAD,
         padding=0,  # to fit 80 columns; the box has a space between columns
@@ -107,7 +114,7 @@ def join(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def _layout(rows, ks, details, mark) -> tuple[list[str], list[list[str]]]:
+def _layout(rows, ks, details, mark, among=False) -> tuple[list[str], list[list[str]]]:
     """Head and lines: behavior, users, name, the cut-off if there are several, metrics; repetitions are left blank."""
     ks = list(ks or cut_offs(rows)[:1])
     known = {metric for table in rows.values() for values in table.values() for metric in values}
@@ -117,19 +124,20 @@ def _layout(rows, ks, details, mark) -> tuple[list[str], list[list[str]]]:
     head += [title(kind if several else f"{kind}@{ks[0]}") for kind in kinds]
     lines = []
     for behavior in dict.fromkeys(name for table in rows.values() for name in table):
-        block = list(_block(rows, behavior, details))
+        block = list(_block(rows, behavior, details, among))
         for number, (name, values) in enumerate(block):
             users = "" if values.get("users") is None else f"{values['users']:,}"
             for place, k in enumerate(ks):
                 begin = ["" if number or place else behavior, *(("", "") if place else (users, name))]
                 cells = _cells(block, values, [f"{kind}@{k}" for kind in kinds], mark)
-                if place and not any(cell != "-" for cell in cells):
+                is_among = name.startswith(INDENT) and AMONG in name  # of which the first cut-off is enough
+                if place and (is_among or not any(cell != "-" for cell in cells)):
                     continue  # parts and groups may have fewer cut-offs
                 lines.append([*begin, *([str(k)] if several else []), *cells])
     return head, lines
 
 
-def _block(rows, behavior, details) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _block(rows, behavior, details, among) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for name, table in rows.items():
         if (values := table.get(behavior)) is None:
             continue
@@ -138,6 +146,9 @@ def _block(rows, behavior, details) -> Iterator[tuple[str, Mapping[str, Any]]]:
             parts = {part: values[part] for part in ("visited", "unvisited") if part in values}
             if all(part["pairs"] for part in parts.values()):  # else one is the whole
                 yield from ((f"{INDENT}{part['pairs']:,} {name}", part) for name, part in parts.items())
+            for kind in ("familiar", "new") if among else ():
+                if values.get(kind, {}).get("pairs"):
+                    yield f"{INDENT}{values[kind]['pairs']:,} {AMONG}{kind}", values[kind]
             yield from ((f"{INDENT}history {edge}", group) for edge, group in (values.get("groups") or {}).items())
 
 

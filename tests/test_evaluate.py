@@ -10,69 +10,23 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import planted
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import sparse
 
 from mbjax import data as data_sets
-from mbjax import errors, evaluate, seen, types
-from mbjax.data import dataset, vocabulary
+from mbjax import errors, evaluate, seen
 from mbjax.models import popularity
 from mbjax.ops import graph
 
 
-def planted(num_users, num_items, behaviors, train, test, valid=None, mask_valid=False) -> dataset.Dataset:
-    """A data set of ``{behavior: [(user, item), ...]}``."""
-
-    def split(parts):
-        matrices = {}
-        for name, pairs in parts.items():
-            user, item = np.asarray(pairs, np.int32).reshape(-1, 2).T
-            ones = np.ones(len(pairs), np.uint8)
-            matrices[name] = sparse.csr_array((ones, (user, item)), shape=(num_users, num_items))
-        return matrices
-
-    return dataset.Dataset(
-        info=types.DatasetInfo("planted", num_users, num_items, behaviors),
-        train=split({name: train.get(name, []) for name in behaviors}),
-        valid=split(valid or {}),
-        test=split(test),
-        users=vocabulary.Vocabulary([f"user-{u}" for u in range(num_users)]),
-        items=vocabulary.Vocabulary.range(num_items),
-        mask_valid=mask_valid,
-        valid_rule="file",
-        fingerprint="",
-    )
-
-
-def read(params, tables, users, start, size, behavior):
-    return jax.lax.dynamic_slice_in_dim(params[behavior], start, size, axis=1)[users]
-
-
-def nothing(params, graphs):
-    return ()
-
-
-def table_model(info, score=read) -> types.Model:
-    """The parameters are the scores, [K, U, I]."""
-    return types.Model(info=info, graphs={}, batch=None, init=None, loss=None, encode=nothing, score=score)
-
-
-def lists_first(num_items, *lists):
-    """Scores [1, U, I] that rank the given items first and the rest after, in the order of their ids."""
-    scores = np.tile(-np.arange(num_items, dtype=np.float32), (len(lists), 1))
-    for user, items in enumerate(lists):
-        scores[user, items] = 1000.0 - np.arange(len(items))
-    return scores[None]
-
-
 def test_two_users_by_hand():
     """Ranks after masking: user 0 finds its item on rank 2, user 2 its two on 1 and 3; user 1 does not count."""
-    data = planted(3, 10, ("buy",), {"buy": [(0, 9), (2, 5)]}, {"buy": [(0, 4), (2, 7), (2, 1)]})
-    params = lists_first(10, [9, 3, 4], [0], [5, 7, 6, 1])
-    table = evaluate.Evaluator(data, "test", ks=(1, 3))(table_model(data.info), params, {}).table
+    data = planted.dataset(3, 10, ("buy",), {"buy": [(0, 9), (2, 5)]}, {"buy": [(0, 4), (2, 7), (2, 1)]})
+    params = planted.lists_first(10, [9, 3, 4], [0], [5, 7, 6, 1])
+    table = evaluate.Evaluator(data, "test", ks=(1, 3))(planted.model(data.info), params, {}).table
     assert list(table) == ["buy"]
     both = (1 / math.log2(3) + (1 + 0.5) / (1 + 1 / math.log2(3))) / 2
     assert {k: table["buy"][k] for k in ("users", "pairs", "hr@1", "hr@3", "rec@1", "prec@3", "hits_per_user@3")} == {
@@ -89,8 +43,10 @@ def test_two_users_by_hand():
 
 
 def test_an_all_zero_scorer_ranks_by_id():
-    data = planted(2, 50, ("buy",), {"buy": [(0, 0)]}, {"buy": [(0, 2), (1, 2)]})
-    row = evaluate.Evaluator(data, "test", ks=(1, 2, 3))(table_model(data.info), np.zeros((1, 2, 50)), {}).table["buy"]
+    data = planted.dataset(2, 50, ("buy",), {"buy": [(0, 0)]}, {"buy": [(0, 2), (1, 2)]})
+    row = evaluate.Evaluator(data, "test", ks=(1, 2, 3))(planted.model(data.info), np.zeros((1, 2, 50)), {}).table[
+        "buy"
+    ]
     # User 0 has item 0 masked, so item 2 is second; for user 1 it is third.
     assert (row["hr@1"], row["hr@2"], row["hr@3"]) == (0.0, 0.5, 1.0)
 
@@ -100,9 +56,9 @@ VIEWED = {"view": [(0, 1), (0, 2), (1, 3)], "buy": [(0, 0), (1, 0)]}
 
 def test_visited_and_unvisited_pairs():
     """User 0 has a visited (2) and an unvisited (5) pair, user 1 an unvisited one (6)."""
-    data = planted(2, 8, ("view", "buy"), VIEWED, {"buy": [(0, 2), (0, 5), (1, 6)]})
-    params = np.concatenate([np.zeros((1, 2, 8)), lists_first(8, [5, 4, 2], [4, 6])])
-    row = evaluate.Evaluator(data, "test", ks=(3,))(table_model(data.info), params, {}).table["buy"]
+    data = planted.dataset(2, 8, ("view", "buy"), VIEWED, {"buy": [(0, 2), (0, 5), (1, 6)]})
+    params = np.concatenate([np.zeros((1, 2, 8)), planted.lists_first(8, [5, 4, 2], [4, 6])])
+    row = evaluate.Evaluator(data, "test", ks=(3,))(planted.model(data.info), params, {}).table["buy"]
     assert row["visited"] == {"pairs": 1, "users": 1, "hr@3": 1.0, "ndcg@3": pytest.approx(1 / 2)}
     assert row["unvisited"] == {
         "pairs": 2,
@@ -113,8 +69,8 @@ def test_visited_and_unvisited_pairs():
 
 
 def test_own_training_makes_no_pair_visited_and_an_empty_part_has_no_metrics():
-    data = planted(1, 8, ("view", "buy"), {"view": [(0, 1)], "buy": [(0, 2)]}, {"view": [(0, 3)]})
-    row = evaluate.Evaluator(data, "test", ks=(3,))(table_model(data.info), np.zeros((2, 1, 8)), {}).table["view"]
+    data = planted.dataset(1, 8, ("view", "buy"), {"view": [(0, 1)], "buy": [(0, 2)]}, {"view": [(0, 3)]})
+    row = evaluate.Evaluator(data, "test", ks=(3,))(planted.model(data.info), np.zeros((2, 1, 8)), {}).table["view"]
     assert row["visited"] == {"pairs": 0, "users": 0}
     assert row["unvisited"]["pairs"] == 1
 
@@ -125,7 +81,7 @@ def masked_items(data, split, mask, user=0):
 
 
 def test_masks():
-    data = planted(
+    data = planted.dataset(
         1,
         8,
         ("view", "buy"),
@@ -143,9 +99,9 @@ def test_masks():
 
 
 def test_mask_of_all_behaviors_decides_the_ranks():
-    data = planted(2, 8, ("view", "buy"), VIEWED, {"buy": [(0, 2), (0, 5), (1, 6)]})
-    params = np.concatenate([np.zeros((1, 2, 8)), lists_first(8, [1, 2, 5], [3, 6])])
-    row = evaluate.Evaluator(data, "test", ks=(1,), mask="all_behaviors")(table_model(data.info), params, {}).table[
+    data = planted.dataset(2, 8, ("view", "buy"), VIEWED, {"buy": [(0, 2), (0, 5), (1, 6)]})
+    params = np.concatenate([np.zeros((1, 2, 8)), planted.lists_first(8, [1, 2, 5], [3, 6])])
+    row = evaluate.Evaluator(data, "test", ks=(1,), mask="all_behaviors")(planted.model(data.info), params, {}).table[
         "buy"
     ]
     assert row["hr@1"] == 1.0
@@ -154,21 +110,21 @@ def test_mask_of_all_behaviors_decides_the_ranks():
 
 def test_pairs_out_of_reach_are_counted():
     """All that user 0 is to buy was viewed before; of user 1 nothing was."""
-    data = planted(2, 8, ("view", "buy"), VIEWED, {"buy": [(0, 1), (0, 2), (1, 6)], "view": [(0, 3)]})
+    data = planted.dataset(2, 8, ("view", "buy"), VIEWED, {"buy": [(0, 1), (0, 2), (1, 6)], "view": [(0, 3)]})
     evaluator = evaluate.Evaluator(data, "test", ks=(1,), mask="all_behaviors")
-    table = evaluator(table_model(data.info), np.zeros((2, 2, 8)), {}).table
+    table = evaluator(planted.model(data.info), np.zeros((2, 2, 8)), {}).table
     assert (table["buy"]["masked"], table["view"]["masked"]) == (2, 0)
     lines = evaluate.unreachable(table)
     assert len(lines) == 1 and lines[0].startswith("buy: 2 of 3 held-out pairs are items that the user met by another")
-    table = evaluate.Evaluator(data, "test", ks=(1,))(table_model(data.info), np.zeros((2, 2, 8)), {}).table
+    table = evaluate.Evaluator(data, "test", ks=(1,))(planted.model(data.info), np.zeros((2, 2, 8)), {}).table
     assert "masked" not in table["buy"] and not evaluate.unreachable(table)
 
 
 def test_cut_offs_beyond_the_items_cost_no_memory_and_keep_their_values():
-    data = random_data(np.random.default_rng(1))
+    data = planted.random(np.random.default_rng(1))
     scores = np.random.default_rng(2).normal(size=(3, 17, 40)).astype(np.float32)
-    short = evaluate.Evaluator(data, "test", ks=(40,))(table_model(data.info), scores, {}).table
-    table = evaluate.Evaluator(data, "test", ks=(3, 2_000_000_000))(table_model(data.info), scores, {}).table
+    short = evaluate.Evaluator(data, "test", ks=(40,))(planted.model(data.info), scores, {}).table
+    table = evaluate.Evaluator(data, "test", ks=(3, 2_000_000_000))(planted.model(data.info), scores, {}).table
     for behavior, row in table.items():
         for name in ("hr", "rec", "ndcg", "mrr", "hits_per_user"):
             assert row[f"{name}@2000000000"] == short[behavior][f"{name}@40"]
@@ -177,19 +133,19 @@ def test_cut_offs_beyond_the_items_cost_no_memory_and_keep_their_values():
 
 def test_groups_by_history_length():
     train = {"view": [(0, 0), (0, 1), (1, 1)], "buy": [(0, 0), (1, 2), (1, 3)]}  # distinct items: 2, 3, 0
-    data = planted(3, 8, ("view", "buy"), train, {"buy": [(0, 5), (1, 5), (2, 5), (2, 6)]})
-    params = np.concatenate([np.zeros((1, 3, 8)), lists_first(8, [5], [6], [6])])
-    row = evaluate.Evaluator(data, "test", ks=(1,))(table_model(data.info), params, {}, groups=(1, 3)).table["buy"]
+    data = planted.dataset(3, 8, ("view", "buy"), train, {"buy": [(0, 5), (1, 5), (2, 5), (2, 6)]})
+    params = np.concatenate([np.zeros((1, 3, 8)), planted.lists_first(8, [5], [6], [6])])
+    row = evaluate.Evaluator(data, "test", ks=(1,))(planted.model(data.info), params, {}, groups=(1, 3)).table["buy"]
     counts = {name: (group["users"], group["pairs"], group["hr@1"]) for name, group in row["groups"].items()}
     assert counts == {"<1": (1, 2, 1.0), "1-2": (1, 1, 1.0), ">=3": (1, 1, 0.0)}
-    empty = evaluate.Evaluator(data, "test", ks=(1,))(table_model(data.info), params, {}, groups=(9,)).table["buy"]
+    empty = evaluate.Evaluator(data, "test", ks=(1,))(planted.model(data.info), params, {}, groups=(9,)).table["buy"]
     assert empty["groups"][">=9"] == {"users": 0, "pairs": 0}
 
 
 def test_per_user_values_average_to_the_table(tmp_path):
-    data = planted(3, 8, ("view", "buy"), VIEWED, {"buy": [(2, 5), (0, 6)], "view": [(1, 1)]})
+    data = planted.dataset(3, 8, ("view", "buy"), VIEWED, {"buy": [(2, 5), (0, 6)], "view": [(1, 1)]})
     params = np.zeros((2, 3, 8))
-    found = evaluate.Evaluator(data, "test", ks=(2, 7))(table_model(data.info), params, {}, per_user=True)
+    found = evaluate.Evaluator(data, "test", ks=(2, 7))(planted.model(data.info), params, {}, per_user=True)
     frame = pl.read_parquet(found.to_parquet(tmp_path / "deep" / "per_user.parquet"))
     assert frame["behavior"].to_list() == ["view", "buy", "buy"]
     assert frame["user"].to_list() == [1, 0, 2]
@@ -204,23 +160,23 @@ def test_per_user_values_average_to_the_table(tmp_path):
 
 
 def test_masked_infinite_and_missing_candidates_hit_nothing():
-    data = planted(1, 3, ("buy",), {"buy": [(0, 0), (0, 1)]}, {"buy": [(0, 2)]})
+    data = planted.dataset(1, 3, ("buy",), {"buy": [(0, 0), (0, 1)]}, {"buy": [(0, 2)]})
     evaluator = evaluate.Evaluator(data, "test", ks=(20,))
-    model = table_model(data.info)
+    model = planted.model(data.info)
     assert evaluator(model, np.zeros((1, 1, 3)), {}).table["buy"]["mrr@20"] == 1.0
     assert evaluator(model, np.full((1, 1, 3), -np.inf), {}).table["buy"]["hr@20"] == 0.0
 
 
 def test_nan_names_behavior_and_user():
-    data = planted(5, 60, ("buy",), {}, {"buy": [(1, 0), (4, 0)]})
+    data = planted.dataset(5, 60, ("buy",), {}, {"buy": [(1, 0), (4, 0)]})
     scores = np.zeros((1, 5, 60), np.float32)
     scores[0, 4, 50] = np.nan
     evaluator = evaluate.Evaluator(data, "test", item_tile=20)
     with pytest.raises(errors.TrainingDivergedError, match="behavior 'buy'.*1 of 2 users.*index 4"):
-        evaluator(table_model(data.info), scores, {})
+        evaluator(planted.model(data.info), scores, {})
     scores[0, 4, 50] = 0
     scores[0, 2] = np.nan  # user 2 does not count
-    evaluator(table_model(data.info), scores, {})
+    evaluator(planted.model(data.info), scores, {})
 
 
 @pytest.mark.parametrize(
@@ -240,32 +196,20 @@ def test_nan_names_behavior_and_user():
     ],
 )
 def test_wrong_options_are_named(options, message):
-    data = planted(2, 4, ("view", "buy"), VIEWED, {"buy": [(0, 3)], "view": []})
+    data = planted.dataset(2, 4, ("view", "buy"), VIEWED, {"buy": [(0, 3)], "view": []})
     with pytest.raises(errors.ConfigError, match=message):
         evaluate.Evaluator(data, **({"split": "test"} | options))
 
 
 def test_wrong_groups_and_models_are_named():
-    data = planted(1, 4, ("buy",), {}, {"buy": [(0, 3)]})
+    data = planted.dataset(1, 4, ("buy",), {}, {"buy": [(0, 3)]})
     evaluator = evaluate.Evaluator(data, "test")
     with pytest.raises(errors.ConfigError, match=r"evaluate.groups is \(5, 3\)"):
-        evaluator(table_model(data.info), np.zeros((1, 1, 4)), {}, groups=(5, 3))
+        evaluator(planted.model(data.info), np.zeros((1, 1, 4)), {}, groups=(5, 3))
     with pytest.raises(ValueError, match="built for"):
-        evaluator(table_model(data.info._replace(num_items=5)), np.zeros((1, 1, 5)), {})
+        evaluator(planted.model(data.info._replace(num_items=5)), np.zeros((1, 1, 5)), {})
     with pytest.raises(ValueError, match="not one of the model's"):
-        evaluator(table_model(data.info._replace(behaviors=("view",))), np.zeros((1, 1, 4)), {})
-
-
-def random_data(rng, mask_valid=False, num_users=17, num_items=40):
-    def pairs(share):
-        return [tuple(p) for p in np.argwhere(rng.random((num_users, num_items)) < share)]
-
-    train = {"view": pairs(0.2), "cart": pairs(0.05), "buy": pairs(0.1)}
-    seen = set(train["buy"])
-    valid = {"buy": [p for p in pairs(0.05) if p not in seen]}
-    test = {"buy": [p for p in pairs(0.06) if p not in seen], "view": pairs(0.02) or [(0, 0)]}
-    test["buy"] = test["buy"] or [(0, next(i for i in range(num_items) if (0, i) not in seen))]
-    return planted(num_users, num_items, ("view", "cart", "buy"), train, test, valid, mask_valid=mask_valid)
+        evaluator(planted.model(data.info._replace(behaviors=("view",))), np.zeros((1, 1, 4)), {})
 
 
 def brute_force(data, scores, k, mask):
@@ -297,12 +241,12 @@ def brute_force(data, scores, k, mask):
 )
 def test_evaluation_equals_brute_force_for_any_tile_and_batch(seed, mask, mask_valid, sizes):
     rng = np.random.default_rng(seed)
-    data = random_data(rng, mask_valid)
+    data = planted.random(rng, mask_valid)
     scores = rng.integers(-3, 3, size=(3, 17, 40)).astype(np.float32)  # many ties
     evaluator = evaluate.Evaluator(
         data, "test", behaviors=("buy",), ks=(6, 50), mask=mask, batch_size=sizes[0], item_tile=sizes[1]
     )
-    row = evaluator(table_model(data.info), scores, {}).table["buy"]
+    row = evaluator(planted.model(data.info), scores, {}).table["buy"]
     for k in (6, 50):
         expected = brute_force(data, scores, k, mask)
         np.testing.assert_allclose([row[f"hr@{k}"], row[f"ndcg@{k}"], row[f"rec@{k}"]], expected, rtol=1e-12)
@@ -310,9 +254,9 @@ def test_evaluation_equals_brute_force_for_any_tile_and_batch(seed, mask, mask_v
 
 def test_parts_add_up_to_the_whole():
     rng = np.random.default_rng(3)
-    data = random_data(rng)
+    data = planted.random(rng)
     scores = rng.normal(size=(3, 17, 40)).astype(np.float32)
-    table = evaluate.Evaluator(data, "test", ks=(10,))(table_model(data.info), scores, {}, groups=(5, 12)).table
+    table = evaluate.Evaluator(data, "test", ks=(10,))(planted.model(data.info), scores, {}, groups=(5, 12)).table
     for row in table.values():
         assert row["visited"]["pairs"] + row["unvisited"]["pairs"] == row["pairs"]
         groups = row["groups"].values()
@@ -322,7 +266,7 @@ def test_parts_add_up_to_the_whole():
 
 @pytest.mark.parametrize("item_tile", [16384, 30])
 def test_one_compile_for_each_behavior_over_all_epochs(item_tile):
-    data = random_data(np.random.default_rng(0))
+    data = planted.random(np.random.default_rng(0))
     chex.clear_trace_counter()
 
     @chex.assert_max_traces(n=2)
@@ -332,7 +276,7 @@ def test_one_compile_for_each_behavior_over_all_epochs(item_tile):
     def scores(params, tables, users, start, size, behavior):
         return score(params, users, start) + jnp.arange(size)
 
-    model = table_model(data.info, scores)
+    model = planted.model(data.info, scores)
     evaluator = evaluate.Evaluator(data, "test", item_tile=item_tile, batch_size=4)
     assert evaluator.behaviors == ("view", "buy")
     for epoch in range(3):
@@ -341,7 +285,7 @@ def test_one_compile_for_each_behavior_over_all_epochs(item_tile):
 
 def test_popularity_ranks_by_training_counts():
     train = {"view": [(0, 5), (1, 5), (2, 4)], "buy": [(0, 2), (1, 2), (2, 3)]}
-    data = planted(4, 8, ("view", "buy"), train, {"buy": [(3, 3)], "view": [(3, 5), (0, 0)]})
+    data = planted.dataset(4, 8, ("view", "buy"), train, {"buy": [(3, 3)], "view": [(3, 5), (0, 0)]})
     model = popularity.build(popularity.PopularityConfig(), data.info)
     graphs = graph.from_train(model.graphs, data.train)
     found = evaluate.Evaluator(data, "test", ks=(1, 2))(model, model.init(jax.random.key(0), graphs), graphs).table

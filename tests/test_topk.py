@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import jax
 import numpy as np
+import planted
 import pytest
 from scipy import sparse
 
 from mbjax import topk, types
 
 USERS, ITEMS = 11, 30
-
-
-def table_model() -> types.Model:
-    """The parameters are the scores, [1, U, I]."""
-
-    def read(params, tables, users, start, size, behavior):
-        return jax.lax.dynamic_slice_in_dim(params[behavior], start, size, axis=1)[users]
-
-    info = types.DatasetInfo("planted", USERS, ITEMS, ("buy",))
-    return types.Model(info, {}, None, None, None, lambda params, graphs: (), read)
+MODEL = planted.model(types.DatasetInfo("planted", USERS, ITEMS, ("buy",)))
 
 
 def ranked(scores, users, masked, only, batch_size, item_tile, k=ITEMS):
     queries = topk.prepare(users, masked, batch_size, only=only)
-    return topk.finish(topk.start(table_model(), scores[None], (), queries, "buy", k, item_tile), users, "buy")[0]
+    return topk.finish(topk.start(MODEL, scores[None], (), queries, "buy", k, item_tile), users, "buy")[0]
 
 
 @pytest.mark.parametrize(("batch_size", "item_tile"), [(512, 512), (4, 7), (1, 30), (3, 29)])

@@ -6,6 +6,8 @@ import dataclasses
 import pathlib
 from typing import Any
 
+import polars as pl
+
 Table = dict[str, dict[str, Any]]
 
 
@@ -22,6 +24,8 @@ class Outcome:
       seconds: ``test_pass``, ``total`` and, where this process compiled, ``compile``.
       commit: of the code that the run (or its resumption) started with; None outside a checkout.
       parameters: number of trained values.
+      reliability: behavior -> curve of the selected epoch, else of the last (``evaluate.Result.reliability``); empty
+        for a model whose scores are no probabilities.
     """
 
     workdir: pathlib.Path
@@ -32,6 +36,7 @@ class Outcome:
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     commit: str | None = None
     parameters: int = 0
+    reliability: dict[str, pl.DataFrame] = dataclasses.field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:

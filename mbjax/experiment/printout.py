@@ -10,10 +10,24 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import polars as pl
 import rich.console
 
 from mbjax import config as configuration
-from mbjax import errors, evaluate, files, models, paths, program, results, tables, types, wording
+from mbjax import (
+    errors,
+    evaluate,
+    files,
+    models,
+    parts,
+    paths,
+    probabilities,
+    program,
+    results,
+    tables,
+    types,
+    wording,
+)
 from mbjax.data import optimum, synthetic
 from mbjax.experiment import outcomes, wiring
 from mbjax.train import plots, run_folder
@@ -27,9 +41,9 @@ def say(text: str) -> None:
     rich.console.Console().print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def show(rows: dict[str, outcomes.Table], caption: str, *, ks=None, details: bool = False) -> None:
+def show(rows: dict[str, outcomes.Table], caption: str, *, ks=None, details: bool = False, among: bool = False) -> None:
     """Prints tables side by side, one block for each behavior."""
-    tables.put(rich.console.Console(), tables.per_behavior(rows, ks=ks, details=details, caption=caption))
+    tables.put(rich.console.Console(), tables.per_behavior(rows, ks=ks, details=details, among=among, caption=caption))
 
 
 def note(text: str) -> None:
@@ -52,10 +66,13 @@ def interrupted(workdir: pathlib.Path) -> None:
     say(f"stopped, all saved. Go on with: {resumption(workdir)}")
 
 
-def references(experiment: wiring.Experiment, split: str, behaviors: tuple[str, ...]) -> dict[str, outcomes.Table]:
+def references(
+    experiment: wiring.Experiment, split: str, behaviors: tuple[str, ...], *, details: bool = False
+) -> dict[str, outcomes.Table]:
     """Tables of what needs no training: the anchors asked for, and the known optimum of the planted data.
 
-    One that fails is left out with a line that says so: the run itself is over and sound.
+    One that fails is left out with a line that says so: the run itself is over and sound. ``details`` are those of
+    ``evaluate.Evaluator``.
     """
     dataset, config = experiment.dataset, experiment.config
     makers: dict[str, Callable[[], types.Model]] = {}
@@ -72,7 +89,7 @@ def references(experiment: wiring.Experiment, split: str, behaviors: tuple[str, 
             model = make()
             graphs = wiring.graphs_of(model, dataset)
             params = model.init(jax.random.key(0), graphs)
-            found[name] = evaluator()(model, params, graphs, groups=config.evaluate.groups).table
+            found[name] = evaluator()(model, params, graphs, groups=config.evaluate.groups, details=details).table
         except UNLUCKY as error:  # it must not cost the run its table
             say(f"{name} is left out of the table: {type(error).__name__}: {error}")
     return found
@@ -93,8 +110,14 @@ def evaluation(experiment: wiring.Experiment, split: str, where: dict[str, Any],
     config = experiment.config
     name = _title(config, where["checkpoint"])
     caption = f"{experiment.dataset.info.name}, {split} split, checkpoint {where['checkpoint']} at step {where['step']}"
-    show({name: table} | references(experiment, split, tuple(table)), caption, ks=config.evaluate.ks, details=True)
-    for line in evaluate.unreachable(table):
+    if any(row.get(kind, {}).get("pairs") for row in table.values() for kind in parts.AMONG):
+        caption += (
+            ". among familiar, among new: on lists of nothing but what the user had met through another behavior in "
+            "training, or had not"
+        )
+    rows = {name: table} | references(experiment, split, tuple(table), details=True)
+    show(rows, caption, ks=config.evaluate.ks, details=True, among=True)
+    for line in [*evaluate.unreachable(table), *probabilities.lines(table)]:
         say(line)
 
 
@@ -146,10 +169,15 @@ def final(experiment: wiring.Experiment, outcome: outcomes.Outcome, keep: bool |
     show(rows | beside, caption, ks=config.evaluate.ks[:1], details=True)
     for line in evaluate.unreachable(main):
         say(line)
+    if short := probabilities.in_short(main):
+        say(f"{short} (plots/reliability.png)")
     title = f"{_title(config)} on {experiment.dataset.info.name}"
     with _later(failed):
         names = experiment.dataset.info.behaviors
         plots.per_behavior(main, folder.plots / "per_behavior.png", beside, title=title, names=names)
+        if outcome.reliability:
+            _write_curves(outcome.reliability, folder.reliability_file)
+            plots.reliability(outcome.reliability, folder.plots / "reliability.png", title=title, names=names)
     if outcome.reason == "patience":
         waited = wording.count(config.train.patience, "evaluation")
         say(f"ended after {waited} without a better {config.train.monitor} (train.patience)")
@@ -172,6 +200,11 @@ def _later(failed: list[errors.WriteError]) -> Iterator[None]:
 def _title(config: configuration.Config, *details: str) -> str:
     backbone = getattr(config.model, "backbone", None)
     return tables.model_title(config.model_name, *details, backbone=getattr(backbone, "name", None))
+
+
+def _write_curves(curves: dict[str, pl.DataFrame], path: pathlib.Path) -> None:
+    named = [curve.select(pl.lit(behavior).alias("behavior"), pl.all()) for behavior, curve in curves.items()]
+    files.replace(path, lambda temporary: pl.concat(named).write_csv(temporary))
 
 
 def _write_to(path: pathlib.Path, chosen: dict[str, Any]) -> pathlib.Path:

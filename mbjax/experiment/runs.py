@@ -133,7 +133,9 @@ def evaluate_run(
     for split in splits:
         evaluator = experiment.evaluator(split)
         groups = experiment.config.evaluate.groups
-        result = evaluator(experiment.model, params, experiment.graphs, per_user=per_user is not None, groups=groups)
+        result = evaluator(
+            experiment.model, params, experiment.graphs, per_user=per_user is not None, groups=groups, details=True
+        )
         tables[split] = result.table
         printout.evaluation(experiment, split, where, result.table)
         if per_user is not None:

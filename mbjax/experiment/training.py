@@ -217,23 +217,23 @@ class Run:
         evaluator = self.evaluators["test"]
         groups = self.config.evaluate.groups
 
-        def test(params):
-            start = time.perf_counter()
-            table = evaluator(experiment.model, params, experiment.graphs, groups=groups).table
-            return table, time.perf_counter() - start
+        def test(params, *, details=True):
+            return evaluator(experiment.model, params, experiment.graphs, groups=groups, details=details)
 
         # A pass that is timed comes after one that compiled: of the selected epoch, or of an epoch on the way.
         tables, epochs = {}, {"last": max(self.position.step // self.steps_per_epoch - 1, 0)}
         best = self.keeper.best_params(self.state) if self.keeper else None
         if best is not None:
-            tables["valid"], _ = test(best)
+            found = test(best)
+            tables["valid"], reliability = found.table, found.reliability
             epochs["valid"] = self.keeper.best.epoch
         elif "test" not in self.compiled:
-            test(self.state.params)
-        tables["last"], seconds = test(self.state.params)
+            test(self.state.params, details=False)
+        found = test(self.state.params)
+        tables["last"] = found.table
         self.log.finish(experiment.dataset.info.behaviors)
         rows = self.log.rows()
-        times = {"test_pass": seconds, "total": _total_seconds(rows)}
+        times = {"test_pass": found.seconds, "total": _total_seconds(rows)}
         if len(rows) > 1:
             times["compile"] = max(0.0, rows[0]["seconds"] - rows[1]["seconds"])
         return outcomes.Outcome(
@@ -245,6 +245,7 @@ class Run:
             times,
             self.commit,
             sum(leaf.size for leaf in jax.tree.leaves(self.state.params)),
+            reliability if "valid" in tables else found.reliability,
         )
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Plots of a run as PNG: the learning curve, and the metrics of every behavior next to references.
+"""Plots of a run as PNG: the learning curve, the metrics of every behavior next to references, and reliability.
 
 Figures are made by matplotlib's object interface with the Agg canvas: no global state, no display.
 """
@@ -9,8 +9,10 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import polars as pl
 from matplotlib import figure, ticker
 from matplotlib.backends import backend_agg
+from scipy import stats
 
 from mbjax import files
 from mbjax.train import fonts
@@ -105,6 +107,48 @@ def per_behavior(
     if len(rows) > 1:
         handles, labels = axes[0].get_legend_handles_labels()
         drawing.legend(handles, labels, loc="outside lower center", ncols=len(rows), frameon=False)
+    _finish(drawing, axes, path, lettering)
+
+
+def reliability(
+    curves: Mapping[str, pl.DataFrame],
+    path: str | pathlib.Path,
+    *,
+    title: str = "",
+    names: Sequence[str] = (),
+) -> None:
+    """Predicted probability against observed frequency, a panel for each behavior; the diagonal is calibrated.
+
+    Args:
+      curves: behavior -> ``probabilities.curve``. The bars are the middle 68 % of what as many successes as were found
+        may have come from (Garwood's interval of a Poisson mean); a bin without any shows the upper end alone.
+      path: of the PNG.
+      title: over the plot.
+      names: as for ``learning_curve``.
+    """
+    lettering = fonts.Lettering(_all(names, curves), [title])
+    drawing = figure.Figure(figsize=(0.6 + 3.2 * len(curves), 3.7), layout="constrained")
+    axes = drawing.subplots(1, len(curves), squeeze=False)[0]
+    for number, (axis, (behavior, curve)) in enumerate(zip(axes, curves.items(), strict=True)):
+        curve = curve.filter((pl.col("predicted") > 0) & (pl.col("trials") > 0))
+        predicted, found, trials = (curve[name].to_numpy() for name in ("predicted", "found", "trials"))
+        low, high = stats.gamma.ppf(0.16, found) / trials, stats.gamma.ppf(0.84, found + 1) / trials
+        some = found > 0
+        color = COLORS[number % len(COLORS)]
+        axis.vlines(predicted[some], low[some], high[some], color=color, linewidth=1.2)
+        axis.plot(predicted[some], (found / trials)[some], "o", color=color, markersize=4)
+        axis.plot(predicted[~some], high[~some], "v", color=color, markersize=5, fillstyle="none")
+        ends = [*predicted, *low[some], *high]
+        if ends:
+            line = [min(ends) / 1.5, min(1.0, max(ends) * 1.5)]
+            axis.plot(line, line, color="#999999", linewidth=0.8, zorder=0)
+            axis.set_xscale("log")
+            axis.set_yscale("log")
+        axis.set_title(lettering(behavior), fontsize=10)
+        axis.set_xlabel("predicted probability")
+    axes[0].set_ylabel("observed frequency")
+    if title:
+        drawing.suptitle(lettering(title), fontsize=11)
     _finish(drawing, axes, path, lettering)
 
 

@@ -8,6 +8,7 @@
     dropped.parquet     who was left out, and why; only where somebody was
     metrics.jsonl       one line an epoch      metrics.csv   tensorboard/
     best/  last/        checkpoints
+    reliability.csv     what plots/reliability.png shows; only of a model whose scores are probabilities
     plots/              PNG
 
 A run folder holds one run: a new run in a used folder, a continuation under another configuration or on other data, and
@@ -64,6 +65,7 @@ class RunFolder:
         self.dropped_file = self.path / "dropped.parquet"
         self.metrics_file = self.path / "metrics.jsonl"
         self.csv_file = self.path / "metrics.csv"
+        self.reliability_file = self.path / "reliability.csv"
 
     def has_run(self) -> bool:
         """Whether a run was started here."""

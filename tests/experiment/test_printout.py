@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
+import jax
+import polars as pl
 import pytest
 import toy
 import trial
@@ -89,3 +92,42 @@ def test_the_choice_of_anchors_is_no_setting_of_a_result():
 def test_unknown_anchors_are_refused():
     with pytest.raises(errors.ConfigError, match=r"evaluate\.anchors=.*'popularity' or 'own_items'"):
         built(evaluate__anchors="bvae")
+
+
+def probable(made):
+    """The same experiment with the softmax of its scores."""
+
+    def score(params, tables, users, start, size, behavior):
+        logits = made.model.score(params, tables, users, 0, made.model.info.num_items, behavior)
+        return jax.lax.dynamic_slice_in_dim(jax.nn.log_softmax(logits, axis=1), start, size, axis=1)
+
+    return dataclasses.replace(made, model=made.model._replace(score=score, probabilities=True))
+
+
+def test_probabilities_are_told_in_a_line_drawn_and_recorded(folder, tmp_path, capsys, monkeypatch):
+    build = wiring.build
+    monkeypatch.setattr(wiring, "build", lambda config, dataset=None: probable(build(config, dataset)))
+    outcome = experiment.train(trial.config(folder, model="popularity"), tmp_path / "run")
+    out = capsys.readouterr().out
+    row = outcome.tables["last"]["buy"]["probabilities"]
+    (line,) = [line for line in out.splitlines() if line.startswith("probabilities: ")]
+    assert f"buy {100 * row['calibration_error']:.1f} %" in line and f"buy {row['log_loss']:.3f}" in line
+    written = json.loads((tmp_path / "run" / "results.json").read_text())["selection"]["last"]["buy"]
+    assert written["probabilities"] == pytest.approx(row, abs=1e-6)
+    assert written["familiar"]["pairs"] + written["new"]["pairs"] == written["pairs"]
+    assert (tmp_path / "run" / "plots" / "reliability.png").is_file()
+    curves = pl.read_csv(tmp_path / "run" / "reliability.csv")
+    assert curves["behavior"].unique(maintain_order=True).to_list() == list(outcome.tables["last"])
+    assert curves.filter(pl.col("behavior") == "buy")["found"].sum() == row["pairs"]
+    # Measured again: the same, now with all of it on the screen.
+    assert experiment.evaluate_run(tmp_path / "run") == {"test": outcome.tables["last"]}
+    out = capsys.readouterr().out
+    assert "among familiar" in out and "among new" in out
+    assert f"buy: log loss {row['log_loss']:.3f} nats" in out
+
+
+def test_other_scores_have_no_reliability(folder, tmp_path, capsys):
+    outcome = experiment.train(trial.config(folder, model="popularity"), tmp_path / "run")
+    assert not outcome.reliability and not (tmp_path / "run" / "reliability.csv").exists()
+    out = capsys.readouterr().out
+    assert "probabilities" not in out and "among familiar" not in out

@@ -115,11 +115,11 @@ def test_paper_tests_as_it_goes_and_keeps_no_best(folder, tmp_path):
     assert list((tmp_path / "run" / "best").iterdir()) == []
     written = json.loads((tmp_path / "run" / "results.json").read_text())
     assert written["selection"].keys() == {"last", "test_per_behavior", "best_test"}
-    without_groups = {
-        name: {key: value for key, value in row.items() if key != "groups"}
+    on_the_way = {
+        name: {key: value for key, value in row.items() if key not in ("groups", "familiar", "new")}
         for name, row in outcome.tables["last"].items()
     }
-    assert without_groups == outcome.rows[2]["test"]
+    assert on_the_way == outcome.rows[2]["test"]
     with pytest.raises(errors.CheckpointError, match=r"no checkpoint in .*best\..*protocol=paper.*checkpoint=last"):
         experiment.restore(tmp_path / "run", which="best")
     _, _, where = experiment.restore(tmp_path / "run")

@@ -1,5 +1,6 @@
 """The plots are made without a display and leave no temporary files."""
 
+import polars as pl
 import pytest
 
 from mbjax.train import plots
@@ -36,6 +37,23 @@ def test_evaluated_epochs_make_a_second_panel(tmp_path):
     plots.learning_curve(ROWS, tmp_path / "two.png")
     plots.learning_curve(ROWS[:1], tmp_path / "one.png")
     assert size(tmp_path / "two.png")[1] > size(tmp_path / "one.png")[1]
+
+
+def curve(**changes):
+    columns = {"predicted": [0.1, 0.01], "observed": [0.12, 0.0], "found": [12, 0], "trials": [100.0, 200.0]}
+    return pl.DataFrame(columns | {"expected": [10.0, 2.0]} | changes)
+
+
+def test_reliability_has_a_panel_for_each_behavior(tmp_path):
+    plots.reliability({"buy": curve()}, tmp_path / "one.png", title="funnel on demo")
+    plots.reliability({"view": curve(), "buy": curve()}, tmp_path / "two.png")
+    assert size(tmp_path / "two.png")[0] > 1.5 * size(tmp_path / "one.png")[0]
+
+
+def test_reliability_of_nothing_that_a_logarithm_has(tmp_path):
+    impossible = curve(predicted=[0.0, 0.0], trials=[0.0, 0.0])
+    plots.reliability({"buy": impossible, "view": curve()[:0]}, tmp_path / "empty.png", names=("view", "buy"))
+    assert min(size(tmp_path / "empty.png")) > 300
 
 
 @pytest.mark.parametrize("reference", [None, {"popularity": table(0.5), "optimum": {"buy": {"hr@5": 0.2}}}])

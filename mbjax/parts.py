@@ -1,0 +1,128 @@
+"""Held-out pairs in two parts: items that the user met by another behavior in training, and all others.
+
+Both parts are measured in two ways, which give different numbers and have names of their own:
+
+* *visited* and *unvisited*: on the one list of all candidates, with the truth restricted to the part. How good is the
+  list that a user sees, for either kind of pair? The two compete for its places.
+* *familiar* and *new*: on a list of the candidates of that kind alone, which is how MEMBER (CIKM 2025) and BOAR
+  (CIKM 2026) measure. How well does a model order the items of a kind? Such numbers are higher, and no list with both
+  kinds has them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from mbjax import metrics, seen, topk, types
+
+IN_ONE_LIST = ("visited", "unvisited")
+AMONG = ("familiar", "new")
+IN_ONE_LIST_METRICS = ("hr", "ndcg")
+
+
+def in_one_list(
+    items: np.ndarray,
+    hits: np.ndarray,
+    truth: sparse.csr_array,
+    visited: sparse.csr_array,
+    ks: Sequence[int],
+) -> dict[str, dict[str, Any]]:
+    """Visited and unvisited pairs on the lists of all candidates, over the users that have any of the part.
+
+    Args:
+      items: int [n, K], the lists.
+      hits: bool [n, K] of ``metrics.find_hits``.
+      truth: [n, I], the held-out items.
+      visited: [n, I], those that are visited.
+      ks: cut-offs.
+
+    Returns:
+      Part -> {"pairs": n, "users": n, "hr@5": .., "ndcg@5": ..}; counts only where there are no pairs.
+    """
+    is_visited = metrics.find_hits(items, visited)
+    number = np.diff(visited.indptr)
+    either = ((is_visited, number), (hits & ~is_visited, np.diff(truth.indptr) - number))
+    complete = items.shape[1] == truth.shape[1]
+    return {
+        name: _row(metrics.per_user(hit, pairs, ks, IN_ONE_LIST_METRICS, complete=complete), pairs)
+        for name, (hit, pairs) in zip(IN_ONE_LIST, either, strict=True)
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One kind of pairs of a behavior, prepared.
+
+    Attributes:
+      users: int32 [n], those with a held-out pair of the kind.
+      truth: [n, I], these pairs.
+      queries: on the device; candidates are of the kind alone.
+    """
+
+    users: np.ndarray
+    truth: sparse.csr_array
+    queries: topk.Queries
+
+
+def prepare(
+    held_out: sparse.csr_array, masked: sparse.csr_array, familiar: sparse.csr_array, batch_size: int
+) -> dict[str, Part]:
+    """Both kinds of a behavior, by name; a kind without held-out pairs is left out. All arguments are [U, I]."""
+    met = sparse.csr_array(held_out.multiply(familiar != 0))
+    found = {}
+    for name, truth in zip(AMONG, (met, seen.without(held_out, familiar)), strict=True):
+        truth.sort_indices()
+        users = np.flatnonzero(np.diff(truth.indptr)).astype(np.int32)
+        if not len(users):
+            continue
+        if name == "familiar":
+            queries = topk.prepare(users, masked, batch_size, only=familiar)
+        else:
+            queries = topk.prepare(users, seen.union((masked, familiar), masked.shape), batch_size)
+        found[name] = Part(users, truth[users], queries)
+    return found
+
+
+def measure(
+    model: types.Model,
+    params: types.Params,
+    tables: types.Tables,
+    parts: Mapping[str, Part],
+    behavior: str,
+    ks: Sequence[int],
+    *,
+    item_tile: int,
+) -> dict[str, dict[str, Any]]:
+    """Ranks the candidates of each kind alone.
+
+    Args:
+      model, params, tables: as for ``topk.start``.
+      parts: of ``prepare``.
+      behavior: that is ranked.
+      ks: cut-offs.
+      item_tile: items scored at once.
+
+    Returns:
+      Kind -> {"pairs": n, "users": n, every metric}; counts only where there are no pairs.
+    """
+    started = {
+        name: topk.start(model, params, tables, part.queries, behavior, max(ks), item_tile)
+        for name, part in parts.items()
+    }
+    table: dict[str, dict[str, Any]] = {name: {"pairs": 0, "users": 0} for name in AMONG}
+    for name, part in parts.items():
+        items, _ = topk.finish(started[name], part.users, behavior)
+        pairs = np.diff(part.truth.indptr)
+        complete = items.shape[1] == part.truth.shape[1]
+        values = metrics.per_user(metrics.find_hits(items, part.truth), pairs, ks, complete=complete)
+        table[name] = _row(values, pairs)
+    return table
+
+
+def _row(values: Mapping[str, np.ndarray], pairs: np.ndarray) -> dict[str, Any]:
+    return {"pairs": int(pairs.sum()), "users": int((pairs > 0).sum())} | metrics.means(values, pairs > 0)

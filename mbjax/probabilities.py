@@ -1,0 +1,211 @@
+"""Log loss and calibration of models whose scores are probabilities (``types.Model.probabilities``).
+
+p(i | u) of a behavior is read as: a held-out pair of u, any one of the n that he has, is of item i. So the expected
+number of held-out pairs on (u, i) is n p(i | u), whatever n is, and needs no assumption about how pairs depend on one
+another. As masked items cannot be held out, p is divided by its sum over the user's candidates; ``mass`` tells how much
+that was.
+
+``log_loss``            mean of -ln p over the held-out pairs, nats. Infinite if any has probability 0
+``uniform_log_loss``    the same for the same probability of all candidates of a user
+``calibration_error``   held-out pairs against candidates are the trials, sorted by p into 15 bins of equal expected
+                        number of successes E (equal mass). With O successes in a bin it is the sum over the bins of
+                        \\|O - E\\|, divided by the number of pairs: the mean relative error of p, where pairs are
+                        expected. It is the usual expected calibration error divided by the mean of p, which is 1 over
+                        the number of candidates and would make every error vanish
+``error_by_chance``     about what a perfectly calibrated model would have with as few pairs: the mean absolute
+                        deviation of Poisson counts of mean E
+``mass``                mean over the pairs of what p adds up to over the user's candidates
+``impossible``          number of held-out pairs with probability 0
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import polars as pl
+from jax import lax
+from scipy import sparse, stats
+
+from mbjax import topk, types
+from mbjax.ops import reliability
+
+NUM_BINS = 15
+
+
+@dataclasses.dataclass(frozen=True)
+class Questions:
+    """One behavior, prepared.
+
+    Attributes:
+      users: int32 [n].
+      draws: int64 [n], held-out pairs of each that are candidates.
+      candidates: int64 [n], number of candidates of each.
+      queries: users and masked pairs, on the device.
+      held_out: the same users with their held-out pairs that are candidates.
+      is_pair: bool [T, M], which places of ``held_out`` are no padding.
+    """
+
+    users: np.ndarray
+    draws: np.ndarray
+    candidates: np.ndarray
+    queries: topk.Queries
+    held_out: topk.Queries
+    is_pair: np.ndarray
+
+
+def prepare(
+    users: np.ndarray,
+    held_out: sparse.csr_array,
+    masked: sparse.csr_array,
+    queries: topk.Queries,
+    batch_size: int,
+) -> Questions:
+    """Puts held-out pairs on the device.
+
+    Args:
+      users: int32 [n].
+      held_out: [U, I].
+      masked: [U, I].
+      queries: what ``topk.prepare`` made of users, masked pairs and batch size.
+      batch_size: the largest number of users scored at once.
+    """
+    asked = topk.prepare(users, masked, batch_size, only=held_out)
+    is_pair = np.asarray(asked.item) < masked.shape[1]
+    batch, _ = np.nonzero(is_pair)
+    draws = np.bincount(batch * asked.user.shape[1] + np.asarray(asked.row)[is_pair], minlength=len(users))
+    candidates = masked.shape[1] - np.diff(masked.indptr)[users].astype(np.int64)
+    return Questions(users, draws, candidates, queries, asked, is_pair)
+
+
+def measure(
+    model: types.Model,
+    params: types.Params,
+    tables: types.Tables,
+    questions: Questions,
+    behavior: str,
+    item_tile: int,
+) -> tuple[dict[str, Any], pl.DataFrame]:
+    """Compares probabilities with what was held out.
+
+    Args:
+      model, params, tables: as for ``topk.start``.
+      questions: of ``prepare``.
+      behavior: whose scores.
+      item_tile: items scored at once.
+
+    Returns:
+      ``{"pairs": n, "log_loss": ..}`` with the names above, without numbers if there are no pairs; and the reliability
+      curve as ``curve`` gives it.
+    """
+    draws = np.zeros(questions.queries.user.size, np.float32)
+    draws[: len(questions.users)] = questions.draws
+    counts = _count(
+        params,
+        tables,
+        questions.queries,
+        questions.held_out,
+        jnp.asarray(draws.reshape(questions.queries.user.shape)),
+        score=model.score,
+        behavior=model.info.behaviors.index(behavior),
+        num_items=model.info.num_items,
+        item_tile=item_tile,
+    )
+    pairs = int(questions.draws.sum())
+    bins = curve(*(np.asarray(x, np.float64).sum(axis=0) for x in (counts.trials, counts.expected, counts.found)))
+    if not pairs:
+        return {"pairs": 0}, bins
+    log_p = np.asarray(counts.held_out, np.float64)[questions.is_pair]
+    mass = np.exp(np.asarray(counts.log_mass, np.float64).reshape(-1)[: len(questions.users)])
+    expected, found = bins["expected"].to_numpy(), bins["found"].to_numpy()
+    by_chance = 2.0 * expected * stats.poisson.pmf(np.floor(expected), expected)
+    uniform = np.log(np.maximum(questions.candidates, 1))
+    return {
+        "pairs": pairs,
+        "log_loss": float(-log_p.mean()),
+        "uniform_log_loss": float(np.average(uniform, weights=questions.draws)),
+        "calibration_error": float(np.abs(found - expected).sum() / pairs),
+        "error_by_chance": float(by_chance.sum() / pairs),
+        "mass": float(np.average(mass, weights=questions.draws)),
+        "impossible": int(np.isneginf(log_p).sum()),
+    }, bins
+
+
+def curve(trials: np.ndarray, expected: np.ndarray, found: np.ndarray, num_bins: int = NUM_BINS) -> pl.DataFrame:
+    """Fine bins, the most probable first, put together into bins of nearly equal ``expected``.
+
+    Returns:
+      One row for each bin in which anything is expected or found: ``predicted`` (mean probability of its trials),
+      ``observed`` (share of them that succeeded), ``expected`` and ``found`` (their numbers) and ``trials``. No fine
+      bin is divided: where many trials share a probability there are fewer bins.
+    """
+    # By the middle of what a fine bin holds; what is expected nowhere goes to the last.
+    middle = np.cumsum(expected) - expected / 2
+    place = np.minimum(middle / max(expected.sum(), 1e-300) * num_bins, num_bins - 1).astype(int)
+    trials, expected, found = (np.bincount(place, x, minlength=num_bins) for x in (trials, expected, found))
+    some = (expected > 0) | (found > 0)
+    trials, expected, found = trials[some], expected[some], found[some]
+    each = np.maximum(trials, 1)  # held-out pairs of probability 0 are in no trial
+    shares = {"predicted": expected / each, "observed": found / each}
+    return pl.DataFrame(shares | {"expected": expected, "found": found.astype(np.int64), "trials": trials})
+
+
+def lines(table: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What a table says about probabilities, one line for each behavior that has them."""
+    return [
+        f"{behavior}: log loss {row['log_loss']:.3f} nats, {row['uniform_log_loss']:.3f} if all candidates were alike; "
+        f"calibration error {_percent(row['calibration_error'])}, {_percent(row['error_by_chance'])} by chance alone"
+        + (f"; {row['impossible']:,} of {row['pairs']:,} held-out pairs had probability 0" * bool(row["impossible"]))
+        for behavior, row in _of(table).items()
+    ]
+
+
+def in_short(table: Mapping[str, Mapping[str, Any]]) -> str:
+    """The same in one line; empty for a table without probabilities."""
+    rows = _of(table)
+    errors = ", ".join(f"{behavior} {_percent(row['calibration_error'])}" for behavior, row in rows.items())
+    losses = ", ".join(f"{behavior} {row['log_loss']:.3f}" for behavior, row in rows.items())
+    return f"probabilities: calibration error {errors}; log loss {losses} nats" if rows else ""
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _of(table: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    found = {behavior: row.get("probabilities") or {} for behavior, row in table.items()}
+    return {behavior: row for behavior, row in found.items() if row.get("pairs")}
+
+
+@functools.partial(jax.jit, static_argnames=("score", "behavior", "num_items", "item_tile"))
+def _count(
+    params: types.Params,
+    tables: types.Tables,
+    queries: topk.Queries,
+    held_out: topk.Queries,
+    draws: types.Array,
+    *,
+    score: Callable[..., types.Array],
+    behavior: int,
+    num_items: int,
+    item_tile: int,
+) -> reliability.Counts:
+    def batch(each: tuple[topk.Queries, topk.Queries, types.Array]) -> reliability.Counts:
+        query, held, number = each
+        return reliability.count(
+            lambda first, size: score(params, tables, query.user, first, size, behavior),
+            query.row,
+            query.item,
+            held.row,
+            held.item,
+            number,
+            num_items=num_items,
+            item_tile=item_tile,
+        )
+
+    return lax.map(batch, (queries, held_out, draws))
