@@ -39,11 +39,11 @@ _PUBLIC = {
 __all__ = ["__version__", "load_config", *sorted(_PUBLIC)]
 
 
-def load_config(model: str, dataset: str, **options: Any) -> Any:
+def load_config(model: str | None = None, dataset: str | None = None, **options: Any) -> Any:
     """Builds the configuration of a run as ``train.py`` does.
 
     Args:
-      model: a name in ``MODELS``.
+      model: a name in ``MODELS``; None is ``config.DEFAULT_MODEL``, as in ``load_config(dataset="demo")``.
       dataset: a name of the catalog, or the path of a prepared folder or of a log.
       **options: ``protocol``, ``ablation``, ``seed``, ``devices`` and ``overrides``, a dict of dotted keys, as
         ``mbjax.config.load`` takes them.
@@ -52,6 +52,10 @@ def load_config(model: str, dataset: str, **options: Any) -> Any:
       ConfigError: a name, key or value that does not exist or does not fit.
     """
     config, models = importlib.import_module("mbjax.config"), importlib.import_module("mbjax.models")
+    if dataset is None:
+        errors = importlib.import_module("mbjax.errors")
+        raise errors.ConfigError("no data set was named: load_config(dataset=NAME), the path of a log or a known name.")
+    model = config.DEFAULT_MODEL if model is None else model
     return config.load(model, dataset, models.entry(model).config, **options)
 
 

@@ -12,14 +12,14 @@ from mbjax import config, program
 from mbjax.cli import layout, model_help, options
 
 TRAIN_EXAMPLES = (
-    ("train --model=bvae --dataset=demo", "a first run, with nothing to fetch"),
+    ("train --dataset=demo", "a first run, with nothing to fetch"),
     ("train --model=bvae --help", "all fields of a model, with meaning, unit and default"),
     ("train --model=bvae --dataset=jd --help", "the same with the values for a data set"),
     ("train --model=bvae --dataset=jd --ablation=wo_tff", "a named variant"),
     ("train --model=bvae --dataset=jd --embedding_size=50 --train.epochs=60", "other values"),
     ("train --model=bvae --dataset=jd --protocol=paper --record", "compare with the published table"),
     (
-        "train --model=bvae --dataset=log.csv --log.behaviors=view,cart,buy --log.user=customer",
+        "train --dataset=log.csv --log.behaviors=view,cart,buy --log.user=customer",
         "your own log: funnel order, target last",
     ),
     ("train --resume --workdir=RUN", "go on after an interruption"),
@@ -45,7 +45,7 @@ RECOMMEND_EXAMPLES = (
 )
 FIRST = (
     (
-        "train --model=bvae --dataset=demo",
+        "train --dataset=demo",
         "a first run, with nothing to fetch; it ends with the name of its run folder",
     ),
     ("recommend --workdir=RUN", "what to offer each user, as Parquet files in that folder"),
@@ -84,7 +84,7 @@ def train(
         model_help.show(out, given, fields, model_class(given["model"]), examples)
         return
     layout.lines(out, "Trains a model for multi-behavior recommendation and evaluates it.", "")
-    usage = "--model=NAME --dataset=NAME [options] [--section.field=value ...]"
+    usage = "--dataset=NAME [--model=NAME] [options] [--section.field=value ...]"
     layout.lines(out, f"Usage: {program.command('train')} {usage}")
     layout.table(out, "Options", layout.options(*options.TRAINING))
     layout.table(out, "Models", [(name, config.model_file(name).get("summary", "")) for name in config.model_names()])

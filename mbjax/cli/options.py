@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from mbjax import config
+
 TRAINING = ("train", "resume", "retrain")
 RUNS = ("eval", "recommend")
 MODES = (*TRAINING, *RUNS, "data", "compare", "bench", "results")
@@ -38,7 +40,7 @@ MASK = "same_behavior|all_behaviors"
 MOVED = "where the run's data lie now, if they have moved; their fingerprint must be the run's"
 
 OPTIONS = (
-    Option("model", "NAME", "the model to train", ("train", "retrain")),
+    Option("model", "NAME", f"the model to train (default {config.DEFAULT_MODEL})", ("train", "retrain")),
     Option("dataset", "NAME|PATH", "a data set by name, or the path of a prepared folder or of a log", TRAINING),
     Option(
         "protocol",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pathlib
+import sys
 from collections.abc import Sequence
 
-from mbjax import config, errors
+from mbjax import config, errors, program
 from mbjax.cli import guard, help, options, reading, settings
 
 
@@ -31,6 +32,8 @@ def _train(argv: list[str]) -> int:
             "--retrain goes on from an epoch that validation pairs chose: it needs --protocol=honest and a data.valid "
             "that holds pairs out."
         )
+    if not is_settled and "model" not in given:
+        _say_default(chosen)
     settings.virtual_devices(chosen.devices)
     experiment = settings.experiment()
     record = pathlib.Path(given["record"]) if given.get("record") else "record" in given
@@ -48,13 +51,21 @@ def _new(command_line: reading.Given, modes: Sequence[str]) -> config.Config:
     header |= {name: given[name] for name in ("protocol", "ablation") if name in given}
     if "model" not in given and "resume" in given:
         raise errors.ConfigError("--resume needs the run: --workdir=RUN, as training printed it. See --help.")
-    if "model" not in given:
-        known = ", ".join(config.model_names())
-        raise errors.ConfigError(f"--model is missing. Known: {known}. See --help.")
-    config.check_names(given["model"], given.get("dataset"), dirs, **header)
+    model = given.get("model", config.DEFAULT_MODEL)
+    config.check_names(model, given.get("dataset"), dirs, **header)
     if "dataset" not in given:
         known = ", ".join(config.dataset_names())
         raise errors.ConfigError(f"--dataset is missing. Known: {known}. See --help.")
-    section = settings.model_class(given["model"])
+    section = settings.model_class(model)
     fields = reading.resolved(command_line, config.known_fields(section), *modes)
-    return config.load(given["model"], given["dataset"], section, overrides=fields, **header)
+    return config.load(model, given["dataset"], section, overrides=fields, **header)
+
+
+def _say_default(chosen: config.Config) -> None:
+    """Which model is trained where none was named; on standard error, which leaves standard output to results."""
+    summary = config.model_file(chosen.model_name).get("summary", "")
+    print(
+        f"model: {chosen.model_name} ({summary}), since none was named: it is a start, and which model is best depends "
+        f"on the data. --model=NAME takes another, {program.command('train')} --help lists them.",
+        file=sys.stderr,
+    )

@@ -2,7 +2,7 @@
 
 from mbjax.config.datasets import check_read, check_there, located
 from mbjax.config.fields import read_text, resolve, show, type_name
-from mbjax.config.files import config_dir, dataset_file, dataset_names, model_file, model_names
+from mbjax.config.files import DEFAULT_MODEL, config_dir, dataset_file, dataset_names, model_file, model_names
 from mbjax.config.merge import check_names, choices, defaults, known_fields, load, override
 from mbjax.config.schema import MONITOR, Config, DataConfig, EvaluateConfig, LogConfig, Section, TrainConfig
 from mbjax.config.sections import Choice, FieldSpec
@@ -11,6 +11,7 @@ from mbjax.config.text import command, difference, dump, parse, peek, portable
 __all__ = [
     "Choice",
     "Config",
+    "DEFAULT_MODEL",
     "DataConfig",
     "EvaluateConfig",
     "FieldSpec",

@@ -7,7 +7,8 @@ import pytest
 import trial
 from commands import failure, here
 
-from mbjax import cli, compilation, config
+import mbjax
+from mbjax import cli, compilation, config, models
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,25 @@ def test_train_hands_the_configuration_on(experiment, argv):
     assert settings.overrides == {"train.epochs": 7, "model.sdwl": False}
     assert workdir is None
     assert options == {"resume": True, "record": True}
+
+
+def test_without_a_model_the_default_is_trained_and_said(experiment, run, capsys):
+    assert cli.train_main(["--dataset=jd", "--seed=3"]) == 0
+    [(_, (settings, _), _)] = experiment.calls
+    assert (settings.model_name, settings.dataset, settings.seed) == (config.DEFAULT_MODEL, "jd", 3)
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1
+    assert captured.err.startswith(f"model: {config.DEFAULT_MODEL} (")
+    assert captured.err.endswith(" --model=NAME takes another, mbjax train --help lists them.\n")
+    # Named, or settled by the run that goes on, there is nothing to say.
+    for argv in (["--model=bvae", "--dataset=jd"], ["--resume", f"--workdir={run}"]):
+        assert cli.train_main(argv) == 0
+        assert capsys.readouterr() == ("", "")
+    assert config.DEFAULT_MODEL in models.MODELS
+    named = mbjax.load_config(config.DEFAULT_MODEL, "jd")
+    assert mbjax.load_config(dataset="jd") == named
+    with pytest.raises(mbjax.ConfigError, match="no data set was named"):
+        mbjax.load_config("bvae")
 
 
 def test_train_options(experiment):
@@ -68,7 +88,9 @@ def test_devices_are_made_before_jax_starts(experiment, monkeypatch):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ("", f"--model is missing. Known: {', '.join(config.model_names())}. See --help."),
+        ("", "--dataset is missing. Known: beibei, demo, jd, "),
+        ("--dataset=jdd", "unknown data set 'jdd'. Did you mean 'jd'?"),
+        ("--dataset=jd --ablation=wo_gf", f"unknown ablation of {config.DEFAULT_MODEL} 'wo_gf'."),
         ("--resume", "--resume needs the run: --workdir=RUN, as training printed it. See --help."),
         ("--model=bave", "unknown model 'bave'. Did you mean 'bvae'?"),
         ("--model=bave --help", "unknown model 'bave'. Did you mean 'bvae'?"),
