@@ -154,6 +154,19 @@ OPTIONS = (
     ),
     Option("json", "", "print JSON instead of tables", ("data",)),
     Option(
+        "no-anchors",
+        "",
+        "counts only: leave out what lists without learning reach, which takes seconds to minutes",
+        ("data",),
+    ),
+    Option(
+        "split",
+        "valid|test",
+        "the held-out pairs that lists without learning are measured on (default: valid; the test split is there to be "
+        "read once, by the model that is chosen)",
+        ("data",),
+    ),
+    Option(
         "metric",
         "NAME@K,...",
         "ndcg hr rec prec mrr f1, with a cut-off (default: ndcg and hr at the papers' cut-off, or at the smallest that "

@@ -29,6 +29,8 @@ class Rows:
       kept: bool [n].
       dropped: what each step left out, for ``Content``.
       cuts: a note on the cuts of a time split.
+      repeats: behavior -> rows that repeated an earlier one and were left out, and rows that there were; those that
+        had such.
     """
 
     def __init__(self, table: pl.DataFrame, behaviors: tuple[str, ...]):
@@ -40,6 +42,7 @@ class Rows:
         self.kept = np.ones(table.height, dtype=bool)
         self.dropped: list[content.Dropped] = []
         self.cuts = ""
+        self.repeats: dict[str, tuple[int, int]] = {}
         self._steps: list[str] = []
 
     @property
@@ -87,6 +90,10 @@ class Rows:
         kept = np.flatnonzero(self.kept)
         first = pl.Series(keys[kept]).is_first_distinct().to_numpy()
         self.kept[kept[~first]] = False
+        for place, behavior in enumerate(self.behaviors):
+            is_of = self.behavior[kept] == place
+            if not first[is_of].all():
+                self.repeats[behavior] = int((~first[is_of]).sum()), int(is_of.sum())
         if not first.all():
             self._steps.append(f"{wording.count(int((~first).sum()), 'repeated row')} left out")
 

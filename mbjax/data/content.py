@@ -54,6 +54,8 @@ class Content:
         (``Options.hold_out``). They are still in ``keys``.
       dropped: users and items that the files have and the vocabularies have not, by reason.
       empty: ``"valid"`` and ``"test"``, where the splitting of a log left no pairs -> why, with a remedy.
+      repeats: behavior -> rows of a log that repeated an earlier one of the same user and item and were left out, and
+        rows that there were; of behaviors that had such.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Content:
     hold_out: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     dropped: tuple[Dropped, ...] = ()
     empty: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    repeats: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
 
     def fingerprint(self) -> str:
         """SHA-256 of the sorted pairs of each split and behavior, with the sizes.
@@ -114,6 +117,7 @@ def build(
     hold_out: Mapping[str, np.ndarray] | None = None,
     dropped: tuple[Dropped, ...] = (),
     empty: Mapping[str, str] | None = None,
+    repeats: Mapping[str, tuple[int, int]] | None = None,
 ) -> Content:
     """Makes a ``Content`` of pairs; duplicates are dropped, counted and named in the notes.
 
@@ -121,7 +125,7 @@ def build(
       pairs: split -> behavior -> integers [n, 2], (user, item), in any order. Readers have checked the ranges.
       users, items: raw ids; None means that indices are the raw ids.
       hold_out: behavior -> integers [n, 2], a list of training pairs.
-      dropped, empty: see ``Content``.
+      dropped, empty, repeats: see ``Content``.
 
     Raises:
       ValueError: for a split that does not exist or an index out of range.
@@ -157,4 +161,5 @@ def build(
         hold_out=keys_of("hold_out", hold_out or {}),
         dropped=tuple(dropped),
         empty=dict(empty or {}),
+        repeats=dict(repeats or {}),
     )

@@ -35,6 +35,9 @@ class Dataset:
       warned: those of the notes that were given as a ``DataWarning`` too.
       dropped: users and items of the files that are not among ``users`` and ``items``, by reason.
       empty: ``"valid"`` and ``"test"``, where a split has no pairs -> why, with a remedy where one is known.
+      repeated: held-out split -> behavior -> pairs of the files that stand in the behavior's training too, and so were
+        dropped from the split.
+      repeats: see ``content.Content``.
     """
 
     info: types.DatasetInfo
@@ -51,6 +54,8 @@ class Dataset:
     dropped: tuple[content.Dropped, ...] = ()
     unused: dict[str, sparse.csr_array] = dataclasses.field(default_factory=dict)
     empty: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    repeated: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
+    repeats: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
 
     def user_index(self, raws) -> np.ndarray:
         """Indices of raw user ids, int32 [n], as ``Vocabulary.index``; whoever was left out is told why."""
@@ -117,6 +122,7 @@ def prepare(source: content.Content, choice=None) -> Dataset:
     if choice.hold_out is not None:
         train, left_out = splits.leave_out(choice.hold_out, train, source.hold_out)
         notes += left_out
+    repeated = {split: _repeated(of(split), train) for split in ("valid", "test")}
     valid, test, dropped = splits.separate(train, of("valid"), of("test"))
     inside = of("valid_inside_train")
     # A release with validation files is split by time: what is validated on is not known earlier than what is tested.
@@ -145,8 +151,17 @@ def prepare(source: content.Content, choice=None) -> Dataset:
         warned=tuple(note for note in notes if isinstance(note, _Warned)),
         dropped=source.dropped,
         empty=_empty(source, rule, valid, test, target),
+        # Other rules hold out pairs of training, and each of those stands there once.
+        repeated=repeated if rule == "file" else repeated | {"valid": {}},
+        repeats=source.repeats,
         unused={b: _matrix(keys, shape) for b, keys in _unused(of, train, valid, test).items() if keys.size},
     )
+
+
+def _repeated(held: splits.KeysOf, train: splits.KeysOf) -> dict[str, int]:
+    """How many held-out pairs stand in the training of their own behavior, of behaviors that have such."""
+    known = {behavior: int(np.isin(keys, train[behavior], assume_unique=True).sum()) for behavior, keys in held.items()}
+    return {behavior: number for behavior, number in known.items() if number}
 
 
 def _unused(of: Callable[[str], splits.KeysOf], train: splits.KeysOf, valid: splits.KeysOf, test: splits.KeysOf):

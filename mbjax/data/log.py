@@ -262,4 +262,5 @@ def _content(name, rows: cleaning.Rows, part, layout, notes, empty) -> content.C
         notes=notes,
         dropped=tuple(rows.dropped),
         empty=empty,
+        repeats=rows.repeats,
     )

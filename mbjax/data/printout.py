@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import rich.box
 import rich.console
@@ -10,7 +11,7 @@ import rich.table
 import rich.text
 
 from mbjax import tables
-from mbjax.data import statistics
+from mbjax.data import meaning, statistics
 
 BAR_WIDTH = 20
 
@@ -29,10 +30,48 @@ def show(found: statistics.Statistics, console: rich.console.Console) -> None:
     blocks = [_counts(found), _lengths(found)]
     blocks += [_patterns(found, split, block) for split in found.patterns]
     if found.leaks:
-        blocks += [_leaks(found, block), _new(found)]
+        blocks += [_leaks(found, block), _new(found), _asked(found)]
     for title, table in blocks:
-        console.print(f"\n{title}", style="bold", highlight=False, markup=False, soft_wrap=True)
+        _head(console, title)
         tables.put(console, table)
+    _say(console, [*meaning.familiar(found), *meaning.repeats(found)])
+
+
+def begin_anchors(console: rich.console.Console, split: str) -> None:
+    """Prints what is going to be measured, which takes seconds."""
+    pairs = {"valid": "validation pairs (test pairs are for the model that is chosen)", "test": "test pairs"}[split]
+    _head(console, f"Lists without learning, on {pairs}")
+
+
+def show_anchors(console: rich.console.Console, found: Mapping[str, Any], behaviors: Sequence[str], k: int) -> None:
+    """Prints what lists without learning reach.
+
+    Args:
+      console: where.
+      found: name -> table, or what went wrong.
+      behaviors: in the order of the sentences below.
+      k: cut-off.
+    """
+    measured = {name: table for name, table in found.items() if not isinstance(table, str)}
+    if measured:
+        kinds = ("users", f"hr@{k}", f"ndcg@{k}", "visited", "unvisited")
+        short = {
+            name: {behavior: {kind: row[kind] for kind in kinds} for behavior, row in table.items()}
+            for name, table in measured.items()
+        }
+        caption = "visited: familiar, met by another behavior in training"
+        tables.put(console, tables.per_behavior(short, ks=(k,), details=True, caption=caption))
+    failed = [f"{name} is left out: {table}" for name, table in found.items() if isinstance(table, str)]
+    _say(console, [*failed, *meaning.best(measured, behaviors, f"ndcg@{k}")])
+
+
+def _head(console: rich.console.Console, title: str) -> None:
+    console.print(f"\n{title}", style="bold", highlight=False, markup=False, soft_wrap=True)
+
+
+def _say(console: rich.console.Console, sentences: Sequence[str]) -> None:
+    for sentence in sentences:
+        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
 
 Titled = tuple[str, rich.table.Table]
@@ -94,6 +133,14 @@ def _new(found: statistics.Statistics) -> Titled:
         numbers = (row.pairs, row.new_items, row.unseen_items, row.new_users)
         table.add_row(f"{row.split}.{row.behavior}", *(f"{number:,}" for number in numbers))
     return "New: without a training pair of the behavior (unseen: of any)", table
+
+
+def _asked(found: statistics.Statistics) -> Titled:
+    table = _table(("of",), ("pairs", "familiar", "new", "repeats"))
+    for row in found.leaks:
+        shares = (row.visited_share, 1 - row.visited_share, row.repeat_share)
+        table.add_row(f"{row.split}.{row.behavior}", f"{row.pairs:,}", *(f"{share:.1%}" for share in shares))
+    return "What is asked for: familiar items, met by another behavior before, or new ones", table
 
 
 def _with_ends(rows: Sequence[statistics.Count]) -> list[tuple[statistics.Count, bool]]:

@@ -63,6 +63,9 @@ class Leak:
       new_items: held-out pairs whose item has no training pair of this behavior.
       unseen_items: held-out pairs whose item has no training pair at all.
       new_users: users with held-out pairs and no training pair of this behavior.
+      repeats: pairs of the files that the user had met by this very behavior before. They are not among ``pairs``:
+        no model may list them, and they were dropped.
+      repeat_share: ``repeats`` / (``pairs`` + ``repeats``).
     """
 
     split: str
@@ -75,6 +78,8 @@ class Leak:
     new_items: int
     unseen_items: int
     new_users: int
+    repeats: int
+    repeat_share: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +90,8 @@ class Statistics:
       counts: for each split and behavior in use, then for their union.
       patterns: ``"train"`` and ``"all"`` (splits) -> see ``patterns``.
       leaks: for each held-out split and behavior with pairs.
+      repeats: behavior -> rows of a log that repeated an earlier one of the same user and item and were left out
+        before it was split, and rows that there were; of behaviors that had such.
       The other fields are those of the data set.
     """
 
@@ -100,6 +107,7 @@ class Statistics:
     counts: tuple[Count, ...]
     patterns: dict[str, dict[str, int]]
     leaks: tuple[Leak, ...]
+    repeats: dict[str, tuple[int, int]]
 
 
 def describe(dataset: datasets.Dataset) -> Statistics:
@@ -118,6 +126,7 @@ def describe(dataset: datasets.Dataset) -> Statistics:
         counts=counts(dataset),
         patterns={"train": patterns(dataset), "all": patterns(dataset, SPLITS)},
         leaks=leaks(dataset),
+        repeats=dict(dataset.repeats),
     )
 
 
@@ -168,6 +177,7 @@ def leaks(dataset: datasets.Dataset) -> tuple[Leak, ...]:
             keys, own = _keys(matrix), trained[behavior]
             known = {b: np.isin(keys, other) for b, other in trained.items() if b != behavior}
             visited = int(np.any(list(known.values()), axis=0).sum()) if known else 0
+            repeats = dataset.repeated.get(split, {}).get(behavior, 0)
             found.append(
                 Leak(
                     split=split,
@@ -180,6 +190,8 @@ def leaks(dataset: datasets.Dataset) -> tuple[Leak, ...]:
                     new_items=int((~np.isin(keys % num_items, own % num_items)).sum()),
                     unseen_items=int((~np.isin(keys % num_items, seen_items)).sum()),
                     new_users=int(np.setdiff1d(keys // num_items, own // num_items).size),
+                    repeats=repeats,
+                    repeat_share=repeats / (keys.size + repeats),
                 )
             )
     return tuple(found)

@@ -9,7 +9,6 @@ import shlex
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import jax
 import polars as pl
 import rich.console
 
@@ -18,7 +17,6 @@ from mbjax import (
     errors,
     evaluate,
     files,
-    models,
     parts,
     paths,
     probabilities,
@@ -29,11 +27,8 @@ from mbjax import (
     wording,
 )
 from mbjax.data import optimum, synthetic
-from mbjax.experiment import outcomes, wiring
+from mbjax.experiment import anchors, outcomes, wiring
 from mbjax.train import plots, run_folder
-
-UNLUCKY = (errors.MbjaxError, MemoryError, jax.errors.JaxRuntimeError)
-"""What a reference beside the model may run into: data that do not suit it, or no room on the host or the device."""
 
 
 def say(text: str) -> None:
@@ -79,25 +74,17 @@ def references(
     for name in config.evaluate.anchors:
         # Of a single behavior there are no other behaviors' items: own_items would be popularity once more.
         if name != config.model_name and not (name == "own_items" and dataset.info.num_behaviors == 1):
-            makers[name] = functools.partial(_anchor, name, dataset.info)
+            makers[name] = functools.partial(anchors.build, name, dataset.info)
     if dataset.info.name == "demo":
         makers["optimum (known)"] = functools.partial(_optimum, config.data.seed, dataset.info)
     evaluator = functools.cache(lambda: experiment.evaluator(split, behaviors=behaviors))
     found = {}
     for name, make in makers.items():
         try:
-            model = make()
-            graphs = wiring.graphs_of(model, dataset)
-            params = model.init(jax.random.key(0), graphs)
-            found[name] = evaluator()(model, params, graphs, groups=config.evaluate.groups, details=details).table
-        except UNLUCKY as error:  # it must not cost the run its table
+            found[name] = anchors.measure(make(), dataset, evaluator(), groups=config.evaluate.groups, details=details)
+        except anchors.UNLUCKY as error:  # it must not cost the run its table
             say(f"{name} is left out of the table: {type(error).__name__}: {error}")
     return found
-
-
-def _anchor(name: str, info: types.DatasetInfo) -> types.Model:
-    entry = models.entry(name)
-    return entry.build(entry.config(), info, 0)
 
 
 def _optimum(seed: int, info: types.DatasetInfo) -> types.Model:

@@ -66,7 +66,7 @@ VALUES = {
     "width": "6",
     "workdir": "elsewhere",
 }
-SWITCHES = {"allow-new-data", "check", "help", "no-tests", "recommend", "resume", "retrain"}
+SWITCHES = {"allow-new-data", "check", "help", "no-anchors", "no-tests", "recommend", "resume", "retrain"}
 OTHERS = {
     "data.valid": "random_one",
     "data.subsample": "click=0.5",
@@ -150,7 +150,14 @@ TOGETHER = {("recommend", "groups"): "--max-per-group=2", ("recommend", "max-per
 """Read with another one."""
 AGAIN = {("resume", "resume"), ("retrain", "retrain"), ("recommend", "recommend")}
 """Said twice."""
-AFTERWARDS = {("data", "json"), ("bench", "json"), ("compare", "behavior"), ("compare", "out")}
+AFTERWARDS = {
+    ("data", "json"),
+    ("data", "no-anchors"),
+    ("data", "split"),
+    ("bench", "json"),
+    ("compare", "behavior"),
+    ("compare", "out"),
+}
 """Read once the work is done; the tests of these programs look at what becomes of them."""
 SETTLED = {("retrain", "protocol"), ("resume", "model")}
 """Read, to be refused for what they say here: nothing to retrain by, half of what makes a run."""
@@ -331,4 +338,4 @@ def test_whatever_is_typed_ends_in_the_work_or_in_one_line(handed, capsys):
         captured = capsys.readouterr()
         assert code == 0 or (captured.err.startswith("error: ") and captured.err.count("\n") == 1), words
         codes.add(code)
-    assert codes == {0, 2}
+    assert {0, 2} <= codes <= {0, 1, 2}  # 1: what the system refuses, such as a name that is too long

@@ -63,7 +63,7 @@ def test_a_tilde_behind_an_equals_sign(home, capsys):
     (home / "some.txt").write_text("u3\nu5\n")
     assert cli.recommend_main(["--workdir=~/run", "--out=~/lists", "--users=~/some.txt", "--behaviors=buy"]) == 0
     assert pl.read_parquet(home / "lists/buy.parquet")["user"].unique().sort().to_list() == ["u3", "u5"]
-    assert data.main(["~/log.csv", BEHAVIORS, "--json"]) == 0
+    assert data.main(["~/log.csv", BEHAVIORS, "--no-anchors", "--json"]) == 0
     (home / "page.md").write_text("<!-- results:nothing -->\n\n<!-- /results -->\n")
     assert results.main(["~/page.md", "--results=~/none"]) == 3 and "~/page.md: no results" in capsys.readouterr().err
     assert compare.main(["~/run", "--no-tests", "--metric=ndcg@5", "--out=~/compared"]) == 0

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mbjax import data, errors
 from mbjax.data import __main__ as program
 from mbjax.data import options, statistics
+from mbjax.experiment import anchors
 
 # 4 users, 5 items. User 3 has no view; item 4 is bought in test only.
 PAIRS = {
@@ -73,6 +74,22 @@ def test_leaks_by_hand(small):
     assert (buy.pairs, buy.under, buy.visited) == (3, {"view": 2, "cart": 0}, 2)
     assert buy.shares == {"view": pytest.approx(2 / 3), "cart": 0.0} and buy.visited_share == pytest.approx(2 / 3)
     assert (buy.new_items, buy.unseen_items, buy.new_users) == (2, 1, 1)
+
+
+def test_repeats_by_hand():
+    """Pairs of the files that stand in training too are no held-out pairs, but they are counted."""
+    pairs = PAIRS | {"test": {"buy": [(0, 1), (0, 2), (2, 3), (3, 2)], "cart": [(0, 1)]}}
+    found = data.assemble("small", 4, 5, ("view", "cart", "buy"), pairs)
+    assert found.repeated == {"valid": {}, "test": {"cart": 1, "buy": 2}}
+    rows = {(row.split, row.behavior): row for row in statistics.leaks(found)}
+    assert set(rows) == {("valid", "buy"), ("test", "buy")}  # of carts nothing is left
+    assert (rows["test", "buy"].pairs, rows["test", "buy"].repeats, rows["test", "buy"].repeat_share) == (2, 2, 0.5)
+    assert (rows["valid", "buy"].repeats, rows["valid", "buy"].repeat_share) == (0, 0.0)
+    # Where the files' validation pairs are not used, they repeat nothing.
+    pairs |= {"valid": {"buy": [(0, 1), (1, 0)]}}
+    for rule, repeated in (("file", {"buy": 1}), ("random_one", {}), ("none", {})):
+        made = data.assemble("small", 4, 5, ("view", "cart", "buy"), pairs, choice=options.Options(valid=rule))
+        assert made.repeated["valid"] == repeated
 
 
 def test_one_behavior_has_nothing_to_leak_from():
@@ -135,16 +152,60 @@ def folder(tmp_path, small):
 
 
 def test_program_prints_tables(folder, capsys, small):
-    assert program.main([str(folder)]) == 0
-    out = capsys.readouterr().out
+    assert program.main([str(folder), "--no-anchors"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    out = "\n".join(lines)
     for text in ("small: 4 users x 5 items, target buy", small.fingerprint, "view+cart+buy", "66.7%", "train.(any)"):
         assert text in out
-    assert max(map(len, out.splitlines())) <= 80
+    assert ["test.buy", "3", "66.7%", "33.3%", "0.0%"] in [line.split() for line in lines]
+    assert any(line.startswith("test.buy: 67% of what is held out was met before, by view.") for line in lines)
+    assert "without learning" not in out
+    assert max(len(line) for line in lines if not line.endswith(".")) <= 80  # sentences end in a point
+
+
+def test_program_prints_what_needs_no_learning(folder, capsys, small):
+    """On validation pairs, unless test pairs are asked for: the same numbers as from Python."""
+    seen = {}
+    for words, split in (([], "valid"), (["--split=test"], "test")):
+        expected = dict(anchors.before(small, split, 5))
+        assert program.main([str(folder), "--json", *words]) == 0
+        found = json.loads(capsys.readouterr().out)["anchors"]
+        assert (found["split"], found["k"], found["missing"]) == (split, 5, "")
+        assert found["tables"] == json.loads(json.dumps(expected))
+        seen[split] = found["tables"]["own_items"]
+    assert list(seen["valid"]) == ["buy"] and list(seen["test"]) == ["cart", "buy"]
+    assert program.main([str(folder)]) == 0
+    out = capsys.readouterr().out
+    table = out[out.index("Lists without learning, on validation pairs (test pairs are for the model that") :]
+    # User 1 viewed item 0, which he bought: it is the only one that he met otherwise.
+    assert "own_items, conversion 1.0000 1.0000" in table
+    assert "buy: a model has to be ahead of own_items (NDCG@5 1.0000)." in table
+
+
+def test_program_says_where_there_is_nothing_to_measure(folder, capsys):
+    assert program.main([str(folder), "--valid=none"]) == 0
+    out = capsys.readouterr().out
+    assert "There are none: data.valid=none holds none out. Choose another data.valid (--split=test measures" in out
+    assert program.main([str(folder), "--valid=none", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["anchors"]
+    assert found["tables"] == {} and found["missing"].startswith("There are none: data.valid=none")
+
+
+def test_the_split_is_that_of_training(folder, capsys):
+    """What the file of a data set says of its split holds here as well."""
+    folder.rename(folder.parent / "retail_rocket")
+    for words, visited in (([], 0), (["--valid_leaves=same_behavior"], 1)):
+        argv = ["retail_rocket", f"--data-dir={folder.parent}", "--valid=file", "--no-anchors", "--json", *words]
+        assert program.main(argv) == 0
+        rows = json.loads(capsys.readouterr().out)["leaks"]
+        assert [row["visited"] for row in rows if row["split"] == "valid"] == [visited]
 
 
 def test_program_prints_json(folder, capsys):
-    assert program.main(["small", "--json", f"--data-dir={folder.parent}", "--valid=none"]) == 0
+    argv = ["small", "--json", f"--data-dir={folder.parent}", "--valid=none", "--no-anchors"]
+    assert program.main(argv) == 0
     found = json.loads(capsys.readouterr().out)
+    assert found["anchors"] is None
     assert found["valid_rule"] == "none" and found["patterns"]["train"]["100"] == 4
     assert [row["shares"]["view"] for row in found["leaks"] if row["behavior"] == "buy"] == [pytest.approx(2 / 3)]
 
@@ -158,6 +219,7 @@ def test_program_prints_json(folder, capsys):
         (["demo", "--valid"], "needs a value"),
         (["demo", "jd"], "unexpected 'jd'"),
         (["demo", "--behaviors=veiw,buy"], "Did you mean 'view'?"),
+        (["demo", "--split=tset"], "Did you mean 'test'?"),
         ([], "DATASET"),
     ],
 )
