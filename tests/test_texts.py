@@ -38,6 +38,7 @@ PAPERS = {
     ("He", "WWW 2017"),  # neural collaborative filtering
     ("Liang", "WWW 2018"),  # Mult-VAE
     ("Rendle", "UAI 2009"),  # BPR
+    ("Rendle", "RecSys 2022"),  # penalties that grow with frequency
     ("Loni", "RecSys 2016"),  # multi-channel BPR
     ("Zhao", "WWW 2015"),  # factorization of behaviors
     ("Chen", "AAAI 2021"),  # GHCF
@@ -56,6 +57,7 @@ HEADER_OF = {
     "copf": ("Zhai, Meng, Yang, Zhang, Zhao, Li,", "KDD 2025"),
     "crgcn": ("Yan et al.,", "TOIS 2023"),
     "gmf": ("He et al.,", "WWW 2017"),
+    "ease": ("Steck,", "WWW 2019"),
     "itemknn": ("Deshpande, Karypis,", "(2004)"),
     "lightgcn": ("He, Deng, Wang, Li, Zhang, Wang,", "SIGIR 2020"),
     "lightgcn_m": ('LightGCN "enhanced with the multi-behavioral graph"', "KDD 2025"),
@@ -69,7 +71,7 @@ HEADER_OF = {
 }
 WITHOUT_PAPER = {"cross_occurrence", "own_items", "popularity"}
 # Modules that hold no model of a paper: what several share, and what a frame is.
-SHARED = {"__init__", "base", "compose", "ncf_units", "objectives", "pointwise", "untrained"}
+SHARED = {"__init__", "base", "compose", "ease_penalty", "ncf_units", "objectives", "pointwise", "untrained"}
 
 
 def name_of(path: Path) -> str:

@@ -18,6 +18,7 @@ from mbjax.models import (
     copf,
     crgcn,
     cross_occurrence,
+    ease,
     itemknn,
     lightgcn,
     lightgcn_m,
@@ -78,6 +79,9 @@ MODELS: dict[str, ModelEntry] = {
         cross_occurrence.CrossOccurrenceConfig,
         cross_occurrence.build,
         "item neighbors across behaviors; untrained",
+    ),
+    "ease": ModelEntry(
+        ease.EaseConfig, ease.build, "ridge regressions on all behaviors in closed form (EASE, WWW 2019)"
     ),
     "cascading_rank": ModelEntry(
         cascading_rank.CascadingRankConfig, cascading_rank.build, "cascade of random walks (2025); untrained"

@@ -19,8 +19,8 @@ from mbjax.models import cascading_rank
 from mbjax.ops import graph
 
 USERS, ITEMS = 23, 31
-QUICK = ("bvae", "itemknn", "cross_occurrence", "own_items", "popularity", "cascading_rank", "copf", "crgcn")
-EXACT = ("bvae", "multivae", "itemknn", "cross_occurrence", "own_items", "popularity")
+QUICK = ("bvae", "ease", "itemknn", "cross_occurrence", "own_items", "popularity", "cascading_rank", "copf", "crgcn")
+EXACT = ("bvae", "multivae", "ease", "itemknn", "cross_occurrence", "own_items", "popularity")
 PROPAGATED = ("copf", "pkef", "bigel", "lightgcn", "lightgcn_m", "mbcgcn", "crgcn", "cigf", "cascading_rank")
 REFUSED = ("bpr_mf", "nmtr", "cmf", "gmf", "mlp", "neumf", "mc_bpr", "mc_gmf", "mc_mlp", "mc_neumf")
 dataset = functools.cache(toy.dataset)

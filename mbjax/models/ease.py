@@ -1,0 +1,231 @@
+r"""MB-EASE: every item of every behavior from all other columns of all behaviors, by ridge regressions in closed form.
+
+Steck, "Embarrassingly shallow autoencoders for sparse data", WWW 2019, on the blocks of all behaviors side by side:
+see ``ops.ridge`` for the equations. One inverse serves every item and every behavior. Two readings of what an item may
+not be predicted from:
+
+* ``own_columns="kept"``: the target's column of the item is left out, as in EASE. A view of an item speaks for buying
+  it: right where the pairs asked for are of items that the user met through another behavior.
+* ``own_columns="left_out"``: the item's columns of all behaviors are left out. The regression cannot learn that people
+  buy what they viewed, and has to say what else they buy: right where the pairs asked for are new to the user.
+
+Rows are divided by (a user's number of pairs)^``activity_exponent``, columns by (pairs of the item in the
+behavior)^``frequency_exponent``. The latter is the penalty :math:`\lambda n_i^{2\beta}` of Rendle et al. (RecSys 2022)
+on the weight of a column. The penalty has no unit: it is times the mean square length of a row.
+
+The system is solved in the dual form, [U, U], or in the primal one, [K I, K I], by what is smaller. A user whom
+training has not seen is multiplied by the same weights, so that his list is exact.
+
+Differences: EASE has one behavior, and rows and columns as they are (exponents of 0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pydantic
+import scipy.sparse
+
+from mbjax import errors, types
+from mbjax.models import ease_penalty, untrained
+from mbjax.ops import blocks as row_blocks
+from mbjax.ops import graph, inverse, memory, primal, ridge
+
+LEAVE: dict[str, ridge.Leave] = {"kept": "own", "left_out": "all"}
+
+
+class EaseConfig(pydantic.BaseModel):
+    """What the regressions see, and how they are solved."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    own_columns: Literal["kept", "left_out"] = pydantic.Field(
+        "kept",
+        description="the item's columns of other behaviors among what predicts it; kept: a view of an item counts for "
+        "buying it; left_out: only other items count, for lists of what is new to the user",
+    )
+    penalty: Literal["auto"] | pydantic.PositiveFloat = pydantic.Field(
+        "auto",
+        description="of the squared weights, times the mean square length of a user's row; auto: of "
+        f"{', '.join(f'{x:g}' for x in ease_penalty.PENALTIES)} the best on validation pairs of "
+        f"{ease_penalty.USERS:,} users, or {ease_penalty.DEFAULT:g} where there are none",
+    )
+    behavior_weights: tuple[pydantic.NonNegativeFloat, ...] | None = pydantic.Field(
+        None, description="weight of each behavior's columns, in funnel order; 0: it predicts nothing; none: 1 each"
+    )
+    activity_exponent: float = pydantic.Field(
+        0.5, ge=0, le=2, description="rows are divided by the user's number of pairs to this power; 0: not at all"
+    )
+    frequency_exponent: float = pydantic.Field(
+        0.0,
+        ge=0,
+        le=2,
+        description="columns are divided by their number of pairs to this power, so that frequent ones are penalized "
+        "more; 0: not at all",
+    )
+    form: Literal["auto", "dual", "primal"] = pydantic.Field(
+        "auto", description="invert a matrix of users (dual) or of the columns of all behaviors (primal); auto: smaller"
+    )
+
+
+def build(config: EaseConfig, info: types.DatasetInfo, batch_size: int = 0) -> types.Model:
+    """Makes the model for a data set.
+
+    Args:
+      config: its regressions.
+      info: sizes and behaviors.
+      batch_size: unused; there is nothing to train.
+
+    Raises:
+      ConfigError: not one weight for each behavior, or none above 0.
+    """
+    del batch_size
+    weights = behavior_weights(config, info)
+
+    def prepare(evidence: types.Evidence) -> dict[str, object]:
+        num_users = next(iter(evidence.train.values())).shape[0]
+        form = form_of(config, weights, num_users, info.num_items)
+        _check_memory(form, num_users, weights, info.num_items)
+        scaled, activity = scale(config, evidence.train)
+        columns = column_weights(config, weights, evidence.train)
+        penalty = config.penalty
+        if penalty == "auto":
+            penalty = ease_penalty.choose(scaled, columns, evidence, LEAVE[config.own_columns])
+        whole = scaled
+        if evidence.passive is not None:
+            passive, more = scale(config, evidence.passive)
+            whole = [scipy.sparse.csr_array(scipy.sparse.vstack(pair)) for pair in zip(scaled, passive, strict=True)]
+            activity = np.concatenate([activity, more])
+        placed = [graph.build(mine, _above(known, mine)) for mine, known in zip(whole, scaled, strict=True)]
+        if form == "dual":
+            solved = ridge.invert(scaled, columns, penalty)
+            products, solve = ridge.gram(placed, solved), ridge.coefficients
+        else:
+            solved = primal.invert(scaled, columns, penalty)
+            products, solve = primal.gram(solved), primal.coefficients
+        leave = LEAVE[config.own_columns]
+        own = np.stack([solve(products, target, leave, columns) for target in range(info.num_behaviors)])
+        return {
+            "solved": solved,
+            "own": jnp.asarray(own),  # [targets, I, K]
+            "blocks": tuple(placed),
+            "activity": jnp.asarray(activity),
+            "penalty": jnp.float32(penalty),
+        }
+
+    def encode(graphs):
+        """The prepared parts, and the rows that stand for passive users in the dual form."""
+        tables = {name: graphs[name] for name in ("solved", "own", "blocks", "activity")}
+        if isinstance(graphs["solved"], ridge.Dual):
+            tables["passive"] = _passive(graphs["solved"], graphs["blocks"])
+        return tables
+
+    def score(tables, users, start, size, behavior):
+        # Columns that no regression leaves out need no products of their own.
+        chosen = [
+            b for b in range(info.num_behaviors) if b == behavior or (config.own_columns == "left_out" and weights[b])
+        ]
+        blocks = [tables["blocks"][b] for b in chosen]
+        own = jax.lax.dynamic_slice_in_dim(tables["own"][behavior], start, size)[:, jnp.array(chosen)]  # [size, chosen]
+        entries = ridge.entries(blocks, users, start, size)  # [chosen, B, size]
+        target = chosen.index(behavior)
+        if isinstance(tables["solved"], ridge.Dual):
+            v, is_passive = _rows_of_users(tables, users)
+            products = ridge.rows(tables["solved"], blocks, v, start, size) - is_passive[:, None] * entries
+            out = ridge.combine(products, own, target)
+        else:
+            out = primal.combine(
+                primal.rows(tables["solved"], tables["blocks"], users, start, size, chosen=chosen), own
+            )
+        return (entries[target] + out) / tables["activity"][users][:, None]
+
+    return untrained.model(info, {}, encode, score)._replace(prepare=prepare)
+
+
+def behavior_weights(config: EaseConfig, info: types.DatasetInfo) -> tuple[float, ...]:
+    """One weight for each behavior. Raises ConfigError for another number of them, or none above 0."""
+    weights = config.behavior_weights or (1.0,) * info.num_behaviors
+    if len(weights) != info.num_behaviors:
+        raise errors.ConfigError(
+            f"model.behavior_weights has {len(weights)} values for {info.num_behaviors} behaviors "
+            f"({', '.join(info.behaviors)}); give one for each, in this order."
+        )
+    if not any(weights):
+        raise errors.ConfigError("model.behavior_weights are all 0: nothing would predict anything. Give one above 0.")
+    return weights
+
+
+def form_of(config: EaseConfig, weights: Sequence[float], num_users: int, num_items: int) -> str:
+    """``"dual"`` or ``"primal"``."""
+    if config.form == "primal" and not all(weights):
+        raise errors.IncompatibleError(
+            "model.form=primal needs weights above 0 for all behaviors (model.behavior_weights); use model.form=dual."
+        )
+    if config.form != "auto":
+        return config.form
+    return "primal" if len(weights) * num_items < num_users and all(weights) else "dual"
+
+
+def scale(config: EaseConfig, pairs) -> tuple[list[scipy.sparse.csr_array], np.ndarray]:
+    """Blocks with scaled rows, float32, and what the rows were multiplied with, float32 [U]."""
+    blocks = [scipy.sparse.csr_array(matrix).astype(np.float32) for matrix in pairs.values()]
+    counts = sum(np.diff(block.indptr) for block in blocks)
+    factor = np.power(np.maximum(counts, 1), -config.activity_exponent).astype(np.float32)
+    return [scipy.sparse.csr_array(scipy.sparse.diags_array(factor) @ block) for block in blocks], factor
+
+
+def column_weights(config: EaseConfig, weights: Sequence[float], train) -> np.ndarray:
+    """Of the columns, float32 [K, I]."""
+    counts = np.stack([np.bincount(matrix.indices, minlength=matrix.shape[1]) for matrix in train.values()])
+    return np.asarray(weights, np.float32)[:, None] * np.power(
+        np.maximum(counts, 1), -config.frequency_exponent
+    ).astype(np.float32)
+
+
+def _above(known: scipy.sparse.csr_array, whole: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
+    """The known rows in the shape of the whole."""
+    out = known.copy()
+    out.resize(whole.shape)
+    return out
+
+
+def _passive(solved: ridge.Dual, blocks: Sequence[types.Graph]) -> types.Array:
+    """v of the passive users, [N, U]."""
+    num_users, (num_rows, num_items) = solved.inverse.shape[0], blocks[0].matrix.shape
+    if num_rows == num_users:
+        return jnp.zeros((0, num_users), jnp.float32)
+    users = jnp.arange(num_users, num_rows, dtype=jnp.int32)
+
+    def block(some):
+        return ridge.project(solved, blocks, ridge.entries(blocks, some, 0, num_items))
+
+    return row_blocks.over_blocks(block, users, ridge.DENSE_COLUMNS)
+
+
+def _rows_of_users(tables: types.Tables, users: types.Array) -> tuple[types.Array, types.Array]:
+    """v of any users, [B, U]: - lambda' P_u, or that of passive ones; and who is passive, float32 [B]."""
+    solved, passive = tables["solved"], tables["passive"]
+    num_users = solved.inverse.shape[0]
+    mine = -solved.penalty * solved.inverse[jnp.minimum(users, num_users - 1)]
+    if not passive.shape[0]:
+        return mine, jnp.zeros(users.shape[0], jnp.float32)
+    is_passive = users >= num_users
+    theirs = passive[jnp.maximum(users - num_users, 0)]
+    return jnp.where(is_passive[:, None], theirs, mine), is_passive.astype(jnp.float32)
+
+
+def _check_memory(form: str, num_users: int, weights: Sequence[float], num_items: int) -> None:
+    """Raises IncompatibleError where the inverse does not fit, before anything begins."""
+    size = num_users if form == "dual" else len(weights) * num_items
+    needed, available = inverse.bytes_needed(size, jax.default_backend()), memory.available()
+    if available is not None and needed > available:
+        what = f"{num_users:,} users" if form == "dual" else f"{size:,} columns of items and behaviors"
+        where = "memory" if jax.default_backend() == "cpu" else "memory of the accelerator"
+        raise errors.IncompatibleError(
+            f"model 'ease' inverts a matrix of {what}, which takes {needed / 1e9:,.1f} GB; "
+            f"{available / 1e9:,.1f} GB of {where} are free. Use model.rank=512 (low rank)."
+        )

@@ -1,0 +1,41 @@
+"""How much memory is left where arrays go, as far as the system tells."""
+
+from __future__ import annotations
+
+import pathlib
+
+import jax
+
+GROUPS = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
+"""Limit and use of the group of processes that a container is, of both versions of Linux control groups."""
+
+
+def available() -> int | None:
+    """Bytes that arrays on the default device may still take; None where nobody tells."""
+    device = jax.local_devices()[0]
+    if device.platform != "cpu":
+        stats = device.memory_stats() or {}
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0) if "bytes_limit" in stats else None
+    known = [_free_of_host()]
+    for limit, used in ((_number(limit), _number(used)) for limit, used in GROUPS):
+        known.append(None if limit is None or used is None else max(0, limit - used))
+    return min((number for number in known if number is not None), default=None)
+
+
+def _free_of_host() -> int | None:
+    for line in _text("proc", "meminfo").splitlines():
+        if line.startswith("MemAvailable:"):
+            return 1024 * int(line.split()[1])
+    return None
+
+
+def _number(name: str) -> int | None:
+    text = _text("sys", "fs", "cgroup", *name.split("/")).strip()
+    return int(text) if text.isdecimal() else None  # "max" is no limit
+
+
+def _text(*parts: str) -> str:
+    try:
+        return pathlib.Path("/", *parts).read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        return ""

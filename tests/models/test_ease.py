@@ -1,0 +1,127 @@
+"""MB-EASE as a model: least squares one by one, both forms, scaled rows and columns, memory, penalties."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pydantic
+import pytest
+import scipy.sparse
+import toy
+
+from mbjax import errors, types
+from mbjax.models import ease
+from mbjax.ops import memory
+
+ITEMS = 31
+
+
+def scores_of(source, behavior, users=None, tile=(0, ITEMS), passive=None, **config):
+    """Of a model with its prepared parts, [B, size]."""
+    model = ease.build(ease.EaseConfig(**config), source.info)
+    prepared = model.prepare(types.Evidence(source.train, passive, source.valid))
+    tables = jax.jit(model.encode)({}, prepared)
+    users = np.arange(source.info.num_users) if users is None else users
+    score = jax.jit(model.score, static_argnums=(4, 5))
+    return np.asarray(score({}, tables, jnp.asarray(users), *tile, behavior))
+
+
+def expected(source, behavior, own_columns, penalty, weights, activity, frequency):
+    """Ridge regressions of each item by ``numpy.linalg.solve``, every step written out."""
+    train = [matrix.toarray().astype(float) for matrix in source.train.values()]
+    row = np.maximum(sum(m.sum(axis=1) for m in train), 1) ** -activity
+    y = row[:, None] * train[behavior]
+    x = np.concatenate(
+        [
+            row[:, None] * m * w * np.maximum(m.sum(axis=0), 1) ** -frequency
+            for m, w in zip(train, weights, strict=True)
+        ],
+        axis=1,
+    )
+    penalty = penalty * (x**2).sum() / len(x)
+    out = np.zeros_like(y)
+    for item in range(ITEMS):
+        own = [b * ITEMS + item for b in range(len(train)) if own_columns == "left_out" or b == behavior]
+        rest = np.delete(x, own, axis=1)
+        gram = rest.T @ rest + penalty * np.eye(rest.shape[1])
+        out[:, item] = rest @ np.linalg.solve(gram, rest.T @ y[:, item]) / row
+    return out
+
+
+@pytest.mark.parametrize("form", ["dual", "primal"])
+@pytest.mark.parametrize("own_columns", ["kept", "left_out"])
+@pytest.mark.parametrize(("activity", "frequency"), [(0.0, 0.0), (0.5, 0.3)])
+def test_scores_are_the_regressions(form, own_columns, activity, frequency):
+    source, weights = toy.dataset(), (0.5, 1.0, 2.0)
+    config = {"own_columns": own_columns, "activity_exponent": activity, "frequency_exponent": frequency}
+    for behavior in (0, 2):
+        found = scores_of(source, behavior, penalty=0.5, behavior_weights=weights, form=form, **config)
+        wanted = expected(source, behavior, own_columns, 0.5, weights, activity, frequency)
+        np.testing.assert_allclose(found, wanted, atol=1e-4)
+        tile = scores_of(
+            source, behavior, [3, 3, 0], (4, 9), penalty=0.5, behavior_weights=weights, form=form, **config
+        )
+        np.testing.assert_allclose(tile, found[[3, 3, 0], 4:13], atol=1e-5)
+
+
+def test_a_behavior_of_weight_0_is_predicted_and_predicts_nothing():
+    source = toy.dataset()
+    wanted = expected(source, 2, "left_out", 1.0, (1, 1, 0), 0.5, 0.0)
+    found = scores_of(source, 2, penalty=1.0, behavior_weights=(1, 1, 0), own_columns="left_out")
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("form", ["dual", "primal"])
+def test_a_new_user_gets_what_the_same_regressions_say(form):
+    source = toy.dataset()
+    passive = {name: scipy.sparse.csr_array(matrix[[5, 9]]) for name, matrix in source.train.items()}
+    for own_columns in ("kept", "left_out"):
+        options = {"penalty": 0.5, "form": form, "own_columns": own_columns}
+        known = scores_of(source, 2, [5, 9], **options)
+        info = source.info._replace(num_users=25)
+        whole = type(source)(**(vars(source) | {"info": info}))
+        new = scores_of(whole, 2, [23, 24], passive=passive, **options)
+        np.testing.assert_allclose(new, known, atol=1e-5)
+
+
+def test_own_columns_decide_whether_a_view_speaks_for_buying_the_same():
+    """Whoever views an item buys it, and nothing else is known: only ``kept`` sees it."""
+    rng = np.random.default_rng(0)
+    views = rng.random((200, ITEMS)) < 0.1
+    buys = views & (rng.random(views.shape) < 0.7)
+    train = {"view": scipy.sparse.csr_array(views.astype(np.float32)), "buy": scipy.sparse.csr_array(buys * 1.0)}
+    info = types.DatasetInfo("planted", 200, ITEMS, ("view", "buy"))
+    source = type("Planted", (), {"info": info, "train": train, "valid": {}})
+    open_pairs = views & ~buys
+    for own_columns, is_higher in (("kept", True), ("left_out", False)):
+        found = scores_of(source, 1, penalty=1.0, own_columns=own_columns)
+        gap = found[open_pairs].mean() - found[~views].mean()
+        assert (gap > 0.3) == is_higher
+        assert is_higher or abs(gap) < 0.05
+
+
+def test_the_smaller_matrix_is_inverted():
+    info = types.DatasetInfo("sizes", 100, 20, ("view", "buy"))
+    config = ease.EaseConfig()
+    assert [ease.form_of(config, (1, 1), users, 20) for users in (39, 40, 41)] == ["dual", "dual", "primal"]
+    assert ease.form_of(config, (1, 0), 41, 20) == "dual"
+    with pytest.raises(errors.IncompatibleError, match="weights above 0 for all behaviors"):
+        ease.form_of(ease.EaseConfig(form="primal"), (1, 0), 41, 20)
+    assert info.num_behaviors == 2
+
+
+def test_what_does_not_fit_is_refused_with_the_remedy(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 2000)
+    with pytest.raises(errors.IncompatibleError, match=r"matrix of 23 users.*GB of memory are free.*model.rank=512"):
+        scores_of(toy.dataset(), 2, penalty=1.0)
+    monkeypatch.setattr(memory, "available", lambda: None)
+    scores_of(toy.dataset(), 2, penalty=1.0)
+
+
+def test_weights_that_do_not_fit_are_refused():
+    info = toy.dataset().info
+    for weights, problem in (((1.0,), "1 values for 3 behaviors"), ((0.0, 0.0, 0.0), "are all 0")):
+        with pytest.raises(errors.ConfigError, match=problem):
+            ease.build(ease.EaseConfig(behavior_weights=weights), info)
+    for wrong in ({"penalty": 0}, {"penalty": "much"}, {"activity_exponent": -1}):
+        with pytest.raises(pydantic.ValidationError):
+            ease.EaseConfig(**wrong)
