@@ -185,7 +185,7 @@ PROGRAMS = [
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_programs_call_what_there_is_with_what_it_takes(program):
     calls = [node for node in ast.walk(ast.parse(program)) if isinstance(node, ast.Call) and is_ours(node.func)]
-    assert calls
+    assert calls or "import mbjax" not in program  # a drawing alone
     for node in calls:
         given = {keyword.arg: None for keyword in node.keywords}
         inspect.signature(getattr(mbjax, node.func.attr)).bind(*[None] * len(node.args), **given)
