@@ -178,6 +178,8 @@ def _filled(column: pl.Series, where: str, row: Any) -> pl.Series:
 
 def _file(path: pathlib.Path) -> raw_table.Table:
     """A table by its suffix; of a text file that is divided by another sign, by that."""
+    if not path.is_dir() and tables.suffix(path) not in tables.FORMATS:
+        raise errors.ConfigError(f"{path}: its name tells no format. Name it .csv, .tsv or .parquet.")
     layout = options.LogOptions()
     table = tables.read(path, layout)
     if table.is_text and len(table.names) == 1:

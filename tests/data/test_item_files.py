@@ -160,6 +160,6 @@ def test_groups_that_cannot_be_used_are_one_line(tmp_path):
     assert failure("a,x\nb,y\n") == "brands.csv: its columns are a, x, and none is 'item', the items."
     assert failure("item,group\na,\n") == "brands.csv: no item of the run has a group there."
     assert failure("item,group\nx,y\n").startswith("brands.csv: none of its 1 id is an item of the run (x).")
-    assert "tells no format" in failure("item,group\nx,y\n", "brands.dat")
+    assert failure("", "brands.dat") == "brands.dat: its name tells no format. Name it .csv, .tsv or .parquet."
     with pytest.raises(errors.ConfigError, match="groups is of type list; expected the path of a file.*{item: group}"):
         item_files.groups(["a"], ITEMS)
