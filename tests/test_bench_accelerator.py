@@ -100,13 +100,21 @@ def test_products(script, folder):
     assert found["heading"]["backend"] == jax.default_backend()
 
 
-def test_a_trained_model(script, folder):
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_a_trained_model(script, folder, backend, monkeypatch):
+    monkeypatch.setattr(platform.jax, "default_backend", lambda: backend)
     found = found_by(script, f"lightgcn/{folder}")
     assert found["losses"] and np.isfinite(found["losses"]).all()
     assert found["step"] > 0 and found["test_pass"] > 0
-    # A CPU has one precision.
+    # What computes here has one precision.
     assert found["metrics"] == found["metrics_float32"] and "buy hr@5" in found["metrics"]
-    assert found["lists"]["buy"]["lists"] == 0.0
+    if backend == "gpu":
+        assert found["test_pass_float32"] > 0 and found["lists"]["buy"]["lists"] == 0.0
+
+
+def test_a_closed_form(script, folder):
+    found = found_by(script, f"ease/{folder}")
+    assert found["prepare"] > 0 and found["test_pass"] > 0 and "losses" not in found
 
 
 def test_a_whole_training(script, folder, monkeypatch, tmp_path):
