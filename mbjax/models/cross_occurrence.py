@@ -70,22 +70,18 @@ def build(config: CrossOccurrenceConfig, info: types.DatasetInfo, batch_size: in
     weights = {ranked: _weights(config, info, ranked) for ranked in info.behaviors}
 
     def encode(graphs):
-        """For each ranked behavior the neighbors of all items from each behavior, and the histories of all users."""
-        return {
-            "neighbors": {
-                ranked: {
-                    name: neighbors.nearest(graphs[ranked], graphs[name], config.neighbors, config.shrinkage)
-                    for name in speaking
-                }
-                for ranked, speaking in weights.items()
-            },
-            "history": {name: (graphs[name].row_ptr, graphs[name].matrix.indices[:, 1]) for name in info.behaviors},
-        }
+        """For each ranked behavior what each behavior's items have to say, and the histories of all users."""
+
+        def between(ranked, name):
+            near = neighbors.nearest(graphs[ranked], graphs[name], config.neighbors, config.shrinkage)
+            return neighbors.spread(near, (graphs[name].row_ptr, graphs[name].matrix.indices[:, 1]))
+
+        return {ranked: {name: between(ranked, name) for name in speaking} for ranked, speaking in weights.items()}
 
     def score(tables, users, start, size, behavior):
         ranked = info.behaviors[behavior]
         return sum(
-            weight * neighbors.scores(tables["neighbors"][ranked][name], tables["history"][name], users, start, size)
+            weight * neighbors.scores(tables[ranked][name], users, start, size)
             for name, weight in weights[ranked].items()
         )
 

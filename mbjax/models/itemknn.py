@@ -74,16 +74,14 @@ def build(config: ItemknnConfig, info: types.DatasetInfo, batch_size: int = 0) -
 
     def encode(graphs):
         """The neighbors of all items and the histories of all users, for each graph."""
-        return {
-            name: {
-                "neighbors": neighbors.nearest(graphs[name], graphs[name], config.neighbors, config.shrinkage),
-                "history": (graphs[name].row_ptr, graphs[name].matrix.indices[:, 1]),
-            }
-            for name in specs
-        }
+        tables = {}
+        for name in specs:
+            near = neighbors.nearest(graphs[name], graphs[name], config.neighbors, config.shrinkage)
+            history = graphs[name].row_ptr, graphs[name].matrix.indices[:, 1]
+            tables[name] = {"neighbors": near, "spread": neighbors.spread(near, history)}
+        return tables
 
     def score(tables, users, start, size, behavior):
-        table = tables[source[behavior]]
-        return neighbors.scores(table["neighbors"], table["history"], users, start, size)
+        return neighbors.scores(tables[source[behavior]]["spread"], users, start, size)
 
     return untrained.model(info, specs, encode, score)

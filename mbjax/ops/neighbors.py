@@ -11,14 +11,17 @@ the nearest are kept. So no matrix [I, I] ever exists.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
-from jax.experimental import sparse
 
 from mbjax import types
 from mbjax.ops import blocks, graph, ranking, rows
 
-BLOCK = 64  # dense columns of a product: users scored, or items whose similarities are computed, at once
+BLOCK = 64  # dense columns of a product: items whose similarities are computed at once
+LANES = 16  # entries of one item that are added at once
+TURNS = 1024  # turns of so many entries in a step of the loop over all pairs
 
 
 def nearest(ranked: types.Graph, speaking: types.Graph, most: int, shrinkage: float) -> tuple[types.Array, types.Array]:
@@ -50,39 +53,83 @@ def nearest(ranked: types.Graph, speaking: types.Graph, most: int, shrinkage: fl
     return blocks.over_blocks(block, jnp.arange(num_items, dtype=jnp.int32), BLOCK)
 
 
-def scores(
-    neighbors: tuple[types.Array, types.Array],
-    history: tuple[types.Array, types.Array],
-    users: types.Array,
-    start: types.Array | int,
-    size: int,
-) -> types.Array:
-    """Sums the similarities of a user's items to each item that they are neighbors of.
+class Spread(NamedTuple):
+    """What each item has to say to the items that it is a neighbor of, and whose histories say it.
+
+    Attributes:
+      ptr: int32 [I + 1]; item j owns entries ptr[j]:ptr[j + 1].
+      item: int32 [I N], of which j is a neighbor, ascending.
+      similarity: float32 [I N].
+      history: row pointers [U + 1] and items [M] of the users, in CSR form.
+      work: int32 [M + 1], turns of ``LANES`` entries that the pairs of the history before each take.
+    """
+
+    ptr: types.Array
+    item: types.Array
+    similarity: types.Array
+    history: tuple[types.Array, types.Array]
+    work: types.Array
+
+
+def spread(near: tuple[types.Array, types.Array], history: tuple[types.Array, types.Array]) -> Spread:
+    """Turns neighbors of items, from ``nearest``, into items of neighbors, for the histories of some users.
+
+    A user's scores are then found from his items alone: neighbors of a candidate are mostly items that he never met.
 
     Args:
-      neighbors: from ``nearest``.
-      history: row pointers [U + 1] and items [N] of the users, in CSR form.
-      users: int32 [B].
+      near: items and similarities [I, N].
+      history: row pointers [U + 1] and items [M] of the users, in CSR form.
+    """
+    speaking, similarity = near
+    num_items, most = speaking.shape
+    ranked = jnp.repeat(jnp.arange(num_items, dtype=jnp.int32), most)
+    # Places without a neighbor go behind the last item.
+    speaking = jnp.where(similarity > 0, speaking, num_items).ravel()
+    order = jnp.argsort(speaking, stable=True)
+    counts = jnp.zeros(num_items, jnp.int32).at[speaking].add(1, mode="drop")
+    ptr, turns = _from_zero(counts), -(-counts // LANES)
+    return Spread(ptr, ranked[order], similarity.ravel()[order], history, _from_zero(turns[history[1]]))
+
+
+def scores(table: Spread, users: types.Array, start: types.Array | int, size: int) -> types.Array:
+    """Sums the similarities of a user's items to each item that they are neighbors of.
+
+    As in ``ops.rows``, the number of pairs is known on the device only: all are walked over in blocks of fixed size.
+
+    Args:
+      table: from ``spread``.
+      users: int32 [B]; a user may occur several times.
       start: first item, may be traced.
       size: number of items.
 
     Returns:
       float32 [B, size].
     """
-    item, similarity = (jax.lax.dynamic_slice_in_dim(x, start, size) for x in neighbors)  # [size, N]
-    num_items = neighbors[0].shape[0]
-    near = _sparse(item, similarity, num_items)
+    row_ptr, column = table.history
+    out = jnp.zeros((users.shape[0], size), jnp.float32)
+    if not column.shape[0]:
+        return out
+    first, last = table.work[row_ptr[users]], table.work[row_ptr[users + 1]]
+    ends = jnp.cumsum(last - first, dtype=jnp.int32)  # [B], in the order of `users`
+    shift = last - ends
+    lane = jnp.arange(LANES, dtype=jnp.int32)
 
-    def block(block_users):
-        met = rows.met(*history, block_users, 0, num_items)  # [b, I]
-        return graph.spmm(near, met.T).T
+    def body(turn, out):
+        place = turn * TURNS + jnp.arange(TURNS, dtype=jnp.int32)
+        row = jnp.searchsorted(ends, place, side="right").astype(jnp.int32)  # B past the last: dropped
+        place = place + shift.at[row].get(mode="clip")
+        pair = jnp.searchsorted(table.work, place, side="right").astype(jnp.int32) - 1
+        speaking = column.at[pair].get(mode="clip")
+        begin = table.ptr[speaking] + (place - table.work[pair]) * LANES
+        entry = begin[:, None] + lane  # [TURNS, LANES]
+        ranked = table.item.at[entry].get(mode="clip") - start
+        is_one = (entry < table.ptr[speaking + 1][:, None]) & (ranked >= 0)
+        similarity = table.similarity.at[entry].get(mode="clip")
+        return out.at[row[:, None], jnp.where(is_one, ranked, size)].add(similarity, mode="drop")
 
-    return blocks.over_blocks(block, users, BLOCK)
+    return jax.lax.fori_loop(0, -(-ends[-1] // TURNS), body, out)
 
 
-def _sparse(column: types.Array, value: types.Array, num_columns: int) -> types.Graph:
-    """Rows of equally many entries, [R, N] each, as a matrix for products without a derivative."""
-    num_rows, width = column.shape
-    row = jnp.repeat(jnp.arange(num_rows, dtype=jnp.int32), width)
-    matrix = sparse.BCOO((value.ravel(), jnp.stack([row, column.ravel()], axis=1)), shape=(num_rows, num_columns))
-    return types.Graph(matrix, jnp.arange(num_rows + 1, dtype=jnp.int32) * width, None, None)
+def _from_zero(counts: types.Array) -> types.Array:
+    """Row pointers of rows of some lengths."""
+    return jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(counts, dtype=jnp.int32)])

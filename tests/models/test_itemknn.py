@@ -47,6 +47,9 @@ def test_by_hand():
 @pytest.mark.parametrize(("neighbors", "shrinkage", "block"), [(1, 0.0, 5), (4, 3.5, 5), (4, 3.5, 64), (1000, 10.0, 5)])
 def test_the_dense_formula(neighbors, shrinkage, block, monkeypatch):
     monkeypatch.setattr("mbjax.ops.neighbors.BLOCK", block)
+    if block == 5:  # lists of a neighbor, and those of a user, end within a turn, with one, and after several
+        monkeypatch.setattr("mbjax.ops.neighbors.LANES", 3)
+        monkeypatch.setattr("mbjax.ops.neighbors.TURNS", 7)
     source = toy.dataset()
     union = sum(matrix.toarray() for matrix in source.train.values()) > 0
     expected = dense(union.astype(float), neighbors, shrinkage)

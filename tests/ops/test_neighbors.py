@@ -1,0 +1,56 @@
+"""Neighbors between two matrices, and their sums over histories: by hand, and against scipy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.sparse
+
+from mbjax.ops import graph, neighbors
+
+
+def csr(dense):
+    return scipy.sparse.csr_array(np.asarray(dense, np.float32))
+
+
+def test_nearest_by_hand():
+    """Columns of the first matrix ask, columns of the second answer; nobody answers for himself."""
+    ranked = graph.build(csr([[1, 1, 0], [1, 0, 0], [0, 0, 1]]))
+    speaking = graph.build(csr([[1, 0, 1], [1, 1, 0], [0, 0, 0]]))
+    item, similarity = neighbors.nearest(ranked, speaking, 2, 1.0)
+    # 0 (users 0, 1): 1 shares user 1, 2 shares user 0, of sqrt(2 * 1) each: the smaller id first.
+    # 1 (user 0): 0 shares user 0, of sqrt(1 * 2); 2 shares user 0, of sqrt(1 * 1). 2 (user 2): none.
+    np.testing.assert_array_equal(item[:2], [[1, 2], [2, 0]])
+    one, two = 1 / 2, 1 / (2**0.5 + 1)
+    np.testing.assert_allclose(similarity, [[two, two], [one, two], [0, 0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("lanes", "turns"), [(1, 1), (3, 7), (16, 1024)])
+def test_scores_are_a_product_of_sparse_matrices(lanes, turns, monkeypatch):
+    monkeypatch.setattr(neighbors, "LANES", lanes)
+    monkeypatch.setattr(neighbors, "TURNS", turns)
+    rng = np.random.default_rng(2)
+    met = rng.random((12, 40)) < 0.2
+    met[3] = False  # a user without a history
+    met[:, 7] = False
+    item = np.stack([rng.permutation(40)[:5] for _ in range(40)]).astype(np.int32)
+    item[:, 0] = 1  # one that is a neighbor of all
+    similarity = rng.integers(0, 4, (40, 5)).astype(np.float32)  # whole numbers: sums are exact in any order
+    similarity[:, 0] = 1
+    near = np.zeros((40, 40), np.float32)
+    np.add.at(near, (np.arange(40)[:, None], item), similarity)
+    matrix = csr(met)
+    history = jnp.asarray(matrix.indptr), jnp.asarray(matrix.indices)
+    table = neighbors.spread((jnp.asarray(item), jnp.asarray(similarity)), history)
+    users = jnp.array([5, 3, 0, 5, 11])
+    for start, size in ((0, 40), (13, 20)):
+        found = jax.jit(lambda *given, size=size: neighbors.scores(*given, size))(table, users, start)
+        np.testing.assert_array_equal(found, (met @ near.T)[np.asarray(users), start : start + size])
+
+
+def test_of_nobody_nothing_is_said():
+    empty = graph.build(csr(np.zeros((2, 3))))
+    near = neighbors.nearest(empty, empty, 2, 0.0)
+    assert not near[1].any()
+    table = neighbors.spread(near, (empty.row_ptr, empty.matrix.indices[:, 1]))
+    np.testing.assert_array_equal(neighbors.scores(table, jnp.array([0, 1]), 0, 3), np.zeros((2, 3)))
