@@ -40,7 +40,7 @@ class Details:
     item_tile: int
 
     def __post_init__(self):
-        self._among: dict[str, dict[str, parts.Part]] = {}
+        self._among: dict[str, parts.Parts] = {}
         self._questions: dict[str, probabilities.Questions] = {}
 
     def measure(

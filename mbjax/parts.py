@@ -55,44 +55,41 @@ def in_one_list(
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
-    """One kind of pairs of a behavior, prepared.
+class Parts:
+    """The kinds of a behavior, prepared. One pass ranks both: first for users with familiar pairs, then with new ones.
 
     Attributes:
-      users: int32 [n], those with a held-out pair of the kind.
-      truth: [n, I], these pairs.
+      users: int32 [n]; a user with pairs of both kinds comes twice.
+      truth: [n, I], the held-out pairs of the kind.
+      familiar: how many of the rows are of the first kind.
       queries: on the device; candidates are of the kind alone.
     """
 
     users: np.ndarray
     truth: sparse.csr_array
+    familiar: int
     queries: topk.Queries
 
 
-def prepare(
-    held_out: sparse.csr_array, masked: sparse.csr_array, familiar: sparse.csr_array, batch_size: int
-) -> dict[str, Part]:
-    """Both kinds of a behavior, by name; a kind without held-out pairs is left out. All arguments are [U, I]."""
-    met = sparse.csr_array(held_out.multiply(familiar != 0))
-    found = {}
-    for name, truth in zip(AMONG, (met, seen.without(held_out, familiar)), strict=True):
-        truth.sort_indices()
-        users = np.flatnonzero(np.diff(truth.indptr)).astype(np.int32)
-        if not len(users):
-            continue
-        if name == "familiar":
-            queries = topk.prepare(users, masked, batch_size, only=familiar)
-        else:
-            queries = topk.prepare(users, seen.union((masked, familiar), masked.shape), batch_size)
-        found[name] = Part(users, truth[users], queries)
-    return found
+def prepare(held_out: sparse.csr_array, masked: sparse.csr_array, familiar: sparse.csr_array, batch_size: int) -> Parts:
+    """Prepares both kinds of a behavior; all matrices are [U, I], ``held_out`` has pairs."""
+    truths = [sparse.csr_array(held_out.multiply(familiar != 0)), seen.without(held_out, familiar)]
+    users = [np.flatnonzero(np.diff(truth.indptr)).astype(np.int32) for truth in truths]
+    # Familiar candidates are the listed pairs, new ones all but these.
+    listed = (seen.without(familiar, masked), seen.union((masked, familiar), masked.shape))
+    rows = sparse.vstack([pairs[some] for pairs, some in zip(listed, users, strict=True)], format="csr")
+    truth = sparse.vstack([pairs[some] for pairs, some in zip(truths, users, strict=True)], format="csr")
+    truth.sort_indices()
+    both = np.concatenate(users)
+    queries = topk.pack(both, rows, batch_size, only=np.arange(len(both)) < len(users[0]))
+    return Parts(both, truth, len(users[0]), queries)
 
 
 def measure(
     model: types.Model,
     params: types.Params,
     tables: types.Tables,
-    parts: Mapping[str, Part],
+    both: Parts,
     behavior: str,
     ks: Sequence[int],
     *,
@@ -102,7 +99,7 @@ def measure(
 
     Args:
       model, params, tables: as for ``topk.start``.
-      parts: of ``prepare``.
+      both: of ``prepare``.
       behavior: that is ranked.
       ks: cut-offs.
       item_tile: items scored at once.
@@ -110,18 +107,16 @@ def measure(
     Returns:
       Kind -> {"pairs": n, "users": n, every metric}; counts only where there are no pairs.
     """
-    started = {
-        name: topk.start(model, params, tables, part.queries, behavior, max(ks), item_tile)
-        for name, part in parts.items()
+    lists = topk.start(model, params, tables, both.queries, behavior, max(ks), item_tile)
+    items, _ = topk.finish(lists, both.users, behavior)
+    pairs = np.diff(both.truth.indptr)
+    complete = items.shape[1] == both.truth.shape[1]
+    values = metrics.per_user(metrics.find_hits(items, both.truth), pairs, ks, complete=complete)
+    halves = (slice(both.familiar), slice(both.familiar, None))
+    return {
+        name: _row({metric: value[half] for metric, value in values.items()}, pairs[half])
+        for name, half in zip(AMONG, halves, strict=True)
     }
-    table: dict[str, dict[str, Any]] = {name: {"pairs": 0, "users": 0} for name in AMONG}
-    for name, part in parts.items():
-        items, _ = topk.finish(started[name], part.users, behavior)
-        pairs = np.diff(part.truth.indptr)
-        complete = items.shape[1] == part.truth.shape[1]
-        values = metrics.per_user(metrics.find_hits(items, part.truth), pairs, ks, complete=complete)
-        table[name] = _row(values, pairs)
-    return table
 
 
 def _row(values: Mapping[str, np.ndarray], pairs: np.ndarray) -> dict[str, Any]:

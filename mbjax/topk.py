@@ -29,13 +29,13 @@ class Queries:
       user: int32 [T, B]; the last user is repeated to fill the last batch.
       row: int32 [T, M], the place in its batch of each pair.
       item: int32 [T, M]; padding is I.
-      only: whether the pairs are the candidates; else every other item of the user is one.
+      only: bool [T, B], whether a user's pairs are his candidates; else every other item is one. None: for nobody.
     """
 
     user: types.Array
     row: types.Array
     item: types.Array
-    only: bool = struct.field(pytree_node=False, default=False)
+    only: types.Array | None = None
 
 
 @struct.dataclass
@@ -66,9 +66,22 @@ def prepare(
       batch_size: the largest number of users scored at once; batches are made as equal as possible.
       only: [U, I], a stored entry is a pair that is a candidate, if it is not masked; None: every pair is.
     """
+    if only is None:
+        return pack(users, masked[users], batch_size)
+    return pack(users, seen.without(only[users], masked[users]), batch_size, only=np.ones(len(users), bool))
+
+
+def pack(users: np.ndarray, rows: sparse.csr_array, batch_size: int, *, only: np.ndarray | None = None) -> Queries:
+    """Puts users and their pairs on the device, some for either use.
+
+    Args:
+      users: int [n], at least one; one may come twice.
+      rows: [n, I], the pairs of each.
+      batch_size: as for ``prepare``.
+      only: bool [n], whether these are the candidates; else they are masked. None: for nobody.
+    """
     num_batches = -(-len(users) // batch_size)
     size = -(-len(users) // num_batches)
-    rows = masked[users] if only is None else seen.without(only[users], masked[users])
     bounds = rows.indptr[np.minimum(np.arange(num_batches + 1) * size, len(users))]
     counts = np.diff(bounds)
     user = np.full(num_batches * size, users[-1], dtype=np.int32)
@@ -78,8 +91,9 @@ def prepare(
     is_pair = np.arange(row.shape[1]) < counts[:, None]
     row[is_pair] = np.repeat(np.arange(len(users)) % size, np.diff(rows.indptr))
     item[is_pair] = rows.indices
-    user, row, item = map(jnp.asarray, (user.reshape(num_batches, size), row, item))
-    return Queries(user, row, item, only=only is not None)
+    if only is not None:
+        only = jnp.asarray(np.pad(only, (0, num_batches * size - len(users))).reshape(num_batches, size))
+    return Queries(*map(jnp.asarray, (user.reshape(num_batches, size), row, item)), only)
 
 
 def encode(model: types.Model, params: types.Params, graphs: types.Graphs) -> types.Tables:

@@ -45,6 +45,19 @@ def test_a_group_and_the_rest_share_the_candidates():
         assert items[0] == items[1] | items[2] and not items[1] & items[2]
 
 
+def test_users_of_either_use_share_a_pass():
+    rng = np.random.default_rng(1)
+    scores = rng.normal(size=(USERS, ITEMS)).astype(np.float32)
+    pairs = sparse.csr_array(rng.random((USERS, ITEMS)) < 0.4)
+    nothing = sparse.csr_array((USERS, ITEMS), dtype=np.int32)
+    users = np.asarray([3, 5, 3, 9, 5], np.int32)
+    only = np.asarray([True, True, False, False, False])
+    queries = topk.pack(users, pairs[users], 2, only=only)
+    found, _ = topk.finish(topk.start(MODEL, scores[None], (), queries, "buy", 6, 8), users, "buy")
+    inside, outside = ranked(scores, users, nothing, pairs, 9, 9, 6), ranked(scores, users, pairs, None, 9, 9, 6)
+    np.testing.assert_array_equal(found, np.where(only[:, None], inside, outside))
+
+
 def test_no_candidate_at_all_is_an_empty_list():
     nothing = sparse.csr_array((USERS, ITEMS), dtype=np.int32)
     users = np.arange(3, dtype=np.int32)

@@ -59,11 +59,12 @@ def mask(scores: Array, row: Array, column: Array) -> Array:
     return scores.at[row, column].set(-jnp.inf, mode="drop")
 
 
-def keep(scores: Array, row: Array, column: Array) -> Array:
-    """Writes ``-inf`` everywhere but at the given places; arguments as for ``mask``."""
+def restrict(scores: Array, only: Array, row: Array, column: Array) -> Array:
+    """As ``mask``; but in rows of ``only``, bool [B], ``-inf`` is written everywhere else and the places are kept."""
     column = jnp.where(column < 0, scores.shape[1], column)
     kept = scores.at[row, column].get(mode="fill", fill_value=-jnp.inf)
-    return jnp.full_like(scores, -jnp.inf).at[row, column].set(kept, mode="drop")
+    others = jnp.where(only[:, None], -jnp.inf, scores)
+    return others.at[row, column].set(jnp.where(only[row], kept, -jnp.inf), mode="drop")
 
 
 def top_k(scores: Array, k: int) -> Lists:
@@ -115,7 +116,7 @@ def rank_items(
     num_items: int,
     k: int,
     item_tile: int,
-    only: bool = False,
+    only: Array | None = None,
     listed: Array | None = None,
     select: Selection | None = None,
 ) -> Lists:
@@ -132,11 +133,11 @@ def rank_items(
       num_items: I.
       k: length of the lists; may exceed I.
       item_tile: the largest number of items scored at once.
-      only: whether the pairs are the candidates; else they are masked, and every other pair is one.
+      only: bool [B], for which users the pairs are the candidates; for others they are masked, and every other item is
+        a candidate. None: for nobody.
       listed: bool [I], which items are candidates at all; None: all.
       select: another way to make lists than by the scores alone.
     """
-    restrict = keep if only else mask
     select = select or Selection(lambda scores, start, k: top_k(scores, k), merge)
     tiles = -(-num_items // item_tile)
     size = -(-num_items // tiles)
@@ -151,15 +152,17 @@ def rank_items(
         tile = jnp.asarray(score(start, size), jnp.float32)
         if tile.shape != (num_users, size):
             raise ValueError(f"score returned {tile.shape} for {num_users} users and {size} items.")
-        return tile if listed is None else jnp.where(lax.dynamic_slice_in_dim(listed, start, size), tile, -jnp.inf)
+        if listed is not None:
+            tile = jnp.where(lax.dynamic_slice_in_dim(listed, start, size), tile, -jnp.inf)
+        return mask(tile, row, item - start) if only is None else restrict(tile, only, row, item - start)
 
     if tiles == 1:
-        found = select.of_tile(restrict(scores(0, size), row, item), 0, width)
+        found = select.of_tile(scores(0, size), 0, width)
         return found if width == k else merge(nothing, found, k)
 
     def step(running: Lists, tile: Array) -> tuple[Lists, None]:
         start = jnp.minimum(tile * size, num_items - size)
-        found = select.of_tile(restrict(scores(start, size), row, item - start), start, width)
+        found = select.of_tile(scores(start, size), start, width)
         found_item = found.item + start
         is_new = (found.item >= 0) & (found_item >= tile * size)
         found = Lists(jnp.where(is_new, found_item, -1), jnp.where(is_new, found.score, -jnp.inf), found.is_nan)

@@ -81,12 +81,16 @@ def count(
         return jnp.logaddexp(log_mass, jax.nn.logsumexp(candidates(tile)[1], axis=1)), None
 
     order = jnp.arange(tiles, dtype=jnp.int32)
-    log_mass = lax.scan(add, jnp.full(num_users, -jnp.inf), order)[0]
+    only_tile = candidates(0) if tiles == 1 else None
+    if only_tile:
+        log_mass = jax.nn.logsumexp(only_tile[1], axis=1)
+    else:
+        log_mass = lax.scan(add, jnp.full(num_users, -jnp.inf), order)[0]
     divisor = jnp.where(log_mass == -jnp.inf, 0.0, log_mass)  # a user to whom nothing is possible
     each_row = jnp.arange(num_users)[:, None]
 
-    def step(counts: Counts, tile: Array) -> tuple[Counts, None]:
-        start, scores = candidates(tile)
+    def step(counts: Counts, tile: Array | int) -> tuple[Counts, None]:
+        start, scores = only_tile or candidates(tile)
         log_p = scores - divisor[:, None]  # [B, size]
         column = held_item - start
         column = jnp.where((column < 0) | (held_item < tile * size), size, column)
@@ -108,4 +112,4 @@ def count(
         ), None
 
     nothing = Counts(log_mass, jnp.full(held_item.shape, -jnp.inf), *[jnp.zeros(BINS)] * 3)
-    return lax.scan(step, nothing, order)[0]
+    return step(nothing, 0)[0] if only_tile else lax.scan(step, nothing, order)[0]

@@ -30,14 +30,15 @@ def full_sort(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     return np.where(value == -INF, -1, np.pad(order, pad, constant_values=-1)), value
 
 
-@functools.partial(jax.jit, static_argnums=(3, 4, 5))
-def ranked(scores, row, item, k, tile, only=False):
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def ranked(scores, row, item, k, tile, only=None):
     def score(start, size):
         assert size <= tile
         return jax.lax.dynamic_slice_in_dim(scores, start, size, axis=1)
 
     users, items = scores.shape
-    return ranking.rank_items(score, row, item, num_users=users, num_items=items, k=k, item_tile=tile, only=only)
+    sizes = {"num_users": users, "num_items": items, "k": k, "item_tile": tile}
+    return ranking.rank_items(score, row, item, **sizes, only=only)
 
 
 def test_ties_rank_the_smaller_id_first():
@@ -90,14 +91,17 @@ def test_mask_skips_what_lies_outside():
     assert masked.tolist() == [[0, 0, -INF], [-INF, 0, 0]]
 
 
-def test_keep_skips_what_lies_outside():
-    kept = ranking.keep(jnp.asarray([[1.0, 2, 3], [4, 5, 6]]), jnp.asarray([0, 0, 1, 1]), jnp.asarray([-1, 2, 3, 0]))
-    assert kept.tolist() == [[-INF, -INF, 3], [4, -INF, -INF]]
+def test_restrict_keeps_or_masks_row_by_row_and_skips_what_lies_outside():
+    scores = jnp.asarray([[1.0, 2, 3], [4, 5, 6], [7, 8, 9]])
+    row, column = jnp.asarray([0, 0, 1, 1, 2, 2]), jnp.asarray([-1, 2, 3, 0, 1, 3])
+    found = ranking.restrict(scores, jnp.asarray([True, True, False]), row, column)
+    assert found.tolist() == [[-INF, -INF, 3], [4, -INF, -INF], [7, -INF, 9]]
 
 
 def test_what_is_not_kept_may_be_nan():
-    scores = jnp.asarray([[np.nan, 1.0], [0.0, np.nan]])
-    assert top_k(ranking.keep(scores, jnp.asarray([0, 1]), jnp.asarray([1, 1])), 1).is_nan.tolist() == [False, True]
+    scores, ones = jnp.asarray([[np.nan, 1.0], [0.0, np.nan]]), jnp.asarray([1, 1])
+    found = ranking.restrict(scores, jnp.ones(2, bool), jnp.asarray([0, 1]), ones)
+    assert top_k(found, 1).is_nan.tolist() == [False, True]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -120,7 +124,7 @@ def test_top_k_equals_a_full_sort(size, levels):
     masked=st.sampled_from([0.0, 0.2, 0.97, 1.0]),
     tile=st.sampled_from(TILES),
     k=st.sampled_from([20, 130]),
-    only=st.booleans(),
+    only=st.one_of(st.none(), st.lists(st.booleans(), min_size=4, max_size=4)),
 )
 def test_any_tile_gives_the_full_sort(seed, levels, masked, tile, k, only):
     rng = np.random.default_rng(seed)
@@ -129,8 +133,10 @@ def test_any_tile_gives_the_full_sort(seed, levels, masked, tile, k, only):
     row, item = np.nonzero(is_masked)
     padding = is_masked.size - len(row)
     row, item = np.pad(row, (0, padding)), np.pad(item, (0, padding), constant_values=NUM_ITEMS)
+    only = None if only is None else np.asarray(only)
     found = ranked(scores, row.astype(np.int32), item.astype(np.int32), k, tile, only)
-    best, value = full_sort(np.where(is_masked != only, -INF, scores), k)
+    is_out = is_masked if only is None else is_masked != only[:, None]
+    best, value = full_sort(np.where(is_out, -INF, scores), k)
     np.testing.assert_array_equal(found.item, best)
     np.testing.assert_array_equal(found.score, value)
 
