@@ -71,8 +71,8 @@ def test_a_list_is_found_behind_all_items_of_large_groups():
 @given(
     seed=st.integers(0, 2**32 - 1),
     levels=st.sampled_from([3, 1000]),
-    groups=st.sampled_from([(1, 3), (3, 1), (9, 2), (40, 1)]),
-    tile=st.sampled_from([9, 33, 4096]),
+    groups=st.sampled_from([(1, 3), (3, 1), (40, 2)]),
+    tile=st.sampled_from([9, 4096]),
     k=st.sampled_from([5, NUM_ITEMS]),
 )
 @settings(max_examples=60, deadline=None)
