@@ -29,6 +29,7 @@ _PUBLIC = {
     "Model": "mbjax.types:Model",
     "evaluate_run": "mbjax.experiment:evaluate_run",
     "expert_use": "mbjax.experiment:expert_use",
+    "explain_run": "mbjax.experiment:explain",
     "load_dataset": "mbjax.data:load",
     "recommend_run": "mbjax.experiment:recommend",
     "restore_run": "mbjax.experiment:restore",

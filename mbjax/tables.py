@@ -9,6 +9,7 @@ import rich.box
 import rich.console
 import rich.measure
 import rich.table
+import rich.text
 
 Table = Mapping[str, Mapping[str, Any]]
 
@@ -100,6 +101,36 @@ def put(out: rich.console.Console, table: rich.table.Table) -> None:
             column.min_width = max(rich.measure.Measurement.get(out, roomy, cell).maximum for cell in cells)
     out.width = max(out.width, rich.measure.Measurement.get(out, roomy, table).minimum)
     out.print(table)
+
+
+def say(
+    out: rich.console.Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], note: str = ""
+) -> None:
+    """Prints a table of texts and numbers: numbers with four decimals, on the right; None is empty.
+
+    Args:
+      out: the terminal.
+      title: above it.
+      columns: names.
+      rows: cells of each line.
+      note: below it.
+    """
+    grid = rich.table.Table(box=rich.box.SIMPLE_HEAD, show_edge=False)
+    for place, name in enumerate(columns):
+        is_number = any(isinstance(row[place], float) for row in rows)
+        grid.add_column(rich.text.Text(name), justify="right" if is_number else "left", no_wrap=True)
+    for row in rows:
+        grid.add_row(*(rich.text.Text(_plain(cell)) for cell in row))
+    out.print(rich.text.Text(title, style="bold"), soft_wrap=True)
+    put(out, grid)
+    if note:
+        out.print(rich.text.Text(note, style="italic"))
+
+
+def _plain(cell: Any) -> str:
+    if cell is None:
+        return ""
+    return f"{cell:.4f}" if isinstance(cell, float) else str(cell)
 
 
 def markdown(rows: Mapping[str, Table], *, ks: Sequence[int] | None = None, details: bool = False) -> str:

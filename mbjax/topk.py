@@ -97,8 +97,29 @@ def pack(users: np.ndarray, rows: sparse.csr_array, batch_size: int, *, only: np
 
 
 def encode(model: types.Model, params: types.Params, graphs: types.Graphs) -> types.Tables:
-    """The model's tables, compiled once for each model."""
-    return _encode(params, graphs, encode=model.encode)
+    """The model's tables, compiled once for each model.
+
+    What ``encode`` hands on of the graphs as it is stands in the tables without a copy: a prepared inverse may take
+    most of the memory that there is, and a compiled program copies what it returns.
+    """
+    leaves, structure = jax.tree.flatten((params, graphs))
+    shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
+    sources, tables = _handed_on(model.encode, structure, shapes)
+    made = iter(_encode(params, graphs, encode=model.encode, left_out=tuple(n is not None for n in sources)))
+    return jax.tree.unflatten(tables, [next(made) if n is None else leaves[n] for n in sources])
+
+
+@functools.lru_cache(maxsize=16)
+def _handed_on(encode: Callable[..., Any], structure: Any, shapes: tuple[Any, ...]) -> tuple[list[int | None], Any]:
+    """For each leaf of the tables: which leaf of params and graphs it is, None if it is computed; and their structure.
+
+    Leaves of params are copied all the same: training gives their memory away.
+    """
+    arguments = jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(*shape) for shape in shapes])
+    program, tables = jax.make_jaxpr(encode, return_shape=True)(*arguments)
+    of_params = len(jax.tree.leaves(arguments[0]))
+    place = {id(variable): n for n, variable in enumerate(program.jaxpr.invars) if n >= of_params}
+    return [place.get(id(variable)) for variable in program.jaxpr.outvars], jax.tree.structure(tables)
 
 
 def start(
@@ -150,9 +171,11 @@ def finish(lists: ranking.Lists, users: np.ndarray, behavior: str) -> tuple[np.n
     return np.asarray(lists.item)[: len(users)], np.asarray(lists.score)[: len(users)]
 
 
-@functools.partial(jax.jit, static_argnames="encode")
-def _encode(params: types.Params, graphs: types.Graphs, *, encode: Callable[..., Any]) -> types.Tables:
-    return encode(params, graphs)
+@functools.partial(jax.jit, static_argnames=("encode", "left_out"))
+def _encode(
+    params: types.Params, graphs: types.Graphs, *, encode: Callable[..., Any], left_out: tuple[bool, ...]
+) -> list[types.Array]:
+    return [leaf for leaf, is_out in zip(jax.tree.leaves(encode(params, graphs)), left_out, strict=True) if not is_out]
 
 
 @functools.partial(jax.jit, static_argnames=("score", "behavior", "num_items", "k", "item_tile"))

@@ -9,7 +9,7 @@ Behaviors are in funnel order, the target last. Indices are int32 and 0-based; r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -260,6 +260,36 @@ class Evidence(NamedTuple):
     seed: int = 0
 
 
+class Explanation(NamedTuple):
+    """How a model's score of an item falls into exact shares of the user's pairs.
+
+    Attributes:
+      sources: rows of the shares: the behaviors whose union a row is.
+      shares: ``(params, tables, user, item, behavior) -> float32 [sources, I]``: what each of the user's items adds to
+        the score of an item, 0 for those that he has not met; ``behavior`` is a Python integer. They add up to the
+        score.
+    """
+
+    sources: tuple[tuple[str, ...], ...]
+    shares: Callable[[Params, Tables, Array | int, Array | int, int], Array]
+
+
+class Finding(NamedTuple):
+    """A table of what a model found, for people.
+
+    Attributes:
+      title: what it shows.
+      columns: their names.
+      rows: texts and numbers.
+      note: how to read it.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    note: str = ""
+
+
 EXACT, PROPAGATED = "exact", "propagated"
 OWN_USERS = "its users are parameters of their own, and nothing propagates to them"
 
@@ -290,6 +320,8 @@ class Model(NamedTuple):
         form. It is computed on the host's side of a run, anew after a restore, and stands among the graphs under its
         names. None: nothing.
       probabilities: whether scores are natural logarithms of probabilities, over all items of a user and behavior.
+      explanation: which of a user's items speak for an item, and how much; None: it cannot say exactly.
+      findings: ``(params, graphs) -> tables``, at the end of a run, on the host; None: nothing to tell.
     """
 
     info: DatasetInfo
@@ -303,6 +335,8 @@ class Model(NamedTuple):
     fold_in: str = "it does not say how (types.Model.fold_in)"
     prepare: Callable[[Evidence], Mapping[str, Any]] | None = None
     probabilities: bool = False
+    explanation: Explanation | None = None
+    findings: Callable[[Params, Graphs], Sequence[Finding]] | None = None
 
 
 @struct.dataclass

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pathlib
 import types
 
+import polars
+
 
 class Recorder:
     """Stands in for ``mbjax.experiment`` and remembers its calls."""
@@ -26,6 +28,11 @@ class Recorder:
 
     def evaluate_run(self, *args, **options):
         return self._call("evaluate_run", args, options)
+
+    def explain(self, *args, **options):
+        self._call("explain", args, options)
+        shares = polars.DataFrame({"item": [4], "behavior": ["view"], "share": [0.5]})
+        return types.SimpleNamespace(user=17, item=3, behavior="buy", score=0.5, shares=shares, met=())
 
     def recommend(self, *args, **options):
         return self._call("recommend", args, options)

@@ -71,7 +71,17 @@ HEADER_OF = {
 }
 WITHOUT_PAPER = {"cross_occurrence", "own_items", "popularity"}
 # Modules that hold no model of a paper: what several share, and what a frame is.
-SHARED = {"__init__", "base", "compose", "ease_penalty", "ncf_units", "objectives", "pointwise", "untrained"}
+SHARED = {
+    "__init__",
+    "base",
+    "compose",
+    "ease_penalty",
+    "ease_shares",
+    "ncf_units",
+    "objectives",
+    "pointwise",
+    "untrained",
+}
 
 
 def name_of(path: Path) -> str:

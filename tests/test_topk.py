@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax.numpy as jnp
 import numpy as np
 import planted
 import pytest
@@ -62,3 +63,18 @@ def test_no_candidate_at_all_is_an_empty_list():
     nothing = sparse.csr_array((USERS, ITEMS), dtype=np.int32)
     users = np.arange(3, dtype=np.int32)
     assert (ranked(np.zeros((USERS, ITEMS), np.float32), users, nothing, nothing, 2, 9, k=4) == -1).all()
+
+
+def test_what_is_handed_on_of_the_graphs_is_not_copied():
+    """But parameters are: training gives their memory away."""
+
+    def encode(params, graphs):
+        return {"inverse": graphs["inverse"], "sum": graphs["inverse"].sum() + params["w"], "w": params["w"]}
+
+    model = MODEL._replace(encode=encode)
+    params, graphs = {"w": jnp.float32(2.0)}, {"inverse": jnp.ones((50, 50)), "unused": jnp.zeros(3)}
+    for value in (1.0, 3.0):
+        graphs = graphs | {"inverse": value * jnp.ones((50, 50))}
+        tables = topk.encode(model, params, graphs)
+        assert tables["inverse"] is graphs["inverse"] and tables["w"] is not params["w"]
+        assert (float(tables["sum"]), float(tables["w"])) == (2500 * value + 2, 2)

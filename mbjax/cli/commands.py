@@ -14,6 +14,7 @@ COMMANDS = {
     "train": ("mbjax.cli.train:main", "train a model, evaluate it, keep a run folder"),
     "eval": ("mbjax.cli.evaluate:main", "measure a run again: other cut-offs, masks, splits, per user"),
     "recommend": ("mbjax.cli.evaluate:recommend_main", "write ranked lists of a run"),
+    "explain": ("mbjax.explain:main", "say which of a user's items speak for an item, and how much"),
     "data": ("mbjax.data.__main__:main", "show what a data set holds"),
     "compare": ("mbjax.compare.__main__:main", "put runs side by side, with paired tests"),
     "bench": ("mbjax.bench.__main__:main", "time a model on this machine"),

@@ -12,7 +12,7 @@ from mbjax import config
 
 TRAINING = ("train", "resume", "retrain")
 RUNS = ("eval", "recommend")
-MODES = (*TRAINING, *RUNS, "data", "compare", "bench", "results")
+MODES = (*TRAINING, *RUNS, "explain", "data", "compare", "bench", "results")
 COMMAND = {"resume": "train --resume", "retrain": "train --retrain"}
 """Modes that are no command of their own -> how they are asked for."""
 
@@ -69,8 +69,13 @@ OPTIONS = (
     ),
     Option("record", "[FILE]", "also write a results file (default: a name under results/)", TRAINING, is_path=True),
     Option("workdir", "DIR", "the run folder, as training printed it", RUNS, is_path=True),
-    Option("dataset", "NAME|PATH", MOVED, RUNS),
-    Option("checkpoint", "best|last", "which one (default: best, or last where validation selected nothing)", RUNS),
+    Option("dataset", "NAME|PATH", MOVED, (*RUNS, "explain")),
+    Option(
+        "checkpoint",
+        "best|last",
+        "which one (default: best, or last where validation selected nothing)",
+        (*RUNS, "explain"),
+    ),
     Option("split", "valid|test,...", "the held-out pairs to measure on (default: test)", ("eval",)),
     Option("behaviors", "NAME,...", "the behaviors to evaluate or recommend for (default: as in the run)", RUNS),
     Option("ks", "INT,...", "cut-offs of the ranked lists (default: as in the run)", ("eval",)),
@@ -85,6 +90,10 @@ OPTIONS = (
         "per-user", "FILE.parquet", "write the metrics of every user, for significance tests", ("eval",), is_path=True
     ),
     Option("recommend", "", "write ranked lists instead of measuring: one Parquet file per behavior", RUNS),
+    Option("user", "ID", "raw id of a user of the run", ("explain",)),
+    Option("item", "ID", "raw id of the item that is ranked", ("explain",)),
+    Option("behavior", "NAME", "that it is ranked for (default: the target)", ("explain",)),
+    Option("shown", "INT", "lines of the table, the largest shares first (default 20)", ("explain",)),
     Option("top-k", "INT", "length of the lists (default 20)", ("recommend",)),
     Option(
         "out",
@@ -210,7 +219,7 @@ OPTIONS = (
         "data-dir",
         "DIR,...",
         "where data sets lie, searched first: short for --data.dirs",
-        (*TRAINING, *RUNS, "data", "bench"),
+        (*TRAINING, *RUNS, "explain", "data", "bench"),
     ),
     Option("help", "", "this text", MODES),
 )
@@ -229,6 +238,7 @@ FIELDS = {
         "evaluate.anchors",
     ),
     "recommend": (*_DATA, "evaluate.mask", "evaluate.behaviors", "evaluate.batch_size", "evaluate.item_tile"),
+    "explain": _DATA,
     "data": ("data.",),
     "compare": (),
     "bench": (
@@ -251,7 +261,13 @@ FIELDS = {
 """Mode -> the fields of the configuration that it reads, or the beginnings of their paths."""
 FIELDS |= {"resume": FIELDS["train"], "retrain": FIELDS["train"]}
 
-WORDS = {"data": ("DATASET",), "bench": ("MODEL", "DATASET"), "compare": ("RUN ...",), "results": ("FILE ...",)}
+WORDS = {
+    "explain": ("RUN",),
+    "data": ("DATASET",),
+    "bench": ("MODEL", "DATASET"),
+    "compare": ("RUN ...",),
+    "results": ("FILE ...",),
+}
 """Mode -> the words that it takes beside its options; ``...``: one or more."""
 
 

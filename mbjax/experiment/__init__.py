@@ -1,6 +1,7 @@
 """Experiments: the only place that knows data, models, training and evaluation at once."""
 
 from mbjax.experiment.experts import expert_use
+from mbjax.experiment.explaining import explain
 from mbjax.experiment.listing import recommend
 from mbjax.experiment.outcomes import Outcome
 from mbjax.experiment.retraining import retrain
@@ -14,6 +15,7 @@ __all__ = [
     "build",
     "evaluate_run",
     "expert_use",
+    "explain",
     "read_config",
     "recommend",
     "restore",

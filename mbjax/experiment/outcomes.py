@@ -8,6 +8,8 @@ from typing import Any
 
 import polars as pl
 
+from mbjax import types
+
 Table = dict[str, dict[str, Any]]
 
 
@@ -24,6 +26,7 @@ class Outcome:
       seconds: ``test_pass``, ``total`` and, where this process compiled, ``compile``.
       commit: of the code that the run (or its resumption) started with; None outside a checkout.
       parameters: number of trained values.
+      findings: what the model has to tell beside its lists (``types.Model.findings``), at the selected epoch.
       reliability: behavior -> curve of the selected epoch, else of the last (``evaluate.Result.reliability``); empty
         for a model whose scores are no probabilities.
     """
@@ -36,6 +39,7 @@ class Outcome:
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     commit: str | None = None
     parameters: int = 0
+    findings: tuple[types.Finding, ...] = ()
     reliability: dict[str, pl.DataFrame] = dataclasses.field(default_factory=dict)
 
     @property

@@ -130,6 +130,8 @@ def final(experiment: wiring.Experiment, outcome: outcomes.Outcome, keep: bool |
         seconds=outcome.seconds,
         commit=outcome.commit,
     )
+    if outcome.findings:
+        record["findings"] = [finding._asdict() for finding in outcome.findings]
     for name in config.evaluate.selections:
         if name in record["selection"]:
             rows[_title(config, name)] = record["selection"][name]
@@ -158,6 +160,8 @@ def final(experiment: wiring.Experiment, outcome: outcomes.Outcome, keep: bool |
         say(line)
     if short := probabilities.in_short(main):
         say(f"{short} (plots/reliability.png)")
+    for finding in outcome.findings:
+        tables.say(rich.console.Console(), *finding)
     title = f"{_title(config)} on {experiment.dataset.info.name}"
     with _later(failed):
         names = experiment.dataset.info.behaviors

@@ -236,6 +236,8 @@ class Run:
         times = {"test_pass": found.seconds, "total": _total_seconds(rows)}
         if len(rows) > 1:
             times["compile"] = max(0.0, rows[0]["seconds"] - rows[1]["seconds"])
+        model, chosen = experiment.model, self.state.params if best is None else best
+        findings = () if model.findings is None else tuple(model.findings(chosen, experiment.graphs))
         return outcomes.Outcome(
             self.folder.path,
             reason,
@@ -245,6 +247,7 @@ class Run:
             times,
             self.commit,
             sum(leaf.size for leaf in jax.tree.leaves(self.state.params)),
+            findings,
             reliability if "valid" in tables else found.reliability,
         )
 

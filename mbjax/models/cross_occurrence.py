@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import jax.numpy as jnp
 import pydantic
 
 from mbjax import errors, types
@@ -85,7 +86,19 @@ def build(config: CrossOccurrenceConfig, info: types.DatasetInfo, batch_size: in
             for name, weight in weights[ranked].items()
         )
 
-    return untrained.model(info, {name: types.GraphSpec((name,)) for name in info.behaviors}, encode, score)
+    def shares(params, tables, user, item, behavior):
+        ranked, nothing = info.behaviors[behavior], jnp.zeros(info.num_items, jnp.float32)
+        return jnp.stack(
+            [
+                weights[ranked][name] * neighbors.shares(tables[ranked][name], user, item)
+                if name in weights[ranked]
+                else nothing
+                for name in info.behaviors
+            ]
+        )
+
+    model = untrained.model(info, {name: types.GraphSpec((name,)) for name in info.behaviors}, encode, score)
+    return model._replace(explanation=types.Explanation(tuple((name,) for name in info.behaviors), shares))
 
 
 def _weights(config: CrossOccurrenceConfig, info: types.DatasetInfo, ranked: str) -> dict[str, float]:

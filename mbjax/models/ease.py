@@ -31,7 +31,7 @@ import pydantic
 import scipy.sparse
 
 from mbjax import errors, types
-from mbjax.models import ease_penalty, untrained
+from mbjax.models import ease_penalty, ease_shares, untrained
 from mbjax.ops import blocks as row_blocks
 from mbjax.ops import graph, inverse, memory, primal, ridge
 
@@ -109,12 +109,14 @@ def build(config: EaseConfig, info: types.DatasetInfo, batch_size: int = 0) -> t
             products, solve = primal.gram(solved), primal.coefficients
         leave = LEAVE[config.own_columns]
         own = np.stack([solve(products, target, leave, columns) for target in range(info.num_behaviors)])
+        counts = np.stack([np.bincount(m.indices, minlength=info.num_items) for m in evidence.train.values()])
         return {
             "solved": solved,
             "own": jnp.asarray(own),  # [targets, I, K]
             "blocks": tuple(placed),
             "activity": jnp.asarray(activity),
             "penalty": jnp.float32(penalty),
+            "worth": jnp.asarray(ease_shares.worth(solved, placed, own, products, counts, leave)),
         }
 
     def encode(graphs):
@@ -143,7 +145,18 @@ def build(config: EaseConfig, info: types.DatasetInfo, batch_size: int = 0) -> t
             )
         return (entries[target] + out) / tables["activity"][users][:, None]
 
-    return untrained.model(info, {}, encode, score)._replace(prepare=prepare)
+    def shares(params, tables, user, item, behavior):
+        return ease_shares.shares(tables, user, item, behavior, LEAVE[config.own_columns])
+
+    def findings(params, graphs):
+        leave = LEAVE[config.own_columns]
+        return ease_shares.findings(info, np.asarray(graphs["worth"]), float(graphs["penalty"]), leave)
+
+    return untrained.model(info, {}, encode, score)._replace(
+        prepare=prepare,
+        explanation=types.Explanation(tuple((name,) for name in info.behaviors), shares),
+        findings=findings,
+    )
 
 
 def behavior_weights(config: EaseConfig, info: types.DatasetInfo) -> tuple[float, ...]:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import jax.numpy as jnp
 import pydantic
 
 from mbjax import errors, types
@@ -84,4 +85,12 @@ def build(config: ItemknnConfig, info: types.DatasetInfo, batch_size: int = 0) -
     def score(tables, users, start, size, behavior):
         return neighbors.scores(tables[source[behavior]]["spread"], users, start, size)
 
-    return untrained.model(info, specs, encode, score)
+    def shares(params, tables, user, item, behavior):
+        found = neighbors.shares(tables[source[behavior]]["spread"], user, item)
+        if config.history == "union":
+            return found[None]
+        return jnp.zeros((info.num_behaviors, info.num_items), jnp.float32).at[behavior].set(found)
+
+    united = (specs["history"].behaviors,) if config.history == "union" else tuple((b,) for b in info.behaviors)
+    model = untrained.model(info, specs, encode, score)
+    return model._replace(explanation=types.Explanation(united, shares))

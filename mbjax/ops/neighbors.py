@@ -130,6 +130,23 @@ def scores(table: Spread, users: types.Array, start: types.Array | int, size: in
     return jax.lax.fori_loop(0, -(-ends[-1] // TURNS), body, out)
 
 
+def shares(table: Spread, user: types.Array | int, item: types.Array | int) -> types.Array:
+    """What each of a user's items adds to ``scores``, float32 [I].
+
+    Args:
+      table: from ``spread``.
+      user: one of its histories.
+      item: that is scored.
+    """
+    row_ptr, column = table.history
+    num_items = table.ptr.shape[0] - 1
+    speaking = jnp.searchsorted(table.ptr, jnp.arange(table.item.shape[0], dtype=jnp.int32), side="right") - 1
+    is_one = (table.item == item) & (jnp.arange(table.item.shape[0]) < table.ptr[-1])
+    similarity = jnp.zeros(num_items, jnp.float32)
+    similarity = similarity.at[jnp.where(is_one, speaking, num_items)].add(table.similarity, mode="drop")
+    return similarity * rows.met(row_ptr, column, jnp.atleast_1d(user), 0, num_items)[0]
+
+
 def _from_zero(counts: types.Array) -> types.Array:
     """Row pointers of rows of some lengths."""
     return jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(counts, dtype=jnp.int32)])

@@ -188,7 +188,7 @@ def rows(dual: Dual, graphs: Sequence[types.Graph], v: types.Array, start: types
     def native():
         def block(part):
             dense = part.T  # [U, b]
-            return jnp.stack([_tile_product(g, dense, start, size).T for g in graphs], axis=1)  # [b, K, size]
+            return jnp.stack([tile_product(g, dense, start, size).T for g in graphs], axis=1)  # [b, K, size]
 
         return row_blocks.over_blocks(block, v, DENSE_COLUMNS).transpose(1, 0, 2)
 
@@ -203,7 +203,7 @@ def rows(dual: Dual, graphs: Sequence[types.Graph], v: types.Array, start: types
     return lax.platform_dependent(cpu=native, default=dense)
 
 
-def _tile_product(g: types.Graph, dense: types.Array, start: types.Array | int, size: int) -> types.Array:
+def tile_product(g: types.Graph, dense: types.Array, start: types.Array | int, size: int) -> types.Array:
     """Rows start .. start + size - 1 of X^T times [U, b]: row pointers say where to read, so that nothing is copied."""
     ptr = lax.dynamic_slice_in_dim(g.col_ptr, start, size + 1)
     return sparse.BCSR((g.transpose.data, g.transpose.indices[:, 1], ptr), shape=(size, dense.shape[0])) @ dense

@@ -9,7 +9,7 @@ import typing
 
 import pytest
 
-from mbjax import cli, config, errors, models, report, results
+from mbjax import cli, config, errors, explain, models, report, results
 from mbjax.bench import __main__ as bench
 from mbjax.bench import whole
 from mbjax.cli import options, reading
@@ -27,6 +27,7 @@ PROGRAMS = {
     "retrain": cli.train_main,
     "eval": cli.eval_main,
     "recommend": cli.recommend_main,
+    "explain": explain.main,
     "data": data.main,
     "compare": compare.main,
     "bench": bench.main,
@@ -44,6 +45,7 @@ VALUES = {
     "exclude": "train",
     "for": "new.csv",
     "groups": "5,20",
+    "item": "4",
     "json": "x.json",
     "ks": "1,2",
     "list": "discover",
@@ -60,8 +62,10 @@ VALUES = {
     "seconds": "7",
     "seed": "3",
     "selection": "last",
+    "shown": "5",
     "split": "valid",
     "top-k": "5",
+    "user": "18",
     "users": "17",
     "width": "6",
     "workdir": "elsewhere",
@@ -113,6 +117,7 @@ def handed(experiment, run, monkeypatch, tmp_path):
         "retrain": ["--model=bvae", "--dataset=jd", "--retrain"],
         "eval": [f"--workdir={run}"],
         "recommend": [f"--workdir={run}"],
+        "explain": [str(run), "--user=17", "--item=3"],
         "data": ["jd"],
         "compare": ["one.json"],
         "bench": ["bvae", "jd"],
@@ -155,6 +160,7 @@ AFTERWARDS = {
     ("data", "no-anchors"),
     ("data", "split"),
     ("bench", "json"),
+    ("explain", "shown"),
     ("compare", "behavior"),
     ("compare", "out"),
 }
@@ -167,6 +173,7 @@ SETTLED = {("retrain", "protocol"), ("resume", "model")}
 def test_an_option_changes_something_or_is_refused(mode, handed, capsys):
     code, before = handed(mode)
     assert code == 0 and before != "[]"
+    capsys.readouterr()
     for name in sorted(VALUES.keys() | SWITCHES - {"help", "check"}):
         option = options.of(mode).get(name)
         meant = options.of(*(options.RUNS if mode in options.RUNS else (mode,))).get(
@@ -234,6 +241,7 @@ def other_value(path, now):
 @pytest.mark.parametrize("mode", options.MODES)
 def test_a_field_changes_something_or_is_refused(mode, handed, capsys):
     _, before = handed(mode)
+    capsys.readouterr()
     values = config.load("bvae", "jd", BVAE).values()
     for path in FIELDS:
         code, after = handed(mode, f"--{path}={other_value(path, values.get(path))}")

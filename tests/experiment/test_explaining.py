@@ -1,0 +1,138 @@
+"""Explanations of runs: shares that add up to the score, for every model that can, in words and as a table."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import polars as pl
+import pytest
+import scipy.sparse
+
+from mbjax import config as configuration
+from mbjax import data, errors, experiment, explain, models, topk, types
+from mbjax.experiment import explaining, runs
+
+LOG = "user,item,behavior,time\n" + "".join(
+    f"u{u},i{i},{behavior},{t}\n"
+    for u in range(12)
+    for t, (i, behavior) in enumerate(
+        [(i, "view") for i in range(9) if (u + i) % 3]
+        + [(i, "cart") for i in range(9) if (u + 2 * i) % 4 == 1]
+        + [(i, "buy") for i in range(9) if (u * i) % 5 == 2 or i == u % 9]
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory):
+    place = tmp_path_factory.mktemp("explained")
+    (place / "log.csv").write_text(LOG)
+    return place
+
+
+def run_of(logs, model, **fields):
+    place = logs / "-".join([model, *map(str, fields.values())])
+    if not place.exists():
+        overrides = {"log.behaviors": "view,cart,buy", "evaluate.anchors": "()"} | {
+            f"model.{k}": v for k, v in fields.items()
+        }
+        config = configuration.load(model, str(logs / "log.csv"), models.entry(model).config, overrides=overrides)
+        experiment.train(config, place)
+    return place
+
+
+CASES = [
+    ("ease", {"penalty": "1.0", "own_columns": "kept"}),
+    ("ease", {"penalty": "1.0", "form": "primal", "own_columns": "left_out"}),
+    ("itemknn", {}),
+    ("itemknn", {"history": "behavior"}),
+    ("cross_occurrence", {}),
+]
+
+
+@pytest.mark.parametrize(("model", "fields"), CASES)
+def test_shares_add_up_to_the_score(model, fields, logs):
+    place = run_of(logs, model, **fields)
+    made, params, _ = runs.restore(place)
+    tables = topk.encode(made.model, params, made.graphs)
+    score = jax.jit(made.model.score, static_argnums=(3, 4, 5))
+    for behavior, user, item in (("view", "u11", "i8"), ("buy", "u3", "i4")):
+        found = experiment.explain(place, user, item, behavior)
+        row, column = made.dataset.user_index([user])[0], made.dataset.items.index([item], "item")[0]
+        index = made.dataset.info.behaviors.index(behavior)
+        scores = score(params, tables, np.array([row]), 0, made.dataset.info.num_items, index)
+        assert found.score == pytest.approx(float(scores[0, column]), abs=1e-6)
+        assert found.shares["share"].sum() == pytest.approx(found.score, abs=1e-5)
+        size = found.shares["share"].abs().to_list()
+        assert size == sorted(size, reverse=True)
+        pairs = {(i, b) for i, bs in zip(*found.shares[["item", "behavior"]], strict=True) for b in bs.split(", ")}
+        train = made.dataset.train
+        assert pairs == {(made.dataset.items.ids[i], b) for b in train for i in train[b][[row]].indices}
+        assert found.met == tuple(b for b in train if train[b][row, column])
+
+
+def test_a_planted_pair_is_what_speaks(logs):
+    """Item i1 is bought by those who viewed i0, and by nobody else."""
+    lines = ["user,item,behavior,time"]
+    for u in range(30):
+        lines += [f"u{u},i{2 + u % 4},view,1", f"u{u},i{2 + (u + 1) % 4},buy,2", f"u{u},i{2 + (u + 2) % 4},buy,3"]
+        lines += [f"u{u},i0,view,3"] if u % 3 == 0 else []
+        lines += [f"u{u},i1,buy,1"] if u % 3 == 0 and u else []
+    place = logs / "planted"
+    place.mkdir()
+    (place / "log.csv").write_text("\n".join(lines))
+    overrides = {"log.behaviors": "view,buy", "penalty": 0.3}
+    config = configuration.load("ease", str(place / "log.csv"), models.entry("ease").config, overrides=overrides)
+    experiment.train(config, place / "run")
+    found = explain.explain(place / "run", "u0", "i1")
+    assert found.behavior == "buy" and found.met == ()
+    assert found.shares.row(0)[:2] == ("i0", "view")
+    assert found.shares["share"][0] > 0.5 * found.score > 0.1
+
+
+def test_in_words(logs, capsys):
+    place = run_of(logs, "ease", **CASES[0][1])
+    capsys.readouterr()
+    assert explain.main([str(place), "--user=u3", "--item=i4", "--shown=2"]) == 0
+    said = capsys.readouterr().out
+    found = explain.explain(place, "u3", "i4")
+    first, behavior, share = found.shares.row(0)
+    assert f"user u3, item i4: score {found.score:.4f} for buy" in said
+    assert [first, behavior, f"{share:.4f}"] in [line.split() for line in said.splitlines()]
+    assert f"{len(found.shares) - 2} more" in said and "The user has" in " ".join(said.split())
+
+
+def test_who_cannot_is_refused_in_one_line(logs, capsys):
+    place = run_of(logs, "popularity")
+    capsys.readouterr()
+    assert explain.main([str(place), "--user=u3", "--item=i4"]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("error: the scores of 'popularity' are no sums") and line.count("\n") == 1
+    assert "cross_occurrence, ease, itemknn" in line
+    place = run_of(logs, "itemknn")
+    for arguments, problem in (
+        (("u99", "i4"), "user 'u99' is not in the data set"),
+        (("u3", "i99"), "item 'i99' is not in the data set"),
+        (("u3", "i4", "sale"), "unknown behavior 'sale'"),
+    ):
+        with pytest.raises(errors.MbjaxError, match=problem):
+            experiment.explain(place, *arguments)
+    assert explain.main([str(place), "--user=u3"]) == 2
+    assert "--item is missing" in capsys.readouterr().err
+
+
+def test_those_named_are_those_that_can():
+    info = types.DatasetInfo("any", 1, 1, ("view", "buy"))
+    can = {name for name, entry in models.MODELS.items() if entry.build(entry.config(), info, 1).explanation}
+    assert can == set(explaining.ABLE)
+
+
+def test_a_table_with_pairs_that_add_nothing():
+    explanation = types.Explanation((("view", "buy"),), None)
+    histories = {
+        name: scipy.sparse.csr_array(np.array([row])) for name, row in (("view", [1, 1, 0]), ("buy", [0, 1, 0]))
+    }
+    items = data.Vocabulary(["a", "b", "c"])
+    found = explaining.table(np.array([[0.0, -2.0, 0.0]]), explanation, histories, items)
+    expected = pl.DataFrame({"item": ["b", "a"], "behavior": ["view, buy", "view"], "share": [-2.0, 0.0]})
+    assert found.equals(expected)
