@@ -17,7 +17,8 @@ TITLES = {"hr": "HR", "ndcg": "NDCG", "rec": "Rec", "prec": "Prec", "mrr": "MRR"
 RECONSTRUCTED = frozenset({"bigel"})
 """Models, and encoders of the same name, whose equations were not available to us: every table says so."""
 _ROOMY = 10_000  # columns
-AMONG = "among "
+ALONE = ("familiar", "new")
+"""Kinds of candidates that are ranked alone (``mbjax/parts.py``)."""
 INDENT = "  "
 """Begins the names of lines that are a part of the line above."""
 
@@ -161,8 +162,8 @@ def _layout(rows, ks, details, mark, among=False) -> tuple[list[str], list[list[
             for place, k in enumerate(ks):
                 begin = ["" if number or place else behavior, *(("", "") if place else (users, name))]
                 cells = _cells(block, values, [f"{kind}@{k}" for kind in kinds], mark)
-                is_among = name.startswith(INDENT) and AMONG in name  # of which the first cut-off is enough
-                if place and (is_among or not any(cell != "-" for cell in cells)):
+                is_alone = name.startswith(INDENT) and name.endswith(ALONE)  # of which the first cut-off is enough
+                if place and (is_alone or not any(cell != "-" for cell in cells)):
                     continue  # parts and groups may have fewer cut-offs
                 lines.append([*begin, *([str(k)] if several else []), *cells])
     return head, lines
@@ -177,9 +178,8 @@ def _block(rows, behavior, details, among) -> Iterator[tuple[str, Mapping[str, A
             parts = {part: values[part] for part in ("visited", "unvisited") if part in values}
             if all(part["pairs"] for part in parts.values()):  # else one is the whole
                 yield from ((f"{INDENT}{part['pairs']:,} {name}", part) for name, part in parts.items())
-            for kind in ("familiar", "new") if among else ():
-                if values.get(kind, {}).get("pairs"):
-                    yield f"{INDENT}{values[kind]['pairs']:,} {AMONG}{kind}", values[kind]
+            kinds = [kind for kind in ALONE if among and values.get(kind, {}).get("pairs")]
+            yield from ((f"{INDENT}{values[kind]['pairs']:,} {kind}", values[kind]) for kind in kinds)
             yield from ((f"{INDENT}history {edge}", group) for edge, group in (values.get("groups") or {}).items())
 
 

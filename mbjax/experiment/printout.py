@@ -99,8 +99,8 @@ def evaluation(experiment: wiring.Experiment, split: str, where: dict[str, Any],
     caption = f"{experiment.dataset.info.name}, {split} split, checkpoint {where['checkpoint']} at step {where['step']}"
     if any(row.get(kind, {}).get("pairs") for row in table.values() for kind in parts.AMONG):
         caption += (
-            ". among familiar, among new: on lists of nothing but what the user had met through another behavior in "
-            "training, or had not"
+            ". visited: met through another behavior in training, on the one list; familiar, new: met or not, on lists "
+            "of nothing else"
         )
     rows = {name: table} | references(experiment, split, tuple(table), details=True)
     show(rows, caption, ks=config.evaluate.ks, details=True, among=True)

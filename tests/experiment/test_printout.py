@@ -122,7 +122,7 @@ def test_probabilities_are_told_in_a_line_drawn_and_recorded(folder, tmp_path, c
     # Measured again: the same, now with all of it on the screen.
     assert experiment.evaluate_run(tmp_path / "run") == {"test": outcome.tables["last"]}
     out = capsys.readouterr().out
-    assert "among familiar" in out and "among new" in out
+    assert f"{written['familiar']['pairs']} familiar" in out and f"{written['new']['pairs']} new" in out
     assert f"buy: log loss {row['log_loss']:.3f} nats" in out
 
 
@@ -130,4 +130,4 @@ def test_other_scores_have_no_reliability(folder, tmp_path, capsys):
     outcome = experiment.train(trial.config(folder, model="popularity"), tmp_path / "run")
     assert not outcome.reliability and not (tmp_path / "run" / "reliability.csv").exists()
     out = capsys.readouterr().out
-    assert "probabilities" not in out and "among familiar" not in out
+    assert "probabilities" not in out and " familiar" not in out
