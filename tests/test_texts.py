@@ -38,6 +38,7 @@ PAPERS = {
     ("He", "WWW 2017"),  # neural collaborative filtering
     ("Liang", "WWW 2018"),  # Mult-VAE
     ("Rendle", "UAI 2009"),  # BPR
+    ("Vancura", "RecSys 2022"),  # ELSA
     ("Rendle", "RecSys 2022"),  # penalties that grow with frequency
     ("Loni", "RecSys 2016"),  # multi-channel BPR
     ("Zhao", "WWW 2015"),  # factorization of behaviors

@@ -13,10 +13,12 @@ Rows are divided by (a user's number of pairs)^``activity_exponent``, columns by
 behavior)^``frequency_exponent``. The latter is the penalty :math:`\lambda n_i^{2\beta}` of Rendle et al. (RecSys 2022)
 on the weight of a column. The penalty has no unit: it is times the mean square length of a row.
 
-The system is solved in the dual form, [U, U], or in the primal one, [K I, K I], by what is smaller. A user whom
-training has not seen is multiplied by the same weights, so that his list is exact.
+The system is solved in the dual form, [U, U], or in the primal one, [K I, K I], by what is smaller, or in the latter
+with ``rank`` eigenvectors (``ops.low_rank``), where neither fits into memory. A user whom training has not seen is
+multiplied by the same weights, so that his list is exact.
 
-Differences: EASE has one behavior, and rows and columns as they are (exponents of 0).
+Differences: EASE has one behavior, and rows and columns as they are (exponents of 0). Weights of low rank are A A^T but
+for the columns left out, as in ELSA (RecSys 2022); A are eigenvectors here, and found by gradient steps there.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ import scipy.sparse
 from mbjax import errors, types
 from mbjax.models import ease_penalty, ease_shares, untrained
 from mbjax.ops import blocks as row_blocks
-from mbjax.ops import graph, inverse, memory, primal, ridge
+from mbjax.ops import graph, inverse, low_rank, memory, primal, ridge
 
 LEAVE: dict[str, ridge.Leave] = {"kept": "own", "left_out": "all"}
 
@@ -70,6 +72,9 @@ class EaseConfig(pydantic.BaseModel):
     form: Literal["auto", "dual", "primal"] = pydantic.Field(
         "auto", description="invert a matrix of users (dual) or of the columns of all behaviors (primal); auto: smaller"
     )
+    rank: int = pydantic.Field(
+        0, ge=0, description="eigenvectors kept in place of an inverse, for what does not fit into memory; 0: exact"
+    )
 
 
 def build(config: EaseConfig, info: types.DatasetInfo, batch_size: int = 0) -> types.Model:
@@ -89,7 +94,7 @@ def build(config: EaseConfig, info: types.DatasetInfo, batch_size: int = 0) -> t
     def prepare(evidence: types.Evidence) -> dict[str, object]:
         num_users = next(iter(evidence.train.values())).shape[0]
         form = form_of(config, weights, num_users, info.num_items)
-        _check_memory(form, num_users, weights, info.num_items)
+        _check_memory(config, form, num_users, weights, info.num_items)
         scaled, activity = scale(config, evidence.train)
         columns = column_weights(config, weights, evidence.train)
         penalty = config.penalty
@@ -101,12 +106,17 @@ def build(config: EaseConfig, info: types.DatasetInfo, batch_size: int = 0) -> t
             whole = [scipy.sparse.csr_array(scipy.sparse.vstack(pair)) for pair in zip(scaled, passive, strict=True)]
             activity = np.concatenate([activity, more])
         placed = [graph.build(mine, _above(known, mine)) for mine, known in zip(whole, scaled, strict=True)]
+        solve = ridge.coefficients if form == "dual" else primal.coefficients
         if form == "dual":
             solved = ridge.invert(scaled, columns, penalty)
-            products, solve = ridge.gram(placed, solved), ridge.coefficients
-        else:
+            products = ridge.gram(placed, solved)
+        elif form == "primal":
             solved = primal.invert(scaled, columns, penalty)
-            products, solve = primal.gram(solved), primal.coefficients
+            products = primal.gram(solved)
+        else:
+            absolute = ridge.absolute_penalty(ridge.weighted(scaled, columns), penalty)
+            solved = low_rank.solve(placed, columns, absolute, config.rank, seed=evidence.seed)
+            products = low_rank.gram(solved)
         leave = LEAVE[config.own_columns]
         own = np.stack([solve(products, target, leave, columns) for target in range(info.num_behaviors)])
         counts = np.stack([np.bincount(m.indices, minlength=info.num_items) for m in evidence.train.values()])
@@ -120,10 +130,12 @@ def build(config: EaseConfig, info: types.DatasetInfo, batch_size: int = 0) -> t
         }
 
     def encode(graphs):
-        """The prepared parts, and the rows that stand for passive users in the dual form."""
+        """The prepared parts, and rows that stand for users: passive ones in the dual form, all with a low rank."""
         tables = {name: graphs[name] for name in ("solved", "own", "blocks", "activity")}
         if isinstance(graphs["solved"], ridge.Dual):
             tables["passive"] = _passive(graphs["solved"], graphs["blocks"])
+        elif isinstance(graphs["solved"], low_rank.LowRank):
+            tables["codes"] = low_rank.codes(graphs["solved"], graphs["blocks"])
         return tables
 
     def score(tables, users, start, size, behavior):
@@ -134,15 +146,16 @@ def build(config: EaseConfig, info: types.DatasetInfo, batch_size: int = 0) -> t
         blocks = [tables["blocks"][b] for b in chosen]
         own = jax.lax.dynamic_slice_in_dim(tables["own"][behavior], start, size)[:, jnp.array(chosen)]  # [size, chosen]
         entries = ridge.entries(blocks, users, start, size)  # [chosen, B, size]
-        target = chosen.index(behavior)
-        if isinstance(tables["solved"], ridge.Dual):
+        target, solved = chosen.index(behavior), tables["solved"]
+        if isinstance(solved, ridge.Dual):
             v, is_passive = _rows_of_users(tables, users)
-            products = ridge.rows(tables["solved"], blocks, v, start, size) - is_passive[:, None] * entries
+            products = ridge.rows(solved, blocks, v, start, size) - is_passive[:, None] * entries
             out = ridge.combine(products, own, target)
+        elif isinstance(solved, primal.Primal):
+            out = primal.combine(primal.rows(solved, tables["blocks"], users, start, size, chosen=chosen), own)
         else:
-            out = primal.combine(
-                primal.rows(tables["solved"], tables["blocks"], users, start, size, chosen=chosen), own
-            )
+            products = low_rank.rows(solved, tables["blocks"], tables["codes"], users, start, size, chosen)
+            out = primal.combine(products, own)
         return (entries[target] + out) / tables["activity"][users][:, None]
 
     def shares(params, tables, user, item, behavior):
@@ -173,11 +186,14 @@ def behavior_weights(config: EaseConfig, info: types.DatasetInfo) -> tuple[float
 
 
 def form_of(config: EaseConfig, weights: Sequence[float], num_users: int, num_items: int) -> str:
-    """``"dual"`` or ``"primal"``."""
-    if config.form == "primal" and not all(weights):
+    """``"dual"``, ``"primal"`` or ``"low_rank"``."""
+    if (config.form == "primal" or config.rank) and not all(weights):
+        asked = f"model.rank={config.rank}" if config.rank else "model.form=primal"
         raise errors.IncompatibleError(
-            "model.form=primal needs weights above 0 for all behaviors (model.behavior_weights); use model.form=dual."
+            f"{asked} needs weights above 0 for all behaviors (model.behavior_weights); use model.form=dual."
         )
+    if config.rank:
+        return "low_rank"
     if config.form != "auto":
         return config.form
     return "primal" if len(weights) * num_items < num_users and all(weights) else "dual"
@@ -231,14 +247,20 @@ def _rows_of_users(tables: types.Tables, users: types.Array) -> tuple[types.Arra
     return jnp.where(is_passive[:, None], theirs, mine), is_passive.astype(jnp.float32)
 
 
-def _check_memory(form: str, num_users: int, weights: Sequence[float], num_items: int) -> None:
-    """Raises IncompatibleError where the inverse does not fit, before anything begins."""
-    size = num_users if form == "dual" else len(weights) * num_items
-    needed, available = inverse.bytes_needed(size, jax.default_backend()), memory.available()
+def _check_memory(config: EaseConfig, form: str, num_users: int, weights: Sequence[float], num_items: int) -> None:
+    """Raises IncompatibleError for what does not fit into memory, before anything begins."""
+    columns, platform = len(weights) * num_items, jax.default_backend()
+    if form == "low_rank":
+        needed = low_rank.bytes_needed(num_users, columns, config.rank)
+        what, remedy = f"keeps {config.rank:,} eigenvectors", "a smaller model.rank"
+    else:
+        needed = inverse.bytes_needed(num_users if form == "dual" else columns, platform)
+        of = f"{num_users:,} users" if form == "dual" else f"{columns:,} columns of items and behaviors"
+        what, remedy = f"inverts a matrix of {of}", "model.rank=512 (low rank)"
+    available = memory.available()
     if available is not None and needed > available:
-        what = f"{num_users:,} users" if form == "dual" else f"{size:,} columns of items and behaviors"
-        where = "memory" if jax.default_backend() == "cpu" else "memory of the accelerator"
+        where = "memory" if platform == "cpu" else "memory of the accelerator"
         raise errors.IncompatibleError(
-            f"model 'ease' inverts a matrix of {what}, which takes {needed / 1e9:,.1f} GB; "
-            f"{available / 1e9:,.1f} GB of {where} are free. Use model.rank=512 (low rank)."
+            f"model 'ease' {what}, which takes {needed / 1e9:,.1f} GB; {available / 1e9:,.1f} GB of {where} are free. "
+            f"Use {remedy}."
         )

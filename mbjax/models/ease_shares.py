@@ -17,11 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from mbjax import types
-from mbjax.ops import primal, ridge, rows
+from mbjax.ops import low_rank, primal, ridge, rows
+
+Solved = ridge.Dual | primal.Primal | low_rank.LowRank
 
 
 def weights_of(
-    solved: ridge.Dual | primal.Primal, blocks: Sequence[types.Graph], own: types.Array, item: types.Array, target: int
+    solved: Solved, blocks: Sequence[types.Graph], own: types.Array, item: types.Array, target: int
 ) -> types.Array:
     """Of all columns in the regression of an item, per raw entry: float32 [K, I]. Those of S_j are zero where own is.
 
@@ -34,10 +36,9 @@ def weights_of(
     """
     num_behaviors, num_items = solved.weights.shape
     mine = own[item]  # [K]
-    if isinstance(solved, primal.Primal):
-        columns = jnp.arange(num_behaviors) * num_items + item
-        found = -jnp.matmul(mine, solved.inverse[columns], precision=jax.lax.Precision.HIGHEST)
-        return found.reshape(num_behaviors, num_items) * solved.weights
+    if not isinstance(solved, ridge.Dual):
+        flat = jnp.zeros((num_behaviors, num_items), jnp.float32).at[:, item].set(mine)
+        return -_times_inverse(solved, flat.reshape(1, -1)).reshape(num_behaviors, num_items) * solved.weights
     num_users = solved.inverse.shape[0]
     entries = jnp.stack(
         [
@@ -49,6 +50,13 @@ def weights_of(
     alpha = jnp.matmul(solved.inverse, y, precision=jax.lax.Precision.HIGHEST)
     found = [ridge.tile_product(g, alpha[:, None], 0, num_items)[:, 0] for g in blocks]
     return jnp.stack(found) * jnp.square(solved.weights)
+
+
+def _times_inverse(solved: Solved, flat: types.Array) -> types.Array:
+    """Rows [n, C] times B, or lambda' B where c is in units of it."""
+    if isinstance(solved, low_rank.LowRank):
+        return low_rank.multiply(solved, flat)
+    return jnp.matmul(flat, solved.inverse, precision=jax.lax.Precision.HIGHEST)
 
 
 def shares(tables: types.Tables, user, item, target: int, leave: ridge.Leave) -> types.Array:
@@ -63,7 +71,7 @@ def shares(tables: types.Tables, user, item, target: int, leave: ridge.Leave) ->
 
 
 def worth(
-    solved: ridge.Dual | primal.Primal,
+    solved: Solved,
     blocks: Sequence[types.Graph],
     own: np.ndarray,
     products: np.ndarray,
@@ -92,8 +100,9 @@ def worth(
         sums = np.asarray(ridge.rows(solved, blocks, v, 0, num_items))
     else:
         flat = (events.transpose(1, 0, 2) * solved.weights).reshape(num_behaviors, -1)
-        found = jnp.matmul(flat, solved.inverse, precision=jax.lax.Precision.HIGHEST)
-        sums = np.asarray(found).reshape(num_behaviors, num_behaviors, num_items).transpose(1, 0, 2)
+        sums = (
+            np.asarray(_times_inverse(solved, flat)).reshape(num_behaviors, num_behaviors, num_items).transpose(1, 0, 2)
+        )
     out = np.zeros((num_behaviors, num_behaviors, 2), np.float32)
     for target in range(num_behaviors):
         mine = own[target]  # [I, K]

@@ -106,13 +106,34 @@ def test_the_smaller_matrix_is_inverted():
     assert ease.form_of(config, (1, 0), 41, 20) == "dual"
     with pytest.raises(errors.IncompatibleError, match="weights above 0 for all behaviors"):
         ease.form_of(ease.EaseConfig(form="primal"), (1, 0), 41, 20)
+    assert ease.form_of(ease.EaseConfig(rank=3), (1, 1), 41, 20) == "low_rank"
+    with pytest.raises(errors.IncompatibleError, match=r"model.rank=3 needs weights above 0"):
+        ease.form_of(ease.EaseConfig(rank=3), (1, 0), 41, 20)
     assert info.num_behaviors == 2
+
+
+@pytest.mark.parametrize("own_columns", ["kept", "left_out"])
+def test_all_eigenvectors_are_the_exact_solution(own_columns):
+    source, options = toy.dataset(), {"penalty": 0.5, "own_columns": own_columns, "behavior_weights": (0.5, 1.0, 2.0)}
+    passive = {name: scipy.sparse.csr_array(matrix[[5, 9]]) for name, matrix in source.train.items()}
+    whole = type(source)(**(vars(source) | {"info": source.info._replace(num_users=25)}))
+    for behavior in (0, 2):
+        exact = scores_of(source, behavior, **options)
+        np.testing.assert_allclose(scores_of(source, behavior, rank=23, **options), exact, atol=1e-4)
+        few = scores_of(source, behavior, rank=5, **options)
+        assert np.abs(few - exact).max() > 0.02
+        new = scores_of(whole, behavior, [23, 24], passive=passive, rank=5, **options)
+        np.testing.assert_allclose(new, few[[5, 9]], atol=1e-4)
+        tile = scores_of(source, behavior, [3, 3, 0], (4, 9), rank=5, **options)
+        np.testing.assert_allclose(tile, few[[3, 3, 0], 4:13], atol=1e-5)
 
 
 def test_what_does_not_fit_is_refused_with_the_remedy(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: 2000)
     with pytest.raises(errors.IncompatibleError, match=r"matrix of 23 users.*GB of memory are free.*model.rank=512"):
         scores_of(toy.dataset(), 2, penalty=1.0)
+    with pytest.raises(errors.IncompatibleError, match=r"keeps 9 eigenvectors.*Use a smaller model.rank"):
+        scores_of(toy.dataset(), 2, penalty=1.0, rank=9)
     monkeypatch.setattr(memory, "available", lambda: None)
     scores_of(toy.dataset(), 2, penalty=1.0)
 
