@@ -123,7 +123,7 @@ def draw_models(drawing, records) -> None:
     """Bars of every model with an honest run on the data set, visited and unvisited pairs apart."""
     lines = summary.shares(records, DATASET)[::-1]
     marked = [(line.model, DATASET) in summary.CHOSEN_ON_TEST for line in lines]
-    names = [line.model + "*" * mark for line, mark in zip(lines, marked, strict=True)]
+    names = [line.model.replace(", ", ",\n") + "*" * mark for line, mark in zip(lines, marked, strict=True)]
     colors = [LEARNED if line.is_trained else PLAIN for line in lines]
     text = {"color": INK, "va": "center"}
     drawing.text(0.68, 0.933, "Purchases found on Taobao", fontsize=12, fontweight="bold", **text)

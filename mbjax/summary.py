@@ -13,7 +13,9 @@ TITLES = {"taobao": "Taobao", "jd": "JD", "retail_rocket": "Retail Rocket"}
 METRIC = "hr@10"
 ONE_BEHAVIOR = ("bpr_mf", "gmf", "mlp", "neumf", "lightgcn")
 """Models that learn from the target alone."""
-ORDER = (*report.ANCHORS, "itemknn", "cross_occurrence", "cascading_rank", *ONE_BEHAVIOR)
+VARIANTS = {("own_items", "conversion"): "own_items, conversion"}
+"""(model, ablation) -> the name under which it stands beside the models as they ship."""
+ORDER = (*report.ANCHORS, *VARIANTS.values(), "itemknn", "cross_occurrence", "cascading_rank", *ONE_BEHAVIOR)
 """Models that come first; the others follow by name."""
 CHOSEN_ON_TEST = {("copf", "taobao"): "weight of the contrastive term"}
 """(model, data set) -> what of the shipped settings was chosen on the test split, so that nothing is wholly honest."""
@@ -34,8 +36,8 @@ class Column(NamedTuple):
 def honest(records: Sequence[Record]) -> str:
     """How many users of 100 have a hit among the first ten, of every model that has an honest run.
 
-    The model is as it ships; epochs, learning rate and the like may have been chosen by hand. Of several such runs the
-    longest counts. Visited and unvisited pairs stand beside where a data set has both.
+    The model is as it ships (or one of ``VARIANTS``); epochs, learning rate and the like may have been chosen by hand.
+    Of several such runs the longest counts. Visited and unvisited pairs stand beside where a data set has both.
     """
     found = {
         place[:2]: group for place, group in _own(records, "honest").items() if place[1] in TITLES and not place[2]
@@ -149,14 +151,15 @@ def _beside_papers(records: Sequence[Record]) -> list[BesidePaper]:
 
 
 def _own(records: Sequence[Record], protocol: str) -> dict[tuple[str, str, str], list[Record]]:
-    """(model, data set, run that it starts from) -> its longest runs of a protocol, the model as it ships."""
+    """(model, data set, run that it starts from) -> its longest runs of a protocol, as ``honest`` takes them."""
     found: dict[tuple[str, str, str], list[Record]] = {}
     for group in report.groups([record for record in records if record["protocol"]["name"] == protocol]):
         record = group[0]
         by_hand = record.get("overrides") or {}
-        if record.get("ablation") or not all(p.startswith("train.") for p in set(by_hand) - set(report.HARMLESS)):
+        name = VARIANTS.get((record["model"], record["ablation"])) if record.get("ablation") else record["model"]
+        if name is None or not all(p.startswith("train.") for p in set(by_hand) - set(report.HARMLESS)):
             continue
-        place = record["model"], record["dataset"], by_hand.get("train.init_from", "")
+        place = name, record["dataset"], by_hand.get("train.init_from", "")
         if place not in found or _length(group) > _length(found[place]):
             found[place] = group
     return found
@@ -204,7 +207,8 @@ def _columns(dataset: str, found: Found) -> list[Column]:
 
 
 def _name(model: str) -> str:
-    return tables.model_title(f"`{model}`", "reconstructed" if model in tables.RECONSTRUCTED else "")
+    name, comma, variant = model.partition(", ")
+    return tables.model_title(f"`{name}`", "reconstructed" if name in tables.RECONSTRUCTED else "") + comma + variant
 
 
 def _is_trained(model: str, found: Found) -> bool:

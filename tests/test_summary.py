@@ -41,6 +41,17 @@ def test_the_summary_has_users_of_100_with_a_hit_and_marks_the_best_of_a_column(
     ]
 
 
+def test_own_items_by_conversion_stand_beside_own_items():
+    lines = cells(summary.honest([*RECORDS, anchor("own_items", "taobao", 0.3, ablation="conversion")]))[2:]
+    assert [line[:3] for line in lines] == [
+        ["`own_items`", "not trained", "25.0"],
+        ["`own_items`, conversion", "not trained", "**30.0**"],
+        ["`pkef`", "all", "12.5"],
+    ]
+    other = anchor("own_items", "taobao", 0.9, ablation="count")
+    assert summary.honest([*RECORDS, other]) == summary.honest(RECORDS)
+
+
 def test_the_summary_takes_the_longest_run_of_the_model_as_it_ships():
     others = [
         record("pkef", hr=0.9, epochs=5, overrides={"train.epochs": 5}),

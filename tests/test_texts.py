@@ -131,6 +131,8 @@ def test_every_module_of_a_paper_says_what_differs(layer):
 # Rows of the three tables of docs/what_these_numbers_mean.md -> results file, and selection where it is not the last
 # epoch (Taobao) or the one that validation chose (the others).
 TAOBAO = {
+    "`own_items`, by conversion": "own_items-taobao-paper-conversion",
+    "`cross_occurrence`": "cross_occurrence-taobao-paper",
     "`cascading_rank`": "cascading_rank-taobao-paper",
     "`own_items`": "own_items-taobao-paper",
     "COPF": "copf-taobao-paper",
@@ -161,6 +163,8 @@ TAOBAO = {
     "NMTR-NeuMF": "nmtr-taobao-paper-neumf-eval_every_15",
 }
 RETAIL_ROCKET = {
+    "`cross_occurrence`": "cross_occurrence-retail_rocket",
+    "`own_items`, by conversion": "own_items-retail_rocket-conversion",
     "`itemknn`, all behaviors": "itemknn-retail_rocket",
     "BVAE, 60 epochs": "bvae-retail_rocket-epochs_60-eval_every_5",
     "BiGEL (reconstructed), 100 epochs": "bigel-retail_rocket-batch_size_256-epochs_100-learning_rate_0.01",
@@ -178,6 +182,8 @@ RETAIL_ROCKET = {
     "COPF, 30 epochs": "copf-retail_rocket-decay_rate_0.7614-epochs_30-eval_every_5",
 }
 JD = {
+    "`cross_occurrence`": "cross_occurrence-jd",
+    "`own_items`, by conversion": "own_items-jd-conversion",
     "BVAE, 200 epochs": "bvae-jd-epochs_200-patience_100",
     "`itemknn`, the behavior alone": "itemknn-jd-behavior",
     "LightGCN, purchases, 441 epochs": "lightgcn-jd-epochs_441",
@@ -254,6 +260,24 @@ def test_the_table_of_jd():
         expected = [purchase, purchase["visited"], purchase["unvisited"], found.get("click"), found.get("favourite")]
         for said, row in zip(table[label], expected, strict=True):
             assert agrees(said, row and row["ndcg@5"]), label
+
+
+NEIGHBORS_1000 = {
+    "itemknn-taobao-paper-behavior-neighbors_1000": " for purchases alone",
+    "cross_occurrence-taobao-paper-neighbors_1000-weights__cart_0.0": " for purchases with a tenth of views",
+}
+
+
+@pytest.mark.parametrize("name", NEIGHBORS_1000)
+def test_what_more_neighbors_reach(name):
+    (said,) = re.findall(rf"(\.\d{{4}}){NEIGHBORS_1000[name]}", " ".join(MEANING.split()))
+    assert agrees(said, result(name, "last")["buy"]["unvisited"]["hr@10"])
+
+
+def test_cross_occurrence_of_all_pairs_of_retail_rocket():
+    found = result("cross_occurrence-retail_rocket-paper", "last")["buy"]
+    hr, ndcg = re.search(r"`cross_occurrence` has (\.\d{4}) / (\.\d{4})", MEANING).groups()
+    assert agrees(hr, found["hr@10"]) and agrees(ndcg, found["ndcg@10"])
 
 
 COPF_PAGE = (ROOT / "docs" / "copf_on_taobao.md").read_text(encoding="utf-8")
