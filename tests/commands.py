@@ -34,6 +34,10 @@ class Recorder:
         shares = polars.DataFrame({"item": [4], "behavior": ["view"], "share": [0.5]})
         return types.SimpleNamespace(user=17, item=3, behavior="buy", score=0.5, shares=shares, met=())
 
+    def without_learning(self, *args, **options):
+        self._call("without_learning", args, options)
+        return {}
+
     def recommend(self, *args, **options):
         return self._call("recommend", args, options)
 

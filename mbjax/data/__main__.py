@@ -75,10 +75,10 @@ def _anchors(dataset: datasets.Dataset, split: str, k: int) -> tuple[dict[str, A
     if not getattr(dataset, split):
         other = " (--split=test measures on test pairs)" if split == "valid" and dataset.test else ""
         return {}, f"There are none: {dataset.empty.get(split, 'the data set has none')}{other}."
-    from mbjax.experiment import anchors  # late: counts need none of it
+    from mbjax import experiment  # late: counts need none of it
 
     compilation.keep()
-    return dict(anchors.before(dataset, split, k)), ""
+    return dict(experiment.without_learning(dataset, split, k)), ""
 
 
 def read(given: reading.Given) -> config.Config:

@@ -1,5 +1,6 @@
 """Experiments: the only place that knows data, models, training and evaluation at once."""
 
+from mbjax.experiment.anchors import without_learning
 from mbjax.experiment.experts import expert_use
 from mbjax.experiment.explaining import explain
 from mbjax.experiment.listing import recommend
@@ -21,4 +22,5 @@ __all__ = [
     "restore",
     "retrain",
     "train",
+    "without_learning",
 ]

@@ -12,7 +12,7 @@ from mbjax.experiment import outcomes, wiring
 
 UNLUCKY = (errors.MbjaxError, MemoryError, jax.errors.JaxRuntimeError)
 """What a reference beside the model may run into: data that do not suit it, or no room on the host or the device."""
-BEFORE: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+SHOWN: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "popularity": ("popularity", {}),
     "own_items": ("own_items", {}),
     "own_items, conversion": ("own_items", {"level": "conversion"}),
@@ -46,7 +46,7 @@ def measure(model: types.Model, dataset: data.Dataset, evaluator: evaluate.Evalu
     return evaluator(model, model.init(jax.random.key(0), graphs), graphs, **options).table
 
 
-def before(dataset: data.Dataset, split: str, k: int) -> Iterator[tuple[str, outcomes.Table | str]]:
+def without_learning(dataset: data.Dataset, split: str, k: int) -> Iterator[tuple[str, outcomes.Table | str]]:
     """What lists without learning reach on held-out pairs, one after another: the quick ones first.
 
     Args:
@@ -61,7 +61,7 @@ def before(dataset: data.Dataset, split: str, k: int) -> Iterator[tuple[str, out
       ConfigError: the split has no pairs.
     """
     evaluator = evaluate.Evaluator(dataset, split, ks=(k,))
-    for name, (model_name, fields) in BEFORE.items():
+    for name, (model_name, fields) in SHOWN.items():
         if model_name == "own_items" and dataset.info.num_behaviors == 1:
             continue  # it would be popularity once more
         try:

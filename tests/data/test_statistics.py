@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mbjax import data, errors
+from mbjax import data, errors, experiment
 from mbjax.data import __main__ as program
 from mbjax.data import options, statistics
-from mbjax.experiment import anchors
 
 # 4 users, 5 items. User 3 has no view; item 4 is bought in test only.
 PAIRS = {
@@ -167,7 +166,7 @@ def test_program_prints_what_needs_no_learning(folder, capsys, small):
     """On validation pairs, unless test pairs are asked for: the same numbers as from Python."""
     seen = {}
     for words, split in (([], "valid"), (["--split=test"], "test")):
-        expected = dict(anchors.before(small, split, 5))
+        expected = dict(experiment.without_learning(small, split, 5))
         assert program.main([str(folder), "--json", *words]) == 0
         found = json.loads(capsys.readouterr().out)["anchors"]
         assert (found["split"], found["k"], found["missing"]) == (split, 5, "")

@@ -14,7 +14,7 @@ from mbjax.ops import graph
 
 def test_they_are_the_models_with_these_settings():
     source = toy.dataset(3)
-    found = dict(anchors.before(source, "valid", 5))
+    found = dict(anchors.without_learning(source, "valid", 5))
     assert list(found) == ["popularity", "own_items", "own_items, conversion", "itemknn, behavior"]
     for name, table in found.items():
         model_name, _, ablation = name.partition(", ")
@@ -27,7 +27,7 @@ def test_they_are_the_models_with_these_settings():
 
 
 def test_of_one_behavior_own_items_would_be_popularity_once_more():
-    assert list(dict(anchors.before(toy.dataset(1), "test", 5))) == ["popularity", "itemknn, behavior"]
+    assert list(dict(anchors.without_learning(toy.dataset(1), "test", 5))) == ["popularity", "itemknn, behavior"]
 
 
 def test_one_that_fails_says_why_and_the_others_stand(monkeypatch):
@@ -36,7 +36,7 @@ def test_one_that_fails_says_why_and_the_others_stand(monkeypatch):
 
     broken = models.MODELS["own_items"]._replace(build=build)
     monkeypatch.setitem(models.MODELS, "own_items", broken)
-    found = dict(anchors.before(toy.dataset(2), "valid", 5))
+    found = dict(anchors.without_learning(toy.dataset(2), "valid", 5))
     assert found["own_items"] == "MemoryError: no room" and isinstance(found["itemknn, behavior"], dict)
 
 
@@ -44,4 +44,4 @@ def test_a_split_without_pairs_is_refused():
     pairs = {"train": {"buy": [(0, 0), (1, 1)]}, "test": {"buy": [(0, 1)]}}
     only = data.assemble("only", 2, 2, ("buy",), pairs, choice=options.Options(valid="none"))
     with pytest.raises(errors.ConfigError, match="split 'valid' of data set 'only' holds no pairs"):
-        next(anchors.before(only, "valid", 5))
+        next(anchors.without_learning(only, "valid", 5))

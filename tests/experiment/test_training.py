@@ -164,7 +164,7 @@ def test_an_untrained_model_runs_from_end_to_end(folder, tmp_path, capsys):
     assert "checkpoint untrained at step 0" in " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.parametrize("model", ["own_items", "itemknn", "cascading_rank"])
+@pytest.mark.parametrize("model", ["own_items", "itemknn", "cross_occurrence", "cascading_rank"])
 def test_the_other_anchors_are_restored_and_make_lists(folder, tmp_path, model):
     outcome = experiment.train(trial.config(folder, model=model), tmp_path / "run")
     assert experiment.evaluate_run(tmp_path / "run") == {"test": outcome.tables["last"]}
