@@ -70,6 +70,18 @@ def test_record_holds_settings_times_and_selections(make_record):
     assert "someone" not in json.dumps(record)
 
 
+def test_what_is_nested_is_rounded_and_an_infinite_loss_is_null(make_record, tmp_path):
+    found = table(0.5, 0.25)
+    found["purchase"] |= {
+        "familiar": {"pairs": 3, "users": 2, "hr@5": 0.123456789},
+        "probabilities": {"pairs": 4, "log_loss": float("inf"), "calibration_error": 0.0412345678, "impossible": 1},
+    }
+    path = results.write(make_record(tables={"last": (1, found)}), tmp_path)
+    row = report.read_file(path)["selection"]["last"]["purchase"]
+    assert row["familiar"] == {"pairs": 3, "users": 2, "hr@5": 0.123457}
+    assert row["probabilities"] == {"pairs": 4, "log_loss": None, "calibration_error": 0.041235, "impossible": 1}
+
+
 def test_tables_read_after_training_go_before_the_rows(make_record):
     rows = [{"epoch": 0, "seconds": 1.0, "valid": table(1.0, 1.0)}, {"epoch": 1, "seconds": 1.0}]
     record = make_record(rows, {"valid": (0, table(0.5, 0.25)), "last": (1, table(0.75, 0.1))}, protocol="honest")
