@@ -321,6 +321,8 @@ class Model(NamedTuple):
         names. None: nothing.
       probabilities: whether scores are natural logarithms of probabilities, over all items of a user and behavior.
       explanation: which of a user's items speak for an item, and how much; None: it cannot say exactly.
+      choices: ``(params, graphs) -> {field: value}``: settings that it chose on validation pairs, by the dotted path of
+        the field that says so otherwise. A second training on all pairs (``--retrain``) keeps them. None: none.
       findings: ``(params, graphs) -> tables``, at the end of a run, on the host; None: nothing to tell.
     """
 
@@ -336,6 +338,7 @@ class Model(NamedTuple):
     prepare: Callable[[Evidence], Mapping[str, Any]] | None = None
     probabilities: bool = False
     explanation: Explanation | None = None
+    choices: Callable[[Params, Graphs], Mapping[str, Any]] | None = None
     findings: Callable[[Params, Graphs], Sequence[Finding]] | None = None
 
 

@@ -63,8 +63,8 @@ OPTIONS = (
     Option(
         "retrain",
         "",
-        "afterwards train again on training and validation pairs together, for as many epochs as validation chose; in "
-        "the folder retrain/ of the run",
+        "afterwards train again on training and validation pairs together, for as many epochs, or with the settings, "
+        "that validation chose; in the folder retrain/ of the run",
         TRAINING,
     ),
     Option("record", "[FILE]", "also write a results file (default: a name under results/)", TRAINING, is_path=True),

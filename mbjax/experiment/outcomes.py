@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -26,6 +27,7 @@ class Outcome:
       seconds: ``test_pass``, ``total`` and, where this process compiled, ``compile``.
       commit: of the code that the run (or its resumption) started with; None outside a checkout.
       parameters: number of trained values.
+      chosen: settings that the model chose on validation pairs, field -> value (``types.Model.choices``).
       findings: what the model has to tell beside its lists (``types.Model.findings``), at the selected epoch.
       reliability: behavior -> curve of the selected epoch, else of the last (``evaluate.Result.reliability``); empty
         for a model whose scores are no probabilities.
@@ -40,6 +42,7 @@ class Outcome:
     commit: str | None = None
     parameters: int = 0
     findings: tuple[types.Finding, ...] = ()
+    chosen: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     reliability: dict[str, pl.DataFrame] = dataclasses.field(default_factory=dict)
 
     @property

@@ -130,6 +130,9 @@ def final(experiment: wiring.Experiment, outcome: outcomes.Outcome, keep: bool |
         seconds=outcome.seconds,
         commit=outcome.commit,
     )
+    if outcome.chosen:
+        record["chosen"] = dict(outcome.chosen)
+        say(f"chosen on validation pairs: {', '.join(f'{name}={value}' for name, value in outcome.chosen.items())}")
     if outcome.findings:
         record["findings"] = [finding._asdict() for finding in outcome.findings]
     for name in config.evaluate.selections:

@@ -16,7 +16,7 @@ FOLDER = "retrain"
 def retrain(
     config: configuration.Config, outcome: outcomes.Outcome, *, record: bool | pathlib.Path = False
 ) -> outcomes.Outcome:
-    """Trains anew for as many epochs as validation chose, with no pair held out but those of the test split.
+    """Trains anew for as many epochs, and with the settings, that validation chose; only test pairs are held out.
 
     The second run goes on from its last checkpoint if it was interrupted. Its test table is of its last epoch.
 
@@ -26,18 +26,24 @@ def retrain(
       record: as for ``train``; a file gets the suffix ``-retrain``.
 
     Raises:
-      ConfigError: no epoch was chosen on validation pairs.
+      ConfigError: nothing was chosen on validation pairs.
     """
-    if "valid" not in outcome.epochs:
+    if "valid" in outcome.epochs:
+        epochs = outcome.epochs["valid"] + 1
+        chosen = {"train.epochs": str(epochs), "train.patience": "0"}
+        how = [wording.count(epochs, "epoch")]
+    elif outcome.chosen:
+        chosen, how = {}, []
+    else:
         raise errors.ConfigError(
-            f"run folder {outcome.workdir}: no epoch was chosen on validation pairs, so it is open how long to train."
+            f"run folder {outcome.workdir}: nothing was chosen on validation pairs, neither an epoch nor a setting, so "
+            "that it is open how to train again."
         )
-    epochs = outcome.epochs["valid"] + 1
-    again = configuration.override(
-        config, {"data.valid": "into_train", "train.epochs": str(epochs), "train.patience": "0"}
-    )
+    chosen |= {name: str(value) for name, value in outcome.chosen.items()}
+    how += [f"{name}={value}" for name, value in outcome.chosen.items()]
+    again = configuration.override(config, {"data.valid": "into_train"} | chosen)
     folder = run_folder.RunFolder(outcome.workdir / FOLDER)
-    printout.say(f"training again on training and validation pairs, {wording.count(epochs, 'epoch')}")
+    printout.say(f"training again on training and validation pairs, {', '.join(how)}")
     if isinstance(record, pathlib.Path) and record.suffix == ".json":
         record = record.with_stem(f"{record.stem}-retrain")
     return training.train(again, folder.path, resume=folder.has_run(), record=record)

@@ -236,8 +236,7 @@ class Run:
         times = {"test_pass": found.seconds, "total": _total_seconds(rows)}
         if len(rows) > 1:
             times["compile"] = max(0.0, rows[0]["seconds"] - rows[1]["seconds"])
-        model, chosen = experiment.model, self.state.params if best is None else best
-        findings = () if model.findings is None else tuple(model.findings(chosen, experiment.graphs))
+        model, told = experiment.model, (self.state.params if best is None else best, experiment.graphs)
         return outcomes.Outcome(
             self.folder.path,
             reason,
@@ -247,8 +246,9 @@ class Run:
             times,
             self.commit,
             sum(leaf.size for leaf in jax.tree.leaves(self.state.params)),
-            findings,
-            reliability if "valid" in tables else found.reliability,
+            findings=() if model.findings is None else tuple(model.findings(*told)),
+            chosen={} if model.choices is None else model.choices(*told),
+            reliability=reliability if "valid" in tables else found.reliability,
         )
 
     def close(self) -> None:

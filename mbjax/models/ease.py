@@ -60,7 +60,7 @@ class EaseConfig(pydantic.BaseModel):
         None, description="weight of each behavior's columns, in funnel order; 0: it predicts nothing; none: 1 each"
     )
     activity_exponent: float = pydantic.Field(
-        0.5, ge=0, le=2, description="rows are divided by the user's number of pairs to this power; 0: not at all"
+        0.0, ge=0, le=2, description="rows are divided by the user's number of pairs to this power; 0: not at all"
     )
     frequency_exponent: float = pydantic.Field(
         0.0,
@@ -165,8 +165,12 @@ def build(config: EaseConfig, info: types.DatasetInfo, batch_size: int = 0) -> t
         leave = LEAVE[config.own_columns]
         return ease_shares.findings(info, np.asarray(graphs["worth"]), float(graphs["penalty"]), leave)
 
+    def choices(params, graphs):
+        return {"model.penalty": float(f"{float(graphs['penalty']):g}")}
+
     return untrained.model(info, {}, encode, score)._replace(
         prepare=prepare,
+        choices=choices if config.penalty == "auto" else None,
         explanation=types.Explanation(tuple((name,) for name in info.behaviors), shares),
         findings=findings,
     )

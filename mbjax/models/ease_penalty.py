@@ -18,7 +18,7 @@ from mbjax import types
 from mbjax.ops import ranking, ridge
 
 PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0)
-DEFAULT = 3.0
+DEFAULT = 1.0
 USERS = 3000
 TOP = 10
 

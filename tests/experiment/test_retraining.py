@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 import trial
 
-from mbjax import cli, errors, experiment
+from mbjax import cli, errors, experiment, models
 from mbjax import config as configuration
 from mbjax.experiment import wiring
 
@@ -49,5 +49,19 @@ def test_an_interrupted_second_run_goes_on(cache, folder, tmp_path, capsys, monk
 
 def test_it_needs_an_epoch_chosen_on_validation(folder, tmp_path):
     outcome = experiment.train(trial.config(folder, protocol="paper"), tmp_path / "run")
-    with pytest.raises(errors.ConfigError, match="no epoch was chosen on validation pairs"):
+    with pytest.raises(errors.ConfigError, match="nothing was chosen on validation pairs"):
         experiment.retrain(trial.config(folder, protocol="paper"), outcome)
+
+
+def test_a_closed_form_keeps_the_settings_that_it_chose(folder, tmp_path, capsys):
+    config = configuration.load("ease", str(folder), models.entry("ease").config)
+    first = experiment.train(config, tmp_path / "run")
+    penalty = first.chosen["model.penalty"]
+    assert f"chosen on validation pairs: model.penalty={penalty}" in capsys.readouterr().out
+    again = experiment.retrain(config, first)
+    said = capsys.readouterr().out
+    assert f"training again on training and validation pairs, model.penalty={penalty}" in said
+    assert "chosen on" not in said.partition("training again")[2]
+    kept = experiment.read_config(again.workdir)
+    assert (kept.model.penalty, kept.data.valid) == (penalty, "into_train")
+    assert again.tables["last"]["buy"] != first.tables["last"]["buy"]

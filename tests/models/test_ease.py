@@ -65,7 +65,7 @@ def test_scores_are_the_regressions(form, own_columns, activity, frequency):
 
 def test_a_behavior_of_weight_0_is_predicted_and_predicts_nothing():
     source = toy.dataset()
-    wanted = expected(source, 2, "left_out", 1.0, (1, 1, 0), 0.5, 0.0)
+    wanted = expected(source, 2, "left_out", 1.0, (1, 1, 0), 0.0, 0.0)
     found = scores_of(source, 2, penalty=1.0, behavior_weights=(1, 1, 0), own_columns="left_out")
     np.testing.assert_allclose(found, wanted, atol=1e-4)
 

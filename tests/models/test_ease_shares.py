@@ -31,7 +31,7 @@ def regression(source, own_columns, behavior, item, penalty, weights, activity):
 @pytest.mark.parametrize("own_columns", ["kept", "left_out"])
 def test_shares_and_worth_are_those_of_the_regressions(form, own_columns):
     source, weights = toy.dataset(), (0.5, 1.0, 2.0)
-    options = {"own_columns": own_columns, "penalty": 0.5, "behavior_weights": weights}
+    options = {"own_columns": own_columns, "penalty": 0.5, "behavior_weights": weights, "activity_exponent": 0.5}
     options |= {"rank": 23} if form == "low rank" else {"form": form}  # of all eigenvectors it is exact
     model = ease.build(ease.EaseConfig(**options), source.info)
     prepared = model.prepare(types.Evidence(source.train))
