@@ -1,8 +1,10 @@
 """Sparse matrices on the device and the one product with them.
 
 The container holds BCOO. What multiplies it is chosen for the platform: on CPU the BCSR product lowers to a native
-kernel that is ten to twenty times faster than BCOO's, elsewhere BCOO's own, which has not been measured on a GPU. Its
-derivative is the product with the stored transpose: automatic differentiation of either would take the slow path.
+kernel that is ten to twenty times faster than BCOO's, elsewhere a gather and a sorted sum. On an H100, for 1.9 million
+entries and 64 columns in a loop, that takes 0.15 ms where BCOO's own takes 0.57 ms, and a training step of COPF 4.6 ms
+in place of 8.8 (``benchmarks/results/h100.json``). The derivative is the product with the stored transpose: automatic
+differentiation of either would take the slow path.
 """
 
 from __future__ import annotations
@@ -145,7 +147,23 @@ def _product(matrix: sparse.BCOO, ptr: types.Array, dense: types.Array) -> types
     def bcsr():
         return sparse.BCSR((matrix.data, matrix.indices[:, 1], ptr), shape=matrix.shape) @ dense
 
-    return jax.lax.platform_dependent(cpu=bcsr, default=lambda: matrix @ dense)
+    return jax.lax.platform_dependent(cpu=bcsr, default=lambda: gathered(matrix, dense))
+
+
+def gathered(matrix: sparse.BCOO, dense: types.Array) -> types.Array:
+    """The product as a gather of rows of ``dense`` and a sum over sorted rows of the result, for accelerators.
+
+    Args:
+      matrix: BCOO [R, C], indices sorted by row and in bounds.
+      dense: [C, D].
+    """
+    # Without the barrier what made ``dense`` is fused into the gather, and all gathered rows [N, D] are written.
+    taken = jax.lax.optimization_barrier(dense).at[matrix.indices[:, 1]].get(mode="promise_in_bounds")
+    return (
+        jnp.zeros((matrix.shape[0], dense.shape[1]), dense.dtype)
+        .at[matrix.indices[:, 0]]
+        .add(matrix.data[:, None] * taken, indices_are_sorted=True, mode="promise_in_bounds")
+    )
 
 
 @jax.custom_vjp

@@ -267,3 +267,13 @@ def test_nobody_reads_passive_users_backwards(name):
     rows = kept if SPECS[name].shape == "bipartite" else np.r_[:31]
     np.testing.assert_array_equal(back[np.ix_(rows, kept)], np.asarray(alone.transpose.todense()))
     np.testing.assert_array_equal(np.diff(built.col_ptr)[rows], np.diff(alone.col_ptr))
+
+
+def test_the_product_of_accelerators_is_the_one_of_the_cpu():
+    rng = np.random.default_rng(5)
+    matrix = scipy.sparse.random_array((9, 7), density=0.4, rng=rng, format="csr", dtype=np.float32)
+    built, dense = graph.build(matrix), rng.standard_normal((7, 3)).astype(np.float32)
+    found = jax.jit(graph.gathered)(built.matrix, dense)
+    np.testing.assert_allclose(found, matrix @ dense, rtol=1e-6, atol=1e-6)
+    text = jax.jit(graph.gathered).lower(built.matrix, dense).as_text()
+    assert "optimization_barrier" in text and "indices_are_sorted = true" in text
