@@ -97,9 +97,10 @@ def build(config: EaseConfig, info: types.DatasetInfo, batch_size: int = 0) -> t
         _check_memory(config, form, num_users, weights, info.num_items)
         scaled, activity = scale(config, evidence.train)
         columns = column_weights(config, weights, evidence.train)
-        penalty = config.penalty
+        chosen, penalty = None, config.penalty
         if penalty == "auto":
-            penalty = ease_penalty.choose(scaled, columns, evidence, LEAVE[config.own_columns])
+            chosen = ease_penalty.choose(scaled, columns, evidence, LEAVE[config.own_columns])
+            penalty = ease_penalty.DEFAULT if chosen is None else chosen
         whole = scaled
         if evidence.passive is not None:
             passive, more = scale(config, evidence.passive)
@@ -126,6 +127,7 @@ def build(config: EaseConfig, info: types.DatasetInfo, batch_size: int = 0) -> t
             "blocks": tuple(placed),
             "activity": jnp.asarray(activity),
             "penalty": jnp.float32(penalty),
+            "is_chosen": jnp.asarray(chosen is not None),
             "worth": jnp.asarray(ease_shares.worth(solved, placed, own, products, counts, leave)),
         }
 
@@ -166,11 +168,11 @@ def build(config: EaseConfig, info: types.DatasetInfo, batch_size: int = 0) -> t
         return ease_shares.findings(info, np.asarray(graphs["worth"]), float(graphs["penalty"]), leave)
 
     def choices(params, graphs):
-        return {"model.penalty": float(f"{float(graphs['penalty']):g}")}
+        return {"model.penalty": float(f"{float(graphs['penalty']):g}")} if graphs["is_chosen"] else {}
 
     return untrained.model(info, {}, encode, score)._replace(
         prepare=prepare,
-        choices=choices if config.penalty == "auto" else None,
+        choices=choices,
         explanation=types.Explanation(tuple((name,) for name in info.behaviors), shares),
         findings=findings,
     )

@@ -123,28 +123,36 @@ def gram(blocks: Sequence[scipy.sparse.csr_array | types.Graph], dual: Dual) -> 
       dual: their inverse.
     """
     graphs = tuple(b if isinstance(b, types.Graph) else graph.build(b) for b in blocks)
-    num_items = graphs[0].matrix.shape[1]
+    num_users, num_items = dual.inverse.shape[0], graphs[0].matrix.shape[1]
     most = DENSE_COLUMNS if jax.default_backend() == "cpu" else 1024
-    size = max(1, min(most, CELLS // (2 * len(graphs) * num_items), dual.inverse.shape[0]))
-    out = np.asarray(_gram(dual, graphs, size))
+    size = max(1, min(most, CELLS // (len(graphs) * num_items), num_users))
+    ends = np.minimum(np.arange(0, num_users + size, size), num_users)
+    pairs = tuple(int(np.diff(np.asarray(g.row_ptr)[ends]).max()) for g in graphs)
+    out = np.asarray(_gram(dual, graphs, size, pairs)).transpose(2, 0, 1)
     return (out + out.transpose(0, 2, 1)) / 2
 
 
-@functools.partial(jax.jit, static_argnames="size")
-def _gram(dual: Dual, graphs: tuple[types.Graph, ...], size: int) -> types.Array:
+@functools.partial(jax.jit, static_argnames=("size", "pairs"))
+def _gram(dual: Dual, graphs: tuple[types.Graph, ...], size: int, pairs: tuple[int, ...]) -> types.Array:
+    """M [K, K, I], from the products at the pairs alone, of which a tile of users has at most ``pairs`` in a block."""
     num_users, num_items = dual.inverse.shape[0], graphs[0].matrix.shape[1]
 
-    def add(total, users):
-        known = jnp.minimum(users, num_users - 1)
-        products = rows(dual, graphs, known, 0, num_items)  # [K, b, I]
-        own = entries(graphs, known, 0, num_items) * (users < num_users)[None, :, None]
-        # One pair of behaviors at a time, so that the products are summed as they are made.
-        pairs = [jnp.stack([jnp.sum(mine * other, axis=0) for other in products], axis=-1) for mine in own]
-        return total + jnp.stack(pairs, axis=1), None
+    def add(total, first):
+        users = jnp.minimum(first + jnp.arange(size, dtype=jnp.int32), num_users - 1)
+        products = rows(dual, graphs, users, 0, num_items)  # [K, size, I]
+        end = jnp.minimum(first + size, num_users)
+        for a, (g, most) in enumerate(zip(graphs, pairs, strict=True)):
+            if not most:
+                continue
+            entry = g.row_ptr[first] + jnp.arange(most, dtype=jnp.int32)
+            user, item = g.matrix.indices.at[entry].get(mode="clip").T
+            value = g.matrix.data.at[entry].get(mode="clip") * (entry < g.row_ptr[end])
+            found = value * products[:, jnp.clip(user - first, 0, size - 1), item]  # [K, most]
+            total = total.at[a, :, item].add(found.T)
+        return total, None
 
-    users = jnp.arange(-(-num_users // size) * size, dtype=jnp.int32).reshape(-1, size)
-    start = jnp.zeros((num_items, len(graphs), len(graphs)), jnp.float32)
-    return lax.scan(add, start, users)[0]
+    firsts = jnp.arange(0, num_users, size, dtype=jnp.int32)
+    return lax.scan(add, jnp.zeros((len(graphs), len(graphs), num_items), jnp.float32), firsts)[0]
 
 
 def corrections(products: np.ndarray, target: int, leave: Leave, weights: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -138,6 +138,15 @@ def test_what_does_not_fit_is_refused_with_the_remedy(monkeypatch):
     scores_of(toy.dataset(), 2, penalty=1.0)
 
 
+def test_what_it_chose_is_told_where_it_chose():
+    source = toy.dataset()
+    for penalty, valid, number in (("auto", source.valid, 1), ("auto", {}, 0), (0.5, source.valid, 0)):
+        model = ease.build(ease.EaseConfig(penalty=penalty), source.info)
+        prepared = model.prepare(types.Evidence(source.train, valid=valid))
+        assert len(model.choices({}, prepared)) == number
+    assert float(prepared["penalty"]) == 0.5
+
+
 def test_weights_that_do_not_fit_are_refused():
     info = toy.dataset().info
     for weights, problem in (((1.0,), "1 values for 3 behaviors"), ((0.0, 0.0, 0.0), "are all 0")):

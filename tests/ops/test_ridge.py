@@ -108,7 +108,7 @@ def test_tiles_dense_products_and_an_accelerators_way_agree(monkeypatch):
     np.testing.assert_allclose(ridge.rows(dual, graphs, users, 5, 9), whole[:, :, 5:14], atol=1e-6)
     monkeypatch.undo()
     products = ridge.gram(train, dual)
-    monkeypatch.setattr(ridge, "CELLS", 2 * BEHAVIORS * ITEMS * 5)  # tiles of 5 users, the last one of 3
+    monkeypatch.setattr(ridge, "CELLS", BEHAVIORS * ITEMS * 5)  # tiles of 5 users, the last one of 3
     np.testing.assert_allclose(ridge.gram(graphs, dual), products, atol=1e-6)
     x = np.concatenate([m.toarray() for m in train], axis=1)
     expected = x.T @ np.linalg.inv(x @ x.T + float(dual.penalty) * np.eye(USERS)) @ x
