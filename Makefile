@@ -1,4 +1,4 @@
-# make demo    install, train BVAE on the embedded funnel data set, write ranked lists and plots
+# make demo    install, train funnel on the embedded funnel data set, write ranked lists and plots
 # make test    install, check style, run the test suite
 # make test-all  the same with every model taken through every contract (twice as long)
 #
@@ -50,18 +50,19 @@ $(VENV)/installed-test: $(VENV)/installed
 
 demo: $(VENV)/installed
 	@echo
-	@echo "1. Train: 3,000 made-up users view, favor, cart and buy; BVAE learns from the first part of it. About a minute."
-	$(BIN)/mbjax train --model=bvae --dataset=demo --workdir=$(DEMO) $(if $(wildcard $(DEMO)/config.yaml),--resume)
+	@echo "1. Train: 3,000 made-up users view, favor, cart and buy; funnel, the default model, learns from the first part of it. One to two minutes."
+	$(BIN)/mbjax train --dataset=demo --train.epochs=4 --train.eval_every=2 --workdir=$(DEMO) $(if $(wildcard $(DEMO)/config.yaml),--resume)
 	@echo
 	@echo "How to read the table, block 'buy'. HR@5: for what share of the users who bought something later a purchase is"
 	@echo "among the first five of all 1,000 items."
+	@echo "  funnel      the model: what the user may go on with and what may be new to him, in one list"
 	@echo "  popularity  what everybody buys"
 	@echo "  own_items   what the user viewed, favored or put into the cart: hard to beat for these 'visited' items, and it"
 	@echo "              finds nothing 'unvisited', which is what learning is for"
 	@echo "  optimum     the best list that there can be, known because the users are made up (best for all purchases"
 	@echo "              together; it leaves unvisited ones for later)"
 	@echo
-	@echo "2. Write lists: the 20 best items for every user and behavior."
+	@echo "2. Write lists: the 20 best items for every user and behavior, each with its probability."
 	$(BIN)/mbjax recommend --workdir=$(DEMO) --top-k=20
 	@echo
 	@echo "3. Look at one user. An item that is under 'such as' and under 'ranked next' was met by another behavior only."
@@ -69,7 +70,7 @@ demo: $(VENV)/installed
 	@echo
 	@echo "Learning curves and bars: $(DEMO)/plots/*.png; every epoch: $(DEMO)/metrics.csv; lists: $(DEMO)/recommendations/*.parquet"
 	@echo "What the data hold:   $(BIN)/mbjax data demo"
-	@echo "A log of your own:    $(BIN)/mbjax train --model=bvae --dataset=log.csv --log.behaviors=view,cart,buy"
+	@echo "A log of your own:    $(BIN)/mbjax train --dataset=log.csv --log.behaviors=view,cart,buy"
 	@echo "Where to go on:       README.md, docs/README.md, $(BIN)/mbjax train --help"
 
 test: $(VENV)/installed-test

@@ -252,12 +252,16 @@ class Evidence(NamedTuple):
         ``ops.graph.from_train``; None: there are none.
       valid: behavior -> CSR [U, I], pairs held out for validation, for choices; empty where there are none.
       seed: of whatever is drawn.
+      teach: whether a training run is about to ask ``Model.teach`` for its lists.
+      alone: whether only the passive users are going to be ranked.
     """
 
     train: Mapping[str, Any]
     passive: Mapping[str, Any] | None = None
     valid: Mapping[str, Any] = {}
     seed: int = 0
+    teach: bool = False
+    alone: bool = False
 
 
 class Explanation(NamedTuple):
@@ -314,11 +318,18 @@ class Model(NamedTuple):
       tasks: the behaviors that it ranks; empty: all.
       fold_in: how it ranks for users whom training has not seen, who are passive in its graphs
         (``ops.graph.from_train``). ``EXACT``: what it knows of a user are his pairs, so that he gets the list that he
-        would have as one of its users. ``PROPAGATED``: something in his place is left out, such as a row of his own in
-        an embedding table. Anything else is the reason why it cannot.
+        would have as one of its users; a model that leaves each of its users out of the statistics that rank him gives
+        a stranger the list that he would have if he joined them. ``PROPAGATED``: something in his place is left out,
+        such as a row of his own in an embedding table. Anything else is the reason why it cannot.
       prepare: ``Evidence -> {name: arrays}``: what no gradient changes and the data alone decide, such as a closed
         form. It is computed on the host's side of a run, anew after a restore, and stands among the graphs under its
         names. None: nothing.
+      teach: ``(Evidence, number of devices) -> (sampler, store)``, in place of batches of users (``ops.sampling``):
+        what training draws its batches with and from. None: as ``batch`` says.
+      joins: whether pairs of validation that are known when the test split is ranked (``Dataset.mask_valid``) count as
+        pairs of training in what is prepared for it, and for lists; without training again.
+      judged: ``graphs -> graphs`` with which the validation split is evaluated, where its pairs teach too. None: the
+        same ones.
       probabilities: whether scores are natural logarithms of probabilities, over all items of a user and behavior.
       explanation: which of a user's items speak for an item, and how much; None: it cannot say exactly.
       choices: ``(params, graphs) -> {field: value}``: settings that it chose on validation pairs, by the dotted path of
@@ -336,6 +347,9 @@ class Model(NamedTuple):
     tasks: tuple[str, ...] = ()
     fold_in: str = "it does not say how (types.Model.fold_in)"
     prepare: Callable[[Evidence], Mapping[str, Any]] | None = None
+    teach: Callable[[Evidence, int], tuple[Any, Any]] | None = None
+    joins: bool = False
+    judged: Callable[[Graphs], Graphs] | None = None
     probabilities: bool = False
     explanation: Explanation | None = None
     choices: Callable[[Params, Graphs], Mapping[str, Any]] | None = None

@@ -164,7 +164,7 @@ def test_options_and_commands_in_the_text_exist(page):
 def is_option(name: str) -> bool:
     if any(name == option.name for option in options.OPTIONS):
         return True
-    for model in ("copf", "pkef", "bvae", "nmtr", "itemknn"):
+    for model in ("copf", "pkef", "bvae", "nmtr", "itemknn", "ease", "funnel"):
         try:
             config.resolve(name, config.known_fields(models.entry(model).config), "--")
         except errors.ConfigError:

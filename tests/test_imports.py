@@ -24,10 +24,11 @@ ALLOWED = {
     "program": set(),
     "wording": set(),
     "ops": VOCABULARY,
+    "features": VOCABULARY | {"ops"},
     "layers": VOCABULARY | {"ops"},
     "backbones": VOCABULARY | {"ops", "layers"},
     "heads": VOCABULARY | {"ops", "layers", "backbones"},
-    "models": VOCABULARY | {"ops", "layers", "backbones", "heads"},
+    "models": VOCABULARY | {"ops", "features", "layers", "backbones", "heads"},
     "config": VOCABULARY,
     "metrics": VOCABULARY,
 }

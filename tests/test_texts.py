@@ -45,6 +45,11 @@ PAPERS = {
     ("Chen", "AAAI 2021"),  # GHCF
     ("Ma", "KDD 2018"),  # MMOE
     ("Tang", "RecSys 2020"),  # PLE
+    ("Kim", "CIKM 2025"),  # MEMBER
+    ("Ren", "AAAI 2019"),  # RepeatNet
+    ("Li", "TOIS 2023"),  # next baskets, repeated and explored
+    ("Li", "SIGIR 2024"),  # BPMR
+    ("Ma", "SIGIR 2018"),  # ESMM
 }
 VENUE = re.compile(r"(?:KDD|CIKM|RecSys|ICDE|WWW|TOIS|SIGIR|UAI|AAAI|WSDM|IJCAI) \d{4}")
 # Model -> how the first line of its file in configs/models goes on after the colon, and the venue and year.
@@ -70,7 +75,7 @@ HEADER_OF = {
     "nmtr": ("Gao et al.,", "ICDE 2019"),
     "pkef": ("Meng et al.,", "CIKM 2023"),
 }
-WITHOUT_PAPER = {"cross_occurrence", "own_items", "popularity"}
+WITHOUT_PAPER = {"cross_occurrence", "funnel", "own_items", "popularity"}
 # Modules that hold no model of a paper: what several share, and what a frame is.
 SHARED = {
     "__init__",

@@ -13,15 +13,15 @@ from mbjax.cli import layout, model_help, options
 
 TRAIN_EXAMPLES = (
     ("train --dataset=demo", "a first run, with nothing to fetch"),
+    (
+        "train --dataset=log.csv --log.behaviors=view,cart,buy --log.user=customer",
+        "your own log: funnel order, target last",
+    ),
     ("train --model=bvae --help", "all fields of a model, with meaning, unit and default"),
     ("train --model=bvae --dataset=jd --help", "the same with the values for a data set"),
     ("train --model=bvae --dataset=jd --ablation=wo_tff", "a named variant"),
     ("train --model=bvae --dataset=jd --embedding_size=50 --train.epochs=60", "other values"),
     ("train --model=bvae --dataset=jd --protocol=paper --record", "compare with the published table"),
-    (
-        "train --dataset=log.csv --log.behaviors=view,cart,buy --log.user=customer",
-        "your own log: funnel order, target last",
-    ),
     ("train --resume --workdir=RUN", "go on after an interruption"),
 )
 EVAL_EXAMPLES = (
@@ -80,7 +80,7 @@ def train(
     """
     out = layout.console()
     if given.get("model"):
-        examples = [(line.replace("=bvae", f"={given['model']}"), why) for line, why in TRAIN_EXAMPLES[4:6]]
+        examples = [(line.replace("=bvae", f"={given['model']}"), why) for line, why in TRAIN_EXAMPLES[5:7]]
         model_help.show(out, given, fields, model_class(given["model"]), examples)
         return
     layout.lines(out, "Trains a model for multi-behavior recommendation and evaluates it.", "")

@@ -65,7 +65,7 @@ def _say_default(chosen: config.Config) -> None:
     """Which model is trained where none was named; on standard error, which leaves standard output to results."""
     summary = config.model_file(chosen.model_name).get("summary", "")
     print(
-        f"model: {chosen.model_name} ({summary}), since none was named: it is a start, and which model is best depends "
-        f"on the data. --model=NAME takes another, {program.command('train')} --help lists them.",
+        f"model: {chosen.model_name} ({summary}), since none was named. "
+        f"--model=NAME takes another, {program.command('train')} --help lists them.",
         file=sys.stderr,
     )

@@ -57,10 +57,10 @@ def of_run(run: Run, rule: candidates.Rule) -> Audience:
         return candidates.of(dataset, behavior, rule)
 
     if not new or not len(new.users):
-        return Audience(experiment.model, run.params, experiment.graphs, users, ids, pairs, tuple(lines))
+        return Audience(experiment.model, run.params, experiment.graphs_for("test"), users, ids, pairs, tuple(lines))
     if not fold_in.can(experiment.model):
         lines.append(f"new users get no list ({events.named(new.users)}): {fold_in.describe(experiment)}")
-        return Audience(experiment.model, run.params, experiment.graphs, users, ids, pairs, tuple(lines))
+        return Audience(experiment.model, run.params, experiment.graphs_for("test"), users, ids, pairs, tuple(lines))
     lines.append(f"lists of new users are {fold_in.describe(experiment)}")
     extended = fold_in.extend(experiment, run.params, new.pairs)
     return Audience(
@@ -104,7 +104,7 @@ def of_histories(run: Run, source: Any, rule: candidates.Rule) -> Audience:
         who = f"lists of {wording.count(new, 'user')} whom training has not seen, from their events"
         if old:
             who += f", and of {wording.count(old, 'user')} whom it has, from all that is known of them"
-        extended = fold_in.extend(experiment, run.params, pairs, found.known)  # or raises
+        extended = fold_in.extend(experiment, run.params, pairs, found.known, alone=True)  # or raises
         users = info.num_users + np.arange(new + old)
         nothing = sparse.csr_array((info.num_users, info.num_items), dtype=np.uint8)
         nobody = candidates.Pairs(nothing, nothing)
@@ -120,7 +120,7 @@ def of_histories(run: Run, source: Any, rule: candidates.Rule) -> Audience:
     return Audience(
         experiment.model,
         run.params,
-        experiment.graphs,
+        experiment.graphs_for("test"),
         rows,
         found.users,
         lambda behavior: candidates.Pairs(*(sparse.csr_array(place @ part) for part in _own(pairs, behavior, rule))),

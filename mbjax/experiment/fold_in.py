@@ -54,6 +54,8 @@ def extend(
     params: types.Params,
     passive: Mapping[str, sparse.csr_array],
     known: np.ndarray | None = None,
+    *,
+    alone: bool = False,
 ) -> Extended:
     """Adds passive users to a model.
 
@@ -62,6 +64,7 @@ def extend(
       params: the trained parameters.
       passive: behavior -> CSR [N, I], the pairs of the users; of every behavior of the data set.
       known: int [N], users of the data set whose trained rows are taken; -1: zeros. None: all zeros.
+      alone: only the passive users are going to be ranked; what is prepared need not serve the others.
 
     Raises:
       IncompatibleError: the model cannot.
@@ -80,8 +83,9 @@ def extend(
     model = models.entry(config.model_name).build(config.model, whole, size)
     graphs = graph.from_train(model.graphs, experiment.dataset.train, passive)
     if model.prepare is not None:
-        dataset = experiment.dataset
-        graphs |= model.prepare(types.Evidence(dataset.train, passive, dataset.valid))
+        joined = wiring.joins(experiment.model, experiment.dataset)
+        more = {"passive": passive, "alone": alone}
+        graphs |= model.prepare(wiring.evidence(experiment.dataset, config, joined=joined, **more))
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), graphs))
 
     def grow(leaf: types.Array, wanted: jax.ShapeDtypeStruct) -> types.Array:

@@ -134,7 +134,12 @@ def evaluate_run(
         evaluator = experiment.evaluator(split)
         groups = experiment.config.evaluate.groups
         result = evaluator(
-            experiment.model, params, experiment.graphs, per_user=per_user is not None, groups=groups, details=True
+            experiment.model,
+            params,
+            experiment.graphs_for(split),
+            per_user=per_user is not None,
+            groups=groups,
+            details=True,
         )
         tables[split] = result.table
         printout.evaluation(experiment, split, where, result.table)

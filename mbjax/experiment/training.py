@@ -35,7 +35,7 @@ def train(
     Raises:
       MbjaxError: see ``mbjax.errors``; nothing half-written is left behind.
     """
-    experiment = wiring.build(config, dataset)
+    experiment = wiring.build(config, dataset, teach=True)
     run = Run(experiment)
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(folders.claimed(config, workdir, resume))
@@ -202,11 +202,15 @@ class Run:
     def _evaluate(self, params: types.Params, epoch: int, step: int) -> outcomes.Table:
         self.compiled.add(self.split)
         try:
-            return self.evaluators[self.split](self.experiment.model, params, self.experiment.graphs).table
+            return self._judge(params)
         except errors.TrainingDivergedError:
             raise errors.TrainingDivergedError(
                 f"scores are not finite after step {step - 1} (epoch {epoch + 1})"
             ) from None
+
+    def _judge(self, params: types.Params) -> outcomes.Table:
+        graphs = self.experiment.graphs_for(self.split)
+        return self.evaluators[self.split](self.experiment.model, params, graphs).table
 
     def _best_value(self) -> float | None:
         return self.keeper.best.value if self.keeper.best.epoch >= 0 else None
@@ -218,7 +222,7 @@ class Run:
         groups = self.config.evaluate.groups
 
         def test(params, *, details=True):
-            return evaluator(experiment.model, params, experiment.graphs, groups=groups, details=details)
+            return evaluator(experiment.model, params, experiment.graphs_for("test"), groups=groups, details=details)
 
         # A pass that is timed comes after one that compiled: of the selected epoch, or of an epoch on the way.
         tables, epochs = {}, {"last": max(self.position.step // self.steps_per_epoch - 1, 0)}

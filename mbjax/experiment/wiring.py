@@ -9,7 +9,7 @@ import jax
 import optax
 
 from mbjax import config as configuration
-from mbjax import data, errors, evaluate, models, parallel, types
+from mbjax import data, errors, evaluate, models, parallel, seen, types
 from mbjax.ops import graph, sampling
 from mbjax.train import loop, step
 
@@ -26,6 +26,7 @@ class Experiment:
       model: its pure functions.
       graphs: the matrices it asked for, on the device.
       rows: of a batch, over all devices; 0 where nobody asks.
+      made: graphs of further purposes, once they were asked for.
     """
 
     config: configuration.Config
@@ -33,11 +34,22 @@ class Experiment:
     model: types.Model
     graphs: types.Graphs
     rows: int = 0
+    made: dict[str, types.Graphs] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     @property
     def is_trained(self) -> bool:
         """False for anchors, which have nothing to train."""
         return self.model.batch is not None
+
+    def graphs_for(self, split: str) -> types.Graphs:
+        """The graphs that a split is evaluated with; those of ``"test"`` serve lists too."""
+        if split != "valid":
+            if not joins(self.model, self.dataset):
+                return self.graphs
+            if "test" not in self.made:
+                self.made["test"] = _graphs(self.model, self.dataset, self.config, joined=True)
+            return self.made["test"]
+        return self.graphs if self.model.judged is None else self.model.judged(self.graphs)
 
     def evaluator(self, split: str, **options: Any) -> evaluate.Evaluator:
         """The evaluator of a split, with the configuration's options unless others are given."""
@@ -77,10 +89,16 @@ class Experiment:
             return types.TrainState(step=jax.numpy.zeros((), "int32"), params=params, opt_state=(), key=key)
         return step.init_state(self.model, self.graphs, self.optimizer(), self.config.seed)
 
+    def draws(self, num_devices: int = 1) -> tuple[Any, Any]:
+        """What draws the batches of training, and the store that they are drawn from."""
+        if self.model.teach is None:
+            return sampling.user_sampler(self.model.batch, self.dataset.train, num_devices)
+        return self.model.teach(evidence(self.dataset, self.config, teach=True), num_devices)
+
     def advance(self) -> loop.Advance:
         """How training moves a state on, compiled for the configured number of devices."""
         num_devices = self.config.devices
-        sampler, store = sampling.user_sampler(self.model.batch, self.dataset.train, num_devices)
+        sampler, store = self.draws(num_devices)
         compiled = parallel.compile_chunk(step.make_chunk(self.model, sampler, self.optimizer()), num_devices)
         plan = jax.jit(sampler.plan)
         steps = sampler.steps_per_epoch
@@ -92,12 +110,13 @@ class Experiment:
         )
 
 
-def build(config: configuration.Config, dataset: data.Dataset | None = None) -> Experiment:
+def build(config: configuration.Config, dataset: data.Dataset | None = None, *, teach: bool = False) -> Experiment:
     """Loads the data set, builds the model for it and its graphs.
 
     Args:
       config: from ``mbjax.config.load``.
       dataset: instead of the one that the configuration names.
+      teach: whether it is about to be trained; see ``types.Evidence``.
 
     Raises:
       MbjaxError: data that cannot be read, or choices that do not go together.
@@ -116,12 +135,54 @@ def build(config: configuration.Config, dataset: data.Dataset | None = None) -> 
             f"use {size} or another multiple of {config.devices}."
         )
     model = entry.build(config.model, dataset.info, size)
-    return Experiment(config, dataset, model, graphs_of(model, dataset), size)
+    return Experiment(config, dataset, model, graphs_of(model, dataset, config, teach=teach), size)
 
 
-def graphs_of(model: types.Model, dataset: data.Dataset) -> types.Graphs:
-    """The matrices that a model asks for and what it prepares, from the pairs of a data set, on the device."""
+def graphs_of(
+    model: types.Model, dataset: data.Dataset, config: configuration.Config | None = None, *, teach: bool = False
+) -> types.Graphs:
+    """The matrices that a model asks for and what it prepares, from the training pairs of a data set, on the device.
+
+    Args:
+      config: has the seed; None: that of 0.
+      teach: see ``types.Evidence``.
+    """
+    return _graphs(model, dataset, config, teach=teach)
+
+
+def _graphs(model, dataset, config, **options) -> types.Graphs:
     graphs = graph.from_train(model.graphs, dataset.train)
     if model.prepare is None:
         return graphs
-    return graphs | dict(model.prepare(types.Evidence(dataset.train, valid=dataset.valid)))
+    return graphs | dict(model.prepare(evidence(dataset, config, **options)))
+
+
+def joins(model: types.Model, dataset: data.Dataset) -> bool:
+    """Whether validation pairs join those of training where the test split is ranked."""
+    return model.joins and dataset.mask_valid and any(matrix.nnz for matrix in dataset.valid.values())
+
+
+def evidence(
+    dataset: data.Dataset, config: configuration.Config | None, *, joined: bool = False, **more: Any
+) -> types.Evidence:
+    """What closed forms and lessons are made of.
+
+    Args:
+      config: has the seed; None: that of 0.
+      joined: whether validation pairs are among those of training, in every behavior that had them.
+      more: fields of ``types.Evidence``.
+    """
+    train, valid = dataset.train, dataset.valid
+    if joined:
+        train = {b: seen.union([m, *_held(dataset, b)], m.shape).astype("uint8") for b, m in train.items()}
+        valid = {}
+    return types.Evidence(train, valid=valid, seed=config.seed if config else 0, **more)
+
+
+def _held(dataset: data.Dataset, behavior: str) -> list[Any]:
+    """Validation pairs of a behavior, and those of others that were taken out of it with them."""
+    found = [dataset.valid[behavior]] if behavior in dataset.valid else []
+    if behavior in dataset.unused:
+        shape = (dataset.info.num_users, dataset.info.num_items)
+        found.append((dataset.unused[behavior] != 0).multiply(seen.union(dataset.valid.values(), shape) != 0).tocsr())
+    return found

@@ -19,6 +19,7 @@ from mbjax.models import (
     crgcn,
     cross_occurrence,
     ease,
+    funnel,
     itemknn,
     lightgcn,
     lightgcn_m,
@@ -50,6 +51,9 @@ class ModelEntry(NamedTuple):
 
 
 MODELS: dict[str, ModelEntry] = {
+    "funnel": ModelEntry(
+        funnel.FunnelConfig, funnel.build, "familiar and new items, an expert each, and a gate (ours)"
+    ),
     "copf": ModelEntry(copf.CopfConfig, copf.build, "cascaded graph convolution with fitted experts (KDD 2025)"),
     "bvae": ModelEntry(bvae.BvaeConfig, bvae.build, "behavior-aware variational autoencoder (RecSys 2023)"),
     "multivae": ModelEntry(multivae.MultivaeConfig, multivae.build, "Mult-VAE of one behavior or the union (WWW 2018)"),

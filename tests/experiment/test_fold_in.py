@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import jax
@@ -21,6 +22,7 @@ from mbjax.ops import graph
 USERS, ITEMS = 23, 31
 QUICK = ("bvae", "ease", "itemknn", "cross_occurrence", "own_items", "popularity", "cascading_rank", "copf", "crgcn")
 EXACT = ("bvae", "multivae", "ease", "itemknn", "cross_occurrence", "own_items", "popularity")
+LEFT_OUT = ("funnel",)  # exact too, where the user himself is no part of the statistics
 PROPAGATED = ("copf", "pkef", "bigel", "lightgcn", "lightgcn_m", "mbcgcn", "crgcn", "cigf", "cascading_rank")
 REFUSED = ("bpr_mf", "nmtr", "cmf", "gmf", "mlp", "neumf", "mc_bpr", "mc_gmf", "mc_mlp", "mc_neumf")
 dataset = functools.cache(toy.dataset)
@@ -64,7 +66,7 @@ def shaken(params):
 
 def test_every_model_says_how():
     said = {name: built(name).model.fold_in for name in models.MODELS}
-    assert {name for name, how in said.items() if how == types.EXACT} == set(EXACT)
+    assert {name for name, how in said.items() if how == types.EXACT} == {*EXACT, *LEFT_OUT}
     assert {name for name, how in said.items() if how == types.PROPAGATED} == set(PROPAGATED)
     for name in REFUSED:
         assert said[name] == types.OWN_USERS
@@ -76,7 +78,7 @@ def test_every_model_says_how():
 
 @pytest.mark.parametrize(
     "name",
-    [n if n in QUICK else pytest.param(n, marks=pytest.mark.exhaustive) for n in (*EXACT, *PROPAGATED)],
+    [n if n in QUICK else pytest.param(n, marks=pytest.mark.exhaustive) for n in (*EXACT, *LEFT_OUT, *PROPAGATED)],
 )
 def test_new_users_are_ranked_and_nobody_else_changes(name):
     experiment = built(name)
@@ -90,12 +92,30 @@ def test_new_users_are_ranked_and_nobody_else_changes(name):
     np.testing.assert_allclose(after[:, :USERS], before, **tolerance)
     mine = after[:, USERS:]
     assert np.isfinite(mine).all()
-    if model.fold_in == types.EXACT:
+    if name in EXACT:
         np.testing.assert_allclose(mine[:, :3], before[:, [5, 0, 22]], **tolerance)
     else:
         ranked = [k for k, b in enumerate(model.info.behaviors) if b in (model.tasks or model.info.behaviors)]
         orders = np.argsort(-mine[ranked[-1]], axis=1)
         assert len({tuple(order) for order in orders[:4]}) == 4
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_a_stranger_gets_the_list_that_he_would_have_as_a_user(name):
+    """As a stranger he is nowhere in the data; as a user he is in every statistic and has to be taken out of each."""
+    experiment, gone = built(name), [5, 0, 22]
+    model = experiment.model
+    params = shaken(model.init(jax.random.key(0), experiment.graphs))
+    before = scores(model, params, experiment.graphs, gone)
+    pairs = {name: matrix[:3] for name, matrix in newcomers().items()}
+    for place, user in enumerate(gone):
+        keep = (np.arange(USERS) != user).astype(np.uint8)[:, None]
+        train = {b: scipy.sparse.csr_array(m.toarray() * keep) for b, m in experiment.dataset.train.items()}
+        without = wiring.build(experiment.config, dataclasses.replace(experiment.dataset, train=train))
+        extended = fold_in.extend(without, params, pairs, alone=True)
+        after = scores(*extended, [USERS + place])[:, 0]
+        open_ = np.stack([m.toarray()[user] == 0 for m in experiment.dataset.train.values()])  # others are in no list
+        np.testing.assert_allclose(after[open_], before[:, place][open_], rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["copf", "lightgcn_m"])

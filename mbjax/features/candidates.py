@@ -1,0 +1,50 @@
+"""Candidates of users: familiar items, met by another behavior than the ranked one, and new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy import sparse
+
+from mbjax.features import lists
+
+Pairs = Mapping[str, sparse.csr_array]
+
+
+def histories(train: Pairs, users: np.ndarray, removed: Pairs | None = None) -> lists.Lists:
+    """Lists without candidates of users of training, one for each.
+
+    Args:
+      train: behavior -> CSR [U, I].
+      users: int [L], ascending.
+      removed: behavior -> CSR [L, I], pairs that are taken out of the histories; None: none.
+    """
+    shape = (len(users), next(iter(train.values())).shape[1])
+    nothing = sparse.csr_array(shape, dtype=np.float32)
+    whole = {b: sparse.csr_array(m[users].astype(np.float32)) for b, m in train.items()}
+    taken = {b: nothing if removed is None or b not in removed else removed[b] for b in train}
+    kept = {b: lists.without(m, taken[b]) if taken[b].nnz else m for b, m in whole.items()}
+    pointers = np.zeros(len(users) + 1, np.int64)
+    return lists.Lists(np.asarray(users, np.int32), kept, taken, pointers, np.zeros(0, np.int32))
+
+
+def strangers(passive: Pairs) -> lists.Lists:
+    """Lists without candidates of users who are no part of the statistics, of their pairs CSR [N, I]."""
+    number = next(iter(passive.values())).shape[0]
+    kept = {b: sparse.csr_array(m.astype(np.float32)) for b, m in passive.items()}
+    taken = {b: sparse.csr_array(m.shape, dtype=np.float32) for b, m in kept.items()}
+    return lists.Lists(
+        np.full(number, -1, np.int32), kept, taken, np.zeros(number + 1, np.int64), np.zeros(0, np.int32)
+    )
+
+
+def familiar(of: lists.Lists, target: str) -> sparse.csr_array:
+    """What is in the histories of other behaviors and not in that of the target: CSR [L, I]."""
+    shape = of.history[target].shape
+    return lists.without(lists.union([m for b, m in of.history.items() if b != target], shape), of.history[target])
+
+
+def met(of: lists.Lists) -> sparse.csr_array:
+    """What is in the histories: CSR [L, I]."""
+    return lists.union(of.history.values(), next(iter(of.history.values())).shape)

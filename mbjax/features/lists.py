@@ -1,0 +1,86 @@
+"""Lists of users and their candidates, ragged and flat, and the histories that they are judged by."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+from scipy import sparse
+
+
+@dataclasses.dataclass(frozen=True)
+class Lists:
+    """L lists of candidates, N in all. List l belongs to a user and to a ranked behavior, the same for all lists.
+
+    Attributes:
+      user: int32 [L], whose pairs are left out of the statistics; ascending. -1: a user whom these do not hold.
+      history: behavior -> CSR [L, I] of ones, what is known of the user: his pairs without those to be predicted.
+      removed: behavior -> CSR [L, I] of ones, the pairs taken out of his history, which the statistics hold.
+      ptr: int64 [L + 1].
+      item: int32 [N], ascending in a list.
+    """
+
+    user: np.ndarray
+    history: Mapping[str, sparse.csr_array]
+    removed: Mapping[str, sparse.csr_array]
+    ptr: np.ndarray
+    item: np.ndarray
+
+    @property
+    def row(self) -> np.ndarray:
+        """The list of each candidate, int64 [N]."""
+        return np.repeat(np.arange(len(self.user)), np.diff(self.ptr))
+
+    def only(self, keep: np.ndarray) -> Lists:
+        """Those at the places ``keep``, ascending, with their candidates."""
+        inside = np.isin(self.row, keep, kind="table") if keep.size < len(self.user) else slice(None)
+        ptr = np.concatenate([[0], np.cumsum(np.diff(self.ptr)[keep])])
+        history, removed = (
+            {b: sparse.csr_array(m[keep]) for b, m in part.items()} for part in (self.history, self.removed)
+        )
+        return Lists(self.user[keep], history, removed, ptr, self.item[inside])
+
+    def of(self, matrix: sparse.csr_array, row: np.ndarray | None = None) -> np.ndarray:
+        """Whether each candidate is stored in a matrix [L, I], float32 [N]."""
+        return has(matrix, self.row if row is None else row, self.item)
+
+
+def has(matrix: sparse.csr_array, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """Whether places (row, column) are stored in a matrix with sorted indices: float32, 1 or 0."""
+    stored = np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr)) * matrix.shape[1]
+    stored += matrix.indices
+    wanted = row.astype(np.int64) * matrix.shape[1] + column
+    if not stored.size:
+        return np.zeros(wanted.size, np.float32)
+    place = np.minimum(np.searchsorted(stored, wanted), stored.size - 1)
+    return (stored[place] == wanted).astype(np.float32)
+
+
+def pairs(matrix: sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the stored entries, in order."""
+    return np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr)), matrix.indices
+
+
+def ones(row: np.ndarray, column: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
+    """A matrix of ones at the given places, each once, indices sorted."""
+    keys = np.unique(row.astype(np.int64) * shape[1] + column)
+    pointers = np.searchsorted(keys, np.arange(shape[0] + 1, dtype=np.int64) * shape[1])
+    matrix = sparse.csr_array((np.ones(keys.size, np.float32), (keys % shape[1]).astype(np.int32), pointers), shape)
+    matrix.has_sorted_indices = True
+    return matrix
+
+
+def without(matrix: sparse.csr_array, taken: sparse.csr_array) -> sparse.csr_array:
+    """The stored entries of a matrix that another one does not store, as ones."""
+    row, column = pairs(matrix)
+    keep = has(taken, row, column) == 0
+    return ones(row[keep], column[keep], matrix.shape)
+
+
+def union(matrices, shape: tuple[int, int]) -> sparse.csr_array:
+    """The entries that any of the matrices stores, as ones."""
+    found = [pairs(matrix) for matrix in matrices]
+    if not found:
+        return sparse.csr_array(shape, dtype=np.float32)
+    return ones(np.concatenate([r for r, _ in found]), np.concatenate([c for _, c in found]), shape)

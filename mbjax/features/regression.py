@@ -1,0 +1,145 @@
+r"""MB-EASE (``ops/ridge.py``) for lists of candidates, every list scored as if its user had not been part of the fit.
+
+With P the inverse of K = X X^T + lambda' 1 over the columns of all behaviors, taking user u out of the fit turns it
+into P - P_u P_u^T / P_uu. For a history x - d, d the pairs taken out of it, all columns are then multiplied with
+
+.. math:: z = e_u - (X d)^T P, \qquad w = z - \frac{z_u}{P_{uu}} P_u, \qquad G_a(j) = w \cdot X_a[:, j]
+
+(multiples of P_u in z are without effect). With g_a(j) = P_u . X_a[:, j], the gram matrix of the columns of item j
+without the user is M_j - g g^T / P_uu. So a list costs two rows of products, whatever was taken out of it, and the
+factorization is done once. A user who is no part of the fit has w = (X x)^T P.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import sparse
+
+from mbjax import types
+from mbjax.features import lists
+from mbjax.ops import ridge
+
+BLOCK = 128  # lists whose products are dense at once
+ROUND = 1e-6
+"""Added to the diagonal of 1 - M, which is singular for a column that decides itself."""
+
+
+class Fit(NamedTuple):
+    """One ridge regression of all behaviors.
+
+    Attributes:
+      dual: P and the penalty.
+      inverse: P as a host array [U, U]; on CPU the same memory.
+      gram: float32 [I, K, K], M_j.
+      graphs: X_a of each behavior, on the device.
+      columns: X_a^T, CSR [I, U].
+    """
+
+    dual: ridge.Dual
+    inverse: np.ndarray
+    gram: np.ndarray
+    graphs: tuple[types.Graph, ...]
+    columns: tuple[sparse.csr_array, ...]
+
+
+class Products(NamedTuple):
+    """Of a block of b lists: G and g, float32 [K, b, I], and P_uu [b], infinite for users who are not in the fit."""
+
+    without: np.ndarray
+    own: np.ndarray
+    diagonal: np.ndarray
+
+
+def fit(train: Mapping[str, sparse.csr_array], penalty: float) -> Fit:
+    """Factorizes.
+
+    Args:
+      train: behavior -> CSR [U, I], the pairs of all users of the statistics.
+      penalty: lambda', in absolute units [pairs].
+    """
+    parts = [matrix.astype(np.float32) for matrix in train.values()]
+    dual = ridge.invert(parts, np.ones(len(parts)), penalty, scaled=False)
+    graphs = ridge.place(parts)
+    columns = tuple(sparse.csr_array(part.T) for part in parts)
+    return Fit(dual, np.asarray(dual.inverse), ridge.gram(graphs, dual), graphs, columns)
+
+
+def products(of: lists.Lists, fitted: Fit, start: int, stop: int) -> Products:
+    """The products of lists start .. stop - 1; at most ``BLOCK`` of them."""
+    users, size = of.user[start:stop], stop - start
+    is_part = users >= 0
+    own = fitted.inverse[np.maximum(users, 0)] * is_part[:, None]
+    place = np.flatnonzero(is_part)
+    diagonal = np.where(is_part, own[np.arange(size), np.maximum(users, 0)], np.inf)
+    z = np.zeros_like(own)
+    for a, behavior in enumerate(of.history):
+        # Of a user of the fit, only what was taken out of his history counts; of anybody else, all of it.
+        taken = of.removed[behavior][start:stop].astype(np.float32) * np.float32(-1)
+        rows = _where(is_part, taken, of.history[behavior][start:stop].astype(np.float32))
+        if rows.nnz:
+            z += sparse.csr_array(rows @ fitted.columns[a]) @ fitted.inverse
+    z[place, users[place]] += 1
+    at = np.where(is_part, z[np.arange(size), np.maximum(users, 0)], 0)
+    z -= (at / diagonal)[:, None].astype(np.float32) * own
+    both = np.zeros((2 * BLOCK, z.shape[1]), np.float32)  # of one size, so that the product is compiled once
+    both[:size], both[BLOCK : BLOCK + size] = z, own
+    found = np.asarray(_products(fitted.dual, fitted.graphs, both))
+    return Products(found[:, :size], found[:, BLOCK : BLOCK + size], diagonal)
+
+
+def _where(is_part: np.ndarray, taken: sparse.csr_array, whole: sparse.csr_array) -> sparse.csr_array:
+    if is_part.all():
+        return taken
+    choose = sparse.diags_array(is_part.astype(np.float32)).tocsr(), sparse.diags_array((~is_part).astype(np.float32))
+    return sparse.csr_array(choose[0] @ taken + choose[1].tocsr() @ whole)
+
+
+@jax.jit
+def _products(dual: ridge.Dual, graphs: Sequence[types.Graph], v: types.Array) -> types.Array:
+    return ridge.rows(dual, graphs, jnp.asarray(v), 0, graphs[0].matrix.shape[1])
+
+
+class Predicted(NamedTuple):
+    """Of candidates, float32 [N]: the target's column left out, those of all behaviors left out, and [K, N] the
+    products of each behavior's column, less what the history holds of the item itself."""
+
+    kept: np.ndarray
+    left: np.ndarray
+    gain: np.ndarray
+
+
+def predictions(
+    found: Products, gram: np.ndarray, row: np.ndarray, item: np.ndarray, history: np.ndarray, target: int
+) -> Predicted:
+    """What the regressions predict for candidates.
+
+    Args:
+      found: the products of a block of lists.
+      gram: M of all items, [I, K, K].
+      row: the list of each candidate within the block.
+      item: the candidates.
+      history: float32 [K, n], whether each candidate is in the user's history by each behavior.
+      target: index of the behavior that is predicted.
+    """
+    g = found.own[:, row, item].astype(np.float64)
+    now = found.without[:, row, item].astype(np.float64)
+    m = gram[item] - np.einsum("an,bn->nab", g, g) / found.diagonal[row, None, None]
+    q = m[:, target, target]
+    kept = now[target] + q / np.maximum(1 - q, ROUND) * (now[target] - history[target])
+    inner = (1 + ROUND) * np.eye(m.shape[1]) - m
+    k = np.linalg.solve(inner, m[:, :, target, None])[:, :, 0]
+    left = now[target] + np.einsum("na,an->n", k, now - history)
+    return Predicted(*(x.astype(np.float32) for x in (kept, left, now - history)))
+
+
+def joined(parts: Sequence[Predicted], num_behaviors: int) -> Predicted:
+    """Predictions of candidates one after another."""
+    if not parts:
+        empty = np.zeros(0, np.float32)
+        return Predicted(empty, empty, np.zeros((num_behaviors, 0), np.float32))
+    return Predicted(*(np.concatenate(x, axis=-1) for x in zip(*parts, strict=True)))

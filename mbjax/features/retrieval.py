@@ -1,0 +1,146 @@
+"""The candidates of users: familiar items, and the new ones that are worth a closer look.
+
+New items are searched by the regression, by neighbors and by popularity. One pass over the users, in blocks whose
+products are dense, serves all ranked behaviors, and says what the regression predicts for the candidates on the way.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from mbjax.features import candidates, lists, regression
+from mbjax.ops import ridge
+
+PARTS = ("familiar", "new")
+SHRINKAGE = 10.0  # users, of the neighbors' cosines
+OTHERS = 0.3
+"""Weight of neighbors of another behavior's items."""
+
+
+class Retriever(NamedTuple):
+    """What new items of a behavior are found with.
+
+    Attributes:
+      target: index of the behavior.
+      coefficients: k [I, K] of the regression that leaves all columns of the item out.
+      near: behavior -> CSR [I, I], cosines with shrinkage between an item of it and an item of the target.
+      popular: int [I], items by falling number of users of the target.
+    """
+
+    target: int
+    coefficients: np.ndarray
+    near: Mapping[str, sparse.csr_array]
+    popular: np.ndarray
+
+
+def retriever(train: Mapping[str, sparse.csr_array], fitted: regression.Fit, behavior: str) -> Retriever:
+    """Prepares the search for new items of a behavior."""
+    target = list(train).index(behavior)
+    count = {b: np.asarray(m.sum(axis=0), np.float32).ravel() for b, m in train.items()}
+    right = train[behavior].astype(np.float32)
+    near = {}
+    for name, matrix in train.items():
+        shared = sparse.coo_array(matrix.T.astype(np.float32) @ right)
+        first, second = shared.coords
+        value = shared.data / (np.sqrt(count[name][first] * count[behavior][second]) + SHRINKAGE)
+        value *= first != second
+        near[name] = sparse.csr_array((value.astype(np.float32), (first, second)), shape=shared.shape)
+    k = ridge.coefficients(fitted.gram, target, "all", fitted.dual.weights)
+    return Retriever(target, k, near, np.argsort(-count[behavior], kind="stable"))
+
+
+class Found(NamedTuple):
+    """Lists with candidates, and what the regression says of them."""
+
+    lists: lists.Lists
+    predicted: regression.Predicted
+
+
+def find(
+    fitted: regression.Fit,
+    of: lists.Lists,
+    searches: Sequence[Retriever],
+    most: int,
+    parts: Sequence[str] = PARTS,
+    told: lists.Lists | None = None,
+) -> list[dict[str, Found]]:
+    """Candidates of lists.
+
+    Args:
+      fitted: the regression.
+      of: the lists; their own candidates are not looked at.
+      searches: one for each ranked behavior.
+      most: new items by the regression, as many by neighbors, and a quarter by popularity.
+      parts: of ``PARTS``.
+      told: the same lists with the histories that are looked at, where they are not those that decide what is a
+        candidate: the ablation that knows the answers.
+
+    Returns:
+      For each search: part -> Found.
+    """
+    names = list(of.history)
+    met = candidates.met(of)
+    size = len(of.user)
+    familiar = [candidates.familiar(of, names[search.target]) for search in searches]
+    of = of if told is None else told
+
+    def block_of(start: int) -> list[dict[str, tuple]]:
+        stop = min(start + regression.BLOCK, size)
+        products = regression.products(of, fitted, start, stop)
+        block = {b: sparse.csr_array(of.history[b][start:stop]) for b in names}
+        out: list[dict[str, tuple]] = []
+        for search, known in zip(searches, familiar, strict=True):
+            out.append({})
+            for part in parts:
+                if part == "familiar":
+                    row, item = lists.pairs(sparse.csr_array(known[start:stop]))
+                else:
+                    avoid = sparse.csr_array(met[start:stop])
+                    row, item = lists.pairs(_new(search, products.without, block, avoid, most))
+                history = np.stack([lists.has(block[b], row, item) for b in names])
+                predicted = regression.predictions(products, fitted.gram, row, item, history, search.target)
+                out[-1][part] = row + start, item, predicted
+        return out
+
+    # Blocks wait for one another's single-threaded parts where they are taken two at a time.
+    with concurrent.futures.ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        blocks_of = list(pool.map(block_of, range(0, size, regression.BLOCK)))
+    places = [{part: [block[k][part] for block in blocks_of] for part in parts} for k in range(len(searches))]
+    found = []
+    for out in places:
+        found.append({})
+        for part, blocks in out.items():
+            row, item = (np.concatenate([np.zeros(0, np.int64), *(b[k] for b in blocks)]) for k in (0, 1))
+            ptr = np.searchsorted(row, np.arange(size + 1)).astype(np.int64)
+            chosen = lists.Lists(of.user, of.history, of.removed, ptr, item.astype(np.int32))
+            found[-1][part] = Found(chosen, regression.joined([b[2] for b in blocks], len(names)))
+    return found
+
+
+def _new(search: Retriever, products: np.ndarray, history, avoid: sparse.csr_array, most: int) -> sparse.csr_array:
+    left = products[search.target] + np.einsum("ja,abj->bj", search.coefficients, products)
+    near = np.zeros_like(left)
+    for place, (name, matrix) in enumerate(search.near.items()):
+        part = (history[name] @ matrix).toarray()
+        near += part if place == search.target else np.float32(OTHERS) * part
+    row, column = lists.pairs(avoid)
+    left[row, column] = near[row, column] = -np.inf
+    few = search.popular[: max(1, most // 4)]
+    taken = np.concatenate(
+        [best(left, most), best(near, most), np.broadcast_to(few, (left.shape[0], few.size))], axis=1
+    )
+    rows = np.repeat(np.arange(left.shape[0]), taken.shape[1])
+    return lists.without(lists.ones(rows, taken.ravel(), left.shape), avoid)
+
+
+def best(scores: np.ndarray, most: int) -> np.ndarray:
+    """Columns of the largest values of each row, in no order: int [rows, at most ``most``]."""
+    if most >= scores.shape[1]:
+        return np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
+    return np.argpartition(-scores, most, axis=1)[:, :most]

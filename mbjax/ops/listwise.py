@@ -1,0 +1,170 @@
+"""Batches of lists of candidates, drawn on the device, and losses over lists.
+
+Lists are stored flat, [N, D] numbers in half precision, and a batch gathers theirs through a table of places that is
+padded to one length. So lists of all lengths cost what they hold, and shapes are fixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from mbjax import types
+
+ABSENT = -1e9  # logit of what is no candidate
+
+
+@struct.dataclass
+class Store:
+    """L lists with answers.
+
+    Attributes:
+      x: float16 [N + 1, D]; the last row is of zeros, for padding.
+      positive: float32 [N + 1], 1 for a right answer.
+      place: int32 [L, C], rows of ``x``; N is padding.
+      weight: float32 [L, C], logarithm of how many candidates a place stands for, where only some were taken.
+      group: int32 [L], a group of users that the list belongs to.
+    """
+
+    x: types.Array
+    positive: types.Array
+    place: types.Array
+    weight: types.Array
+    group: types.Array
+
+
+class Drawn(NamedTuple):
+    """B lists: x float32 [B, C, D]; positive, weight and mask [B, C]; group int32 [B]."""
+
+    x: types.Array
+    positive: types.Array
+    weight: types.Array
+    mask: types.Array
+    group: types.Array
+
+
+@struct.dataclass
+class ListBatch:
+    """Lists of a batch of one device.
+
+    Attributes:
+      lists: name -> Drawn.
+      everything: name -> what is read whole in every step.
+      share: float32 scalar, 1 / number of devices.
+      total: name -> float32 scalar, lists of the global batch.
+      count: name -> lists of the store.
+    """
+
+    lists: dict[str, Drawn]
+    everything: dict[str, types.Array]
+    share: types.Array
+    total: dict[str, types.Array]
+    count: dict[str, types.Array]
+
+
+class ListSampler(NamedTuple):
+    """Draws lists of several stores at once, each from orders of all its lists one after another.
+
+    Attributes:
+      sizes: name -> lists of the store, and lists of a batch over all devices.
+      num_devices: a batch is cut into as many equal slices, padded with lists of nothing.
+      steps_per_epoch: batches of an epoch.
+    """
+
+    sizes: Mapping[str, tuple[int, int]]
+    num_devices: int
+    steps_per_epoch: int
+
+    def plan(self, key: types.Array, epoch: types.Array | int) -> dict[str, types.Array]:
+        """The lists of each step of an epoch: name -> int32 [steps, B]."""
+        found = {}
+        for number, (name, (count, size)) in enumerate(sorted(self.sizes.items())):
+            wanted = self.steps_per_epoch * size
+            passes = -(-wanted // count)
+            keys = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, epoch), number), passes)
+            orders = jax.vmap(lambda k, count=count: jax.random.permutation(k, count))(keys)
+            found[name] = orders.reshape(-1)[:wanted].reshape(self.steps_per_epoch, size).astype(jnp.int32)
+        return found
+
+    def batch(self, store, plan, key, place, device=0) -> ListBatch:
+        """The lists of a step on a device; ``key`` is not needed, the plan decides all."""
+        del key
+        stores, everything = store
+        lists, total, counts = {}, {}, {}
+        for name, (count, size) in self.sizes.items():
+            local = -(-size // self.num_devices)
+            mine = device * local + jnp.arange(local)
+            chosen = plan[name][place][jnp.minimum(mine, size - 1)]
+            of, padding = stores[name], stores[name].x.shape[0] - 1
+            places = jnp.where((mine < size)[:, None], of.place[chosen], padding)  # lists of the last slice may lack
+            mask = places < padding
+            x = of.x[places].astype(jnp.float32)
+            lists[name] = Drawn(x, of.positive[places], of.weight[chosen], mask, of.group[chosen])
+            total[name], counts[name] = jnp.float32(size), jnp.float32(count)
+        return ListBatch(lists, everything, jnp.float32(1 / self.num_devices), total, counts)
+
+
+def store(
+    x: np.ndarray, ptr: np.ndarray, positive: np.ndarray, group: np.ndarray, longest: int, rng: np.random.Generator
+) -> Store:
+    """Puts lists on the device; of a longer one than ``longest`` all right answers and a sample of the others are kept.
+
+    Args:
+      x: [N, D].
+      ptr: int [L + 1].
+      positive: [N].
+      group: int [L].
+      longest: C at most.
+    """
+    length = np.diff(ptr)
+    width = int(min(longest, length.max()))
+    place = np.full((length.size, width), x.shape[0], np.int32)
+    weight = np.zeros(place.shape, np.float32)
+    short = length <= width
+    inside = (np.arange(width) < length[:, None]) & short[:, None]
+    place[inside] = (ptr[:-1, None] + np.arange(width))[inside]
+    for row in np.flatnonzero(~short):
+        span = np.arange(ptr[row], ptr[row + 1])
+        right = span[positive[span] > 0][: width // 2]
+        wrong = span[positive[span] == 0]
+        taken = rng.choice(wrong, min(width - right.size, wrong.size), replace=False)
+        place[row, : right.size + taken.size] = np.concatenate([right, taken])
+        weight[row, right.size : right.size + taken.size] = np.log(wrong.size / taken.size)
+    padded = np.concatenate([x.astype(np.float16), np.zeros((1, x.shape[1]), np.float16)])
+    answers = np.concatenate([positive, [0]]).astype(np.float32)
+    return Store(*map(jnp.asarray, (padded, answers, place, weight, group.astype(np.int32))))
+
+
+def softmax_loss(logits: types.Array, drawn: Drawn) -> types.Array:
+    """Of each list the mean over its right answers of -log softmax, in nats: [B]; 0 for a list without any.
+
+    The other right answers of a list do not compete with an answer.
+
+    Args:
+      logits: [B, C].
+      drawn: the lists.
+    """
+    wrong = jnp.where(drawn.mask & (drawn.positive == 0), logits + drawn.weight, ABSENT)
+    rest = jax.nn.logsumexp(wrong, axis=1, keepdims=True)
+    each = jnp.where(drawn.positive > 0, jax.nn.softplus(rest - logits), 0.0)
+    return each.sum(axis=1) / jnp.maximum(drawn.positive.sum(axis=1), 1.0)
+
+
+def pointwise_loss(logits: types.Array, drawn: Drawn) -> types.Array:
+    """Of each list the cross-entropy of all candidates one by one, for each right answer, in nats: [B]."""
+    each = jax.nn.softplus(jnp.where(drawn.positive > 0, -logits, logits)) * jnp.exp(drawn.weight) * drawn.mask
+    has = drawn.positive.sum(axis=1)
+    return jnp.where(has > 0, each.sum(axis=1) / jnp.maximum(has, 1.0), 0.0)
+
+
+def log_softmax(logits: types.Array, row: types.Array, num_rows: int) -> types.Array:
+    """Logarithm of the softmax of each list, flat: float32 [N] of logits [N] with ascending rows [N]."""
+    options = {"num_segments": num_rows, "indices_are_sorted": True}
+    largest = jax.ops.segment_max(logits, row, **options)
+    shifted = logits - largest[row]
+    return shifted - jnp.log(jax.ops.segment_sum(jnp.exp(shifted), row, **options))[row]

@@ -1,0 +1,86 @@
+"""Lessons: folds that part the pairs, histories without the answers, answers that a search can reach."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from mbjax.features import candidates, lessons, lists, regression, retrieval, table
+
+USERS, ITEMS = 30, 25
+
+
+@pytest.fixture
+def train():
+    rng = np.random.default_rng(8)
+    view = rng.random((USERS, ITEMS)) < 0.3
+    buy = (view & (rng.random(view.shape) < 0.4)) | (rng.random(view.shape) < 0.05)
+    return {"view": sparse.csr_array(view.astype(np.uint8)), "buy": sparse.csr_array(buy.astype(np.uint8))}
+
+
+def test_folds_part_the_pairs_of_the_target(train):
+    whole = np.zeros((USERS, ITEMS))
+    for users, taken in lessons.folds(train, "buy", 4, 4, USERS, np.random.default_rng(0)):
+        assert (np.diff(users) > 0).all() and (np.diff(taken.indptr) > 0).all()
+        whole[users] += taken.toarray()
+    np.testing.assert_array_equal(whole, train["buy"].toarray())
+    few = list(lessons.folds(train, "buy", 4, 2, 5, np.random.default_rng(0)))
+    assert len(few) == 2 and all(len(users) == 5 == taken.shape[0] for users, taken in few)
+
+
+def test_a_pair_is_taken_out_of_every_behavior_that_has_it(train):
+    users = np.array([1, 4, 6])
+    taken = sparse.csr_array(train["buy"][users].astype(np.float32))
+    found = lessons.everywhere(train, users, taken)
+    np.testing.assert_array_equal(found["buy"].toarray(), taken.toarray())
+    np.testing.assert_array_equal(found["view"].toarray(), taken.toarray() * train["view"].toarray()[users])
+    of = candidates.histories(train, users, found)
+    assert not any((m.toarray() * taken.toarray()).any() for m in of.history.values())
+    assert {b: int(of.history[b].sum() + of.removed[b].sum()) for b in train} == {
+        b: int(m[users].sum()) for b, m in train.items()
+    }
+
+
+def taught(train, part, most):
+    fitted = regression.fit(train, 2.0)
+    (users, taken), *_ = lessons.folds(train, "buy", 3, 1, USERS, np.random.default_rng(1))
+    removed = {"buy": taken} if part == "familiar" else lessons.everywhere(train, users, taken)
+    of = candidates.histories(train, users, removed)
+    (found,) = retrieval.find(fitted, of, [retrieval.retriever(train, fitted, "buy")], most, (part,))
+    source = table.Source(train, fitted, "buy")
+    return lessons.lesson(source, found[part], taken, part, most), found[part].lists, users, taken.toarray()
+
+
+def test_lists_hold_the_answers_among_familiar_items(train):
+    lesson, of, users, taken = taught(train, "familiar", 5)
+    viewed = train["view"].toarray()[users] * taken
+    assert lesson.positive.sum() == viewed.sum() > 0
+    assert lesson.user.tolist() == users[viewed.sum(axis=1) > 0].tolist()
+    bounds = np.diff(lesson.ptr)
+    np.testing.assert_array_equal(bounds, np.diff(of.ptr)[viewed.sum(axis=1) > 0])
+    assert (np.add.reduceat(lesson.positive, lesson.ptr[:-1]) > 0).all()
+
+
+def test_an_answer_that_no_search_reaches_without_itself_is_none(train):
+    """Of as many as there are, all are reached; of one alone, only what a table has first."""
+    whole, *_ = taught(train, "new", ITEMS)
+    assert whole.positive.sum() == taught(train, "new", ITEMS)[3].sum()
+    few, of, _, taken = taught(train, "new", 1)
+    searched = [few.columns[n] for n in few.columns if n == "rank_ease_left" or lessons.SHRUNK.fullmatch(n)]
+    first = np.min(searched, axis=0) < 0.5
+    assert len(searched) == 3 and (few.positive <= first).all()
+    assert few.positive.sum() < of.of(lists.ones(*np.nonzero(taken), taken.shape)).sum()  # the search knew more
+
+
+def test_lessons_follow_one_another(train):
+    first, *_ = taught(train, "familiar", 5)
+    both = lessons.joined([first, None, first])
+    assert lessons.joined([None]) is None
+    assert both.ptr.tolist() == [*first.ptr.tolist(), *(first.ptr[-1] + first.ptr[1:]).tolist()]
+    np.testing.assert_array_equal(both.positive, np.tile(first.positive, 2))
+    assert list(both.columns) == list(first.columns)
+
+
+def test_groups_are_the_same_for_a_seed_and_all_are_used():
+    groups = lessons.groups(300, 3, 7)
+    np.testing.assert_array_equal(groups, lessons.groups(300, 3, 7))
+    assert np.bincount(groups).min() > 70 and groups.max() == 2

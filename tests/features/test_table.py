@@ -1,0 +1,103 @@
+"""Columns of candidates: counts of the other users, ranks in a list, names in order, nothing of what was taken out."""
+
+import listed
+import numpy as np
+import pytest
+from scipy import sparse
+
+from mbjax.features import candidates, lists, regression, table
+
+NAMES = ("view", "cart", "buy")
+
+
+def made(train, of, target="buy", familiar=True):
+    fitted = regression.fit(train, 1.5)
+    products = regression.products(of, fitted, 0, len(of.user))
+    history = np.stack([of.of(m) for m in of.history.values()])
+    place = list(train).index(target)
+    predicted = regression.predictions(products, fitted.gram, of.row, of.item, history, place)
+    return table.table(table.Source(train, fitted, target), of, predicted, familiar=familiar)
+
+
+@pytest.mark.parametrize("familiar", [True, False])
+@pytest.mark.parametrize("target", ["view", "buy"])
+def test_names_are_those_of_the_columns(train, of, target, familiar):
+    columns = made(train, of, target, familiar)
+    assert list(columns) == table.names(NAMES, target, familiar=familiar)
+    for name, column in columns.items():
+        assert column.dtype == np.float32 and column.shape == of.item.shape and np.isfinite(column).all(), name
+        assert np.abs(column).max() < 1000, name  # half precision holds it
+
+
+def test_counts_are_those_of_the_other_users_and_of_what_is_left(train, of):
+    columns = made(train, of)
+    dense = {b: m.toarray().astype(float) for b, m in train.items()}
+    kept = {b: m.toarray() for b, m in of.history.items()}
+    for place, (row, item) in enumerate(zip(of.row, of.item, strict=True)):
+        others = {b: np.delete(m, of.user[row], axis=0) for b, m in dense.items()}
+        wanted = {"touch_view": kept["view"][row, item], "touch_cart": kept["cart"][row, item]}
+        for b in NAMES:
+            wanted[f"count_item_{b}"] = np.log1p(others[b][:, item].sum())
+            wanted[f"count_user_{b}"] = np.log1p(kept[b][row].sum())
+        both = others["view"] * others["buy"]
+        rate = both.sum() / others["view"].sum()
+        wanted["count_rate_item_view_buy"] = np.log(
+            (both[:, item].sum() + table.PRIOR * rate) / (others["view"][:, item].sum() + table.PRIOR)
+        )
+        shared = (kept["view"][row] * kept["buy"][row]).sum()
+        wanted["count_rate_user_buy_view"] = shared / (kept["buy"][row].sum() + 1)
+        wanted["count_rate_item_buy_per_cart"] = np.log(
+            (others["buy"][:, item].sum() + 1) / (others["cart"][:, item].sum() + 5)
+        )
+        found = {name: columns[name][place] for name in wanted}
+        assert found == pytest.approx(wanted, abs=1e-5), (row, item)
+
+
+def test_ranks_and_standard_scores_are_those_of_a_list(train, of):
+    columns = made(train, of)
+    for name in ("ease_kept", "near_sum_view_buy", "count_item_buy"):
+        x, rank = (columns[key].reshape(len(of.user), -1) for key in (name, f"rank_{name}"))
+        for values, found in zip(x, rank, strict=True):
+            order = np.argsort(found)
+            np.testing.assert_allclose(np.sort(np.expm1(found)), np.arange(values.size), atol=1e-4)
+            assert (np.diff(values[order]) <= 0).all()
+        z = columns[f"rank_z_{name}"].reshape(x.shape)
+        spread = np.maximum(x.std(axis=1, keepdims=True), 1e-3)
+        np.testing.assert_allclose(z, (x - x.mean(axis=1, keepdims=True)) / spread, atol=2e-3)
+
+
+@pytest.mark.parametrize("familiar", [True, False])
+def test_no_number_knows_what_was_taken_out(train, familiar):
+    """Whether a pair was there and taken out, or was never there, is the same in every column."""
+    users = np.array([2, 7])
+    taken = {b: sparse.csr_array(m[users].astype(np.float32)) for b, m in train.items() if b == "buy"}
+    first = made(train, listed.everything(candidates.histories(train, users, taken)), familiar=familiar)
+    # One user at a time: the other one's purchases do count.
+    for place, user in enumerate(users):
+        bare = {b: m.toarray() for b, m in train.items()}
+        bare["buy"][user] = 0
+        bare = {b: sparse.csr_array(m) for b, m in bare.items()}
+        second = made(bare, listed.everything(candidates.histories(bare, np.array([user]))), familiar=familiar)
+        for name, column in second.items():
+            np.testing.assert_allclose(first[name].reshape(2, -1)[place], column, atol=2e-3, err_msg=name)
+
+
+def test_a_user_without_anything_left_has_numbers(train):
+    everything = {b: sparse.csr_array(m[np.array([3])].astype(np.float32)) for b, m in train.items()}
+    of = listed.everything(candidates.histories(train, np.array([3]), everything))
+    assert all(not m.nnz for m in of.history.values())
+    columns = made(train, of)
+    assert all(np.isfinite(column).all() for column in columns.values())
+    assert np.abs(columns["ease_kept"]).max() < 1e-3  # nothing known, nothing predicted
+
+
+def test_familiar_items_are_met_by_another_behavior_and_not_by_the_target(train, of):
+    found = candidates.familiar(of, "buy").toarray()
+    view, cart, buy = (of.history[b].toarray() for b in NAMES)
+    np.testing.assert_array_equal(found, ((view + cart > 0) & (buy == 0)).astype(float))
+    np.testing.assert_array_equal(candidates.met(of).toarray(), (view + cart + buy > 0).astype(float))
+    # What was taken out of buy alone and is still viewed is familiar again.
+    taken = {"buy": lists.ones(*lists.pairs(of.removed["buy"]), of.removed["buy"].shape)}
+    again = candidates.histories(train, of.user, taken)
+    viewed = again.history["view"].toarray() * taken["buy"].toarray()
+    assert viewed.sum() and (candidates.familiar(again, "buy").toarray() >= viewed).all()

@@ -1,0 +1,54 @@
+"""The component study of ``funnel``: what each named part takes away, and that what is left still learns."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+import toy
+
+from mbjax import config, models
+from mbjax.experiment import wiring
+
+PARTS = {
+    "linear": {"hidden": 0, "hidden_new": 0},
+    "one_member": {"members": 1},
+    "wo_ease": {"features": ("touch", "count", "near", "rank")},
+    "wo_near": {"features": ("touch", "count", "ease", "rank")},
+    "wo_count": {"features": ("touch", "ease", "near", "rank")},
+    "wo_rank": {"features": ("touch", "count", "ease", "near")},
+    "wo_cross_fitting": {"cross_fitting": False},
+    "pointwise": {"loss": "pointwise"},
+    "constant_gate": {"gate": "constant"},
+    "validation_alone": {"sources": ("valid",)},
+    "folds_alone": {"sources": ("folds",)},
+}
+
+
+def load(ablation: str | None = None):
+    given = {"train.batch_size": 8, "train.chunk_steps": 3, "model.penalty": 5.0, "model.new_items": 8}
+    return config.load("funnel", "demo", models.entry("funnel").config, ablation=ablation, overrides=given)
+
+
+def test_every_part_is_named():
+    assert set(config.model_file("funnel")["ablations"]) == set(PARTS)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_changes_what_its_name_says(name):
+    whole, part = (load(each).model.model_dump() for each in (None, name))
+    assert {field: part[field] for field in part if part[field] != whole[field]} == PARTS[name]
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_without_a_part_steps_are_taken(name):
+    experiment = wiring.build(load(name), toy.dataset())
+    advance = experiment.advance()
+    state = experiment.start()
+    before = jax.device_get(state.params)
+    state, logged = advance.chunk(state, advance.plan(state, 0), 0, 3)
+    after = jax.device_get(state.params)
+    assert np.isfinite(logged["loss"]).all()
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after))
+    moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), before["experts"], after["experts"])
+    assert any(jax.tree.leaves(moved))
