@@ -40,7 +40,12 @@ def test_a_part_changes_what_its_name_says(name):
     assert {field: part[field] for field in part if part[field] != whole[field]} == PARTS[name]
 
 
-@pytest.mark.parametrize("name", PARTS)
+QUICK = ("linear", "wo_cross_fitting", "validation_alone")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.exhaustive) for name in PARTS]
+)
 def test_without_a_part_steps_are_taken(name):
     experiment = wiring.build(load(name), toy.dataset())
     advance = experiment.advance()
