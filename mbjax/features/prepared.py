@@ -94,13 +94,19 @@ def _scale(x: np.ndarray) -> dict[str, Any]:
 
 
 def _rest(target: sparse.csr_array, of: lists.Lists, searched: list[lists.Lists]) -> dict[str, Any]:
-    """Logarithms of the items' counts by the target + 1, [I], and of their sum over what is no candidate, [L]."""
+    """Logarithms of the items' counts by the target + 1, [I], and of their sum over what is no candidate, [L].
+
+    Where candidates and items met are all there are, ``is_left`` is false and the sum is that of all items.
+    """
     count = np.asarray(target.sum(axis=0), np.float64).ravel() + 1
     taken = candidates.met(of) @ count
     for chosen in searched[1:]:  # familiar ones are among those met
         taken = taken + np.bincount(chosen.row, count[chosen.item], minlength=taken.size)
-    left = np.maximum(count.sum() - taken, 1.0)
-    return {"popularity": jnp.asarray(np.log(count), jnp.float32), "others": jnp.asarray(np.log(left), jnp.float32)}
+    left = count.sum() - taken
+    is_left = left > 0.5
+    others = np.log(np.where(is_left, left, count.sum()))
+    arrays = (np.log(count).astype(np.float32), others.astype(np.float32), is_left)
+    return dict(zip(("popularity", "others", "is_left"), map(jnp.asarray, arrays), strict=True))
 
 
 def user_numbers(of: lists.Lists, familiar: lists.Lists) -> np.ndarray:

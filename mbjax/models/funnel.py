@@ -317,7 +317,8 @@ def _encoded(own, of, gate, values) -> dict[str, Any]:
     other = jnp.where(has["familiar"], jax.nn.log_sigmoid(-gate), 0.0)
     rest = jnp.where(has["new"], jax.nn.log_sigmoid(FAST * own["rest"]), 0.0)
     tables: dict[str, Any] = {"popularity": of["popularity"], "rest": other + rest - of["others"]}
-    for part, share in (("familiar", familiar), ("new", other + jax.nn.log_sigmoid(-FAST * own["rest"]))):
+    new = other + jnp.where(of["is_left"], jax.nn.log_sigmoid(-FAST * own["rest"]), 0.0)
+    for part, share in (("familiar", familiar), ("new", new)):
         row = of[part]["row"]
         inside = listwise.log_softmax(values(part), row, gate.shape[0]) + share[row]
         # A probability of 1 would be taken for no candidate.
