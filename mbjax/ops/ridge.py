@@ -46,7 +46,7 @@ from mbjax.ops import rows as sparse_rows
 
 Leave = Literal["own", "all"]
 DENSE_COLUMNS = 64  # of a sparse product on CPU
-CELLS = 2**25  # numbers in the tiles of ``gram``
+CELLS = 2**25  # numbers in a dense tile
 SMALLEST = 1e-6  # of an eigenvalue of 1 - W M W, which is at least 1 / (1 + what the columns weigh / lambda')
 
 
@@ -200,13 +200,23 @@ def rows(dual: Dual, graphs: Sequence[types.Graph], v: types.Array, start: types
 
         return row_blocks.over_blocks(block, v, DENSE_COLUMNS).transpose(1, 0, 2)
 
-    def dense():
-        items = start + jnp.arange(size, dtype=jnp.int32)
-        tiles = (
+    # Elsewhere a dense tile of X is fastest, of as many items as fit into ``CELLS``; the last one is moved left.
+    width = max(1, min(size, CELLS // v.shape[1]))
+    number = -(-size // width)
+
+    def tile(first):
+        items = first + jnp.arange(width, dtype=jnp.int32)
+        of = (
             sparse_rows.met(g.col_ptr, g.transpose.indices[:, 1], items, 0, v.shape[1], g.transpose.data)
             for g in graphs
         )
-        return jnp.stack([jnp.matmul(v, tile.T, precision=lax.Precision.HIGHEST) for tile in tiles])
+        return jnp.stack([jnp.matmul(v, one.T, precision=lax.Precision.HIGHEST) for one in of])
+
+    def dense():
+        firsts = start + jnp.minimum(jnp.arange(number, dtype=jnp.int32) * width, size - width)
+        parts = lax.map(tile, firsts)  # [number, K, B, width]
+        before = jnp.moveaxis(parts[:-1], 0, 2).reshape(len(graphs), v.shape[0], -1)
+        return jnp.concatenate([before, parts[-1][:, :, number * width - size :]], axis=2)
 
     return lax.platform_dependent(cpu=native, default=dense)
 
