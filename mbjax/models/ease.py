@@ -116,7 +116,8 @@ def build(config: EaseConfig, info: types.DatasetInfo, batch_size: int = 0) -> t
             products = primal.gram(solved)
         else:
             absolute = ridge.absolute_penalty(ridge.weighted(scaled, columns), penalty)
-            solved = low_rank.solve(placed, columns, absolute, config.rank, seed=evidence.seed)
+            overlaps = low_rank.overlaps(scaled)
+            solved = low_rank.solve(placed, overlaps, columns, absolute, config.rank, seed=evidence.seed)
             products = low_rank.gram(solved)
         leave = LEAVE[config.own_columns]
         own = np.stack([solve(products, target, leave, columns) for target in range(info.num_behaviors)])

@@ -53,7 +53,7 @@ def weights_of(
 
 
 def _times_inverse(solved: Solved, flat: types.Array) -> types.Array:
-    """Rows [n, C] times B, or lambda' B where c is in units of it."""
+    """Rows [n, C] times B."""
     if isinstance(solved, low_rank.LowRank):
         return low_rank.multiply(solved, flat)
     return jnp.matmul(flat, solved.inverse, precision=jax.lax.Precision.HIGHEST)

@@ -1,12 +1,14 @@
 r"""MB-EASE of low rank: the primal form on the largest eigenvectors of X^T X, where no whole inverse fits.
 
-With the r largest eigenvalues s_m^2 of X^T X and their eigenvectors V [C, r],
+With the r largest eigenvalues s_m^2 of X^T X, their eigenvectors V [C, r], and R, what they leave of the entries of
+X^T X that belong to one item (a block [K, K] for each: how often its views, carts and purchases go together),
 
-.. math:: \lambda' B \approx 1 - V D V^T, \qquad D = \mathrm{diag}\Big( \frac{s_m^2}{s_m^2 + \lambda'} \Big),
+.. math:: B \approx (V S^2 V^T + T)^{-1} = T^{-1} - A A^T, \qquad T = R + \lambda' 1, \quad
+          A = T^{-1} V S C^{-T}, \quad C C^T = 1 + S V^T T^{-1} V S.
 
-which is the exact inverse for the part of X that the eigenvectors hold. So the regressions are those of ``ops.primal``,
-and as there the columns of S_j have weights of zero, exactly. Weights outside S_j are sums of products of two factors,
-A A^T with A = V D^1/2, as in ELSA (Vancura et al., RecSys 2022), whose factors are found by gradient steps.
+All that is left out are products of different items in the smaller eigenvectors. The regressions are those of
+``ops.primal``, and as there the columns of S_j have weights of zero, exactly. Weights of other items are A A^T times a
+number for each behavior, as in ELSA (Vancura et al., RecSys 2022), whose factors are found by gradient steps.
 
 Eigenvectors come from block power steps on random vectors (Halko, Martinsson, Tropp, SIAM Review 2011), compiled once
 for a block of ``COLUMNS`` vectors: nothing larger than [C, r] or [U, r] is ever made.
@@ -19,6 +21,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.sparse
 from flax import struct
 from jax import lax
 
@@ -35,15 +38,13 @@ class LowRank:
     """The part of X^T X that all regressions share.
 
     Attributes:
-      vectors: V, float32 [K, I, r].
-      shrinkage: D, float32 [r], descending.
-      penalty: lambda', in absolute units, float32 scalar.
+      factors: A, float32 [K, I, r].
+      within: T^-1, float32 [I, K, K].
       weights: float32 [K, I], of the columns.
     """
 
-    vectors: types.Array
-    shrinkage: types.Array
-    penalty: types.Array
+    factors: types.Array
+    within: types.Array
     weights: types.Array
 
 
@@ -53,12 +54,20 @@ def bytes_needed(num_users: int, num_columns: int, rank: int) -> int:
 
 
 def solve(
-    graphs: Sequence[types.Graph], weights: np.ndarray, penalty: float, rank: int, *, seed: int = 0, steps: int = STEPS
+    graphs: Sequence[types.Graph],
+    overlaps: np.ndarray,
+    weights: np.ndarray,
+    penalty: float,
+    rank: int,
+    *,
+    seed: int = 0,
+    steps: int = STEPS,
 ) -> LowRank:
-    """Finds the largest eigenvectors.
+    """Finds the largest eigenvectors, and what they leave inside items.
 
     Args:
       graphs: X_a, as ``ridge.place`` puts them on the device; passive users may come last, who are not read.
+      overlaps: of the same blocks.
       weights: of the columns, [K, I].
       penalty: lambda', in absolute units.
       rank: r; at most the smaller side of X.
@@ -68,29 +77,49 @@ def solve(
     weights = jnp.asarray(weights, jnp.float32)
     num_columns, num_users = weights.size, graphs[0].matrix.shape[0]
     width = min(rank + SPARE, num_columns, num_users)
-    vectors = jax.random.normal(jax.random.key(seed), (num_columns, width), jnp.float32)
-    vectors = _orthogonal(vectors)
+    vectors = _orthogonal(jax.random.normal(jax.random.key(seed), (num_columns, width), jnp.float32))
     for _ in range(steps):
         vectors = _orthogonal(_over_columns(lambda block: _twice(graphs, weights, block), vectors))
     squares = _matmul(vectors.T, _over_columns(lambda block: _twice(graphs, weights, block), vectors))
     values, rotation = jnp.linalg.eigh((squares + squares.T) / 2)
     best = jnp.argsort(-values)[:rank]
-    values = jnp.maximum(values[best], 0)
-    found = _matmul(vectors, rotation[:, best]).reshape(*weights.shape, -1)
-    return LowRank(found, values / (values + penalty), jnp.float32(penalty), weights)
+    scaled = _matmul(vectors, rotation[:, best] * jnp.sqrt(jnp.maximum(values[best], 0)))  # V S
+    return _factors(scaled.reshape(*weights.shape, -1), jnp.asarray(overlaps, jnp.float32), weights, penalty)
+
+
+@jax.jit
+def _factors(scaled: types.Array, overlaps: types.Array, weights: types.Array, penalty: types.Array) -> LowRank:
+    """A and T^-1 from V S [K, I, r]."""
+    weighted = overlaps * weights.T[:, :, None] * weights.T[:, None, :]
+    left = weighted - jnp.einsum("air,bir->iab", scaled, scaled, precision=lax.Precision.HIGHEST)
+    values, vectors = jnp.linalg.eigh(left)  # of R, none below 0 but by rounding
+    within = (vectors / (jnp.maximum(values, 0) + penalty)[:, None, :]) @ vectors.transpose(0, 2, 1)
+    inner = jnp.einsum("iab,bir->air", within, scaled, precision=lax.Precision.HIGHEST)  # T^-1 V S
+    flat, of_scaled = (x.reshape(-1, x.shape[-1]) for x in (inner, scaled))
+    root = jnp.linalg.cholesky(jnp.eye(flat.shape[1]) + _matmul(of_scaled.T, flat))
+    factors = lax.linalg.triangular_solve(root, flat, left_side=False, lower=True, transpose_a=True)
+    return LowRank(factors.reshape(inner.shape), within, weights)
+
+
+def overlaps(blocks: Sequence[scipy.sparse.csr_array]) -> np.ndarray:
+    """Products of the columns of one item, float32 [I, K, K]: X_a[:, j]^T X_b[:, j]."""
+    out = np.zeros((blocks[0].shape[1], len(blocks), len(blocks)), np.float32)
+    for a, first in enumerate(blocks):
+        for b in range(a, len(blocks)):
+            out[:, a, b] = out[:, b, a] = first.multiply(blocks[b]).sum(axis=0)
+    return out
 
 
 def codes(form: LowRank, graphs: Sequence[types.Graph]) -> types.Array:
-    """(w x) V D of all users, passive ones too, float32 [U, r]."""
-    vectors = (form.vectors * form.shrinkage).reshape(form.weights.size, -1)
-    return _over_columns(lambda block: _forward(graphs, form.weights, block), vectors)
+    """(w x) A of all users, passive ones too, float32 [U, r]."""
+    factors = form.factors.reshape(form.weights.size, -1)
+    return _over_columns(lambda block: _forward(graphs, form.weights, block), factors)
 
 
 def gram(form: LowRank) -> np.ndarray:
-    """lambda' B_SS of all of an item's columns, float32 [I, K, K]."""
-    left, right = form.vectors * form.shrinkage, form.vectors
-    products = jnp.einsum("air,bir->iab", left, right, precision=lax.Precision.HIGHEST)
-    return np.asarray(jnp.eye(form.weights.shape[0]) - products)
+    """B_SS of all of an item's columns, float32 [I, K, K]."""
+    products = jnp.einsum("air,bir->iab", form.factors, form.factors, precision=lax.Precision.HIGHEST)
+    return np.asarray(form.within - products)
 
 
 def rows(
@@ -102,10 +131,10 @@ def rows(
     size: int,
     chosen: Sequence[int],
 ) -> types.Array:
-    """lambda' V of ``primal.rows``, float32 [chosen, B, size].
+    """V of ``primal.rows``, float32 [chosen, B, size].
 
     Args:
-      form: the vectors.
+      form: the factors.
       graphs: the blocks, as in ``solve``.
       codes: of all users, from ``codes``.
       users: int32 [B].
@@ -113,19 +142,23 @@ def rows(
       size: number of items.
       chosen: behaviors whose columns are wanted.
     """
-    entries = ridge.entries([graphs[a] for a in chosen], users, start, size)
-    out = []
-    for place, a in enumerate(chosen):
-        tile = lax.dynamic_slice_in_dim(form.vectors[a], start, size)
-        weight = lax.dynamic_slice_in_dim(form.weights[a], start, size)
-        out.append(entries[place] * weight - _matmul(codes[users], tile.T))
+    weights = lax.dynamic_slice_in_dim(form.weights, start, size, axis=1)
+    within = lax.dynamic_slice_in_dim(form.within, start, size)
+    entries = ridge.entries(graphs, users, start, size) * weights[:, None]  # [K, B, size]
+    mine, out = codes[users], []
+    for a in chosen:
+        tile = lax.dynamic_slice_in_dim(form.factors[a], start, size)
+        same = sum(of * within[:, b, a] for b, of in enumerate(entries))
+        out.append(same - _matmul(mine, tile.T))
     return jnp.stack(out)
 
 
 def multiply(form: LowRank, flat: types.Array) -> types.Array:
-    """lambda' times flat B, [n, C], for a few rows."""
-    vectors = form.vectors.reshape(form.weights.size, -1)
-    return flat - _matmul(_matmul(flat, vectors) * form.shrinkage, vectors.T)
+    """flat B, [n, C], for a few rows."""
+    factors = form.factors.reshape(form.weights.size, -1)
+    by_item = flat.reshape(-1, *form.weights.shape)  # [n, K, I]
+    same = jnp.einsum("nbi,iba->nai", by_item, form.within, precision=lax.Precision.HIGHEST)
+    return same.reshape(flat.shape) - _matmul(_matmul(flat, factors), factors.T)
 
 
 def _matmul(first: types.Array, second: types.Array) -> types.Array:

@@ -128,6 +128,48 @@ def test_all_eigenvectors_are_the_exact_solution(own_columns):
         np.testing.assert_allclose(tile, few[[3, 3, 0], 4:13], atol=1e-5)
 
 
+@pytest.mark.parametrize("own_columns", ["kept", "left_out"])
+def test_few_eigenvectors_are_the_regressions_of_what_they_keep(own_columns):
+    """Written out with numpy: the inverse of V S^2 V^T, what is left inside items, and the penalty."""
+    source, rank, weights = toy.dataset(), 5, (0.5, 1.0, 2.0)
+    x = np.concatenate([m.toarray() * w for m, w in zip(source.train.values(), weights, strict=True)], axis=1)
+    x = x.astype(float)
+    values, vectors = np.linalg.eigh(x.T @ x)
+    kept = (vectors[:, -rank:] * values[-rank:]) @ vectors[:, -rank:].T
+    is_one_item = np.arange(3 * ITEMS)[:, None] % ITEMS == np.arange(3 * ITEMS) % ITEMS
+    penalty = 0.5 * (x**2).sum() / len(x)
+    inverse = np.linalg.inv(kept + is_one_item * (x.T @ x - kept) + penalty * np.eye(3 * ITEMS))
+    for behavior in (0, 2):
+        wanted = np.zeros((len(x), ITEMS))
+        for item in range(ITEMS):
+            own = [b * ITEMS + item for b in range(3) if own_columns == "left_out" or b == behavior]
+            target = np.array([b == behavior * ITEMS + item for b in own], float)
+            rest = np.delete(np.arange(3 * ITEMS), own)
+            regression = -inverse[np.ix_(rest, own)] @ np.linalg.solve(inverse[np.ix_(own, own)], target)
+            wanted[:, item] = x[:, rest] @ regression / weights[behavior]
+        options = {"penalty": 0.5, "own_columns": own_columns, "behavior_weights": weights}
+        np.testing.assert_allclose(scores_of(source, behavior, rank=rank, **options), wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("rank", [0, 5])
+@pytest.mark.parametrize("own_columns", ["kept", "left_out"])
+def test_what_is_left_out_of_a_regression_has_no_weight(own_columns, rank):
+    """A new user's own pairs of an item change his score of it by nothing, but where they are kept."""
+    source, item, behavior = toy.dataset(), 4, 2
+    info = source.info._replace(num_users=25)
+    whole = type(source)(**(vars(source) | {"info": info}))
+    for changed, name in enumerate(source.train):
+        passive = {}
+        for of, matrix in source.train.items():
+            rows = matrix[[5, 5]].toarray()
+            rows[:, item] = [0, of == name]
+            passive[of] = scipy.sparse.csr_array(rows)
+        options = {"penalty": 0.5, "own_columns": own_columns, "rank": rank}
+        found = scores_of(whole, behavior, [23, 24], passive=passive, **options)[:, item]
+        is_left_out = own_columns == "left_out" or changed == behavior
+        assert (abs(found[0] - found[1]) < 1e-6) == is_left_out
+
+
 def test_what_does_not_fit_is_refused_with_the_remedy(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: 2000)
     with pytest.raises(errors.IncompatibleError, match=r"matrix of 23 users.*GB of memory are free.*model.rank=512"):

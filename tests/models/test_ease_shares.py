@@ -58,6 +58,20 @@ def test_shares_and_worth_are_those_of_the_regressions(form, own_columns):
     assert table.rows[1][:2] == ("view", "cart") and "penalty 0.5" in table.title
 
 
+@pytest.mark.parametrize("own_columns", ["kept", "left_out"])
+def test_shares_of_few_eigenvectors_add_up_too(own_columns):
+    source = toy.dataset()
+    model = ease.build(ease.EaseConfig(penalty=0.5, rank=5, own_columns=own_columns), source.info)
+    tables = jax.jit(model.encode)({}, model.prepare(types.Evidence(source.train)))
+    users = jnp.arange(23, dtype=jnp.int32)
+    for behavior in (0, 2):
+        scores = np.asarray(model.score({}, tables, users, 0, ITEMS, behavior))
+        for user, item in ((0, 3), (7, 7), (22, 30)):
+            found = np.asarray(model.explanation.shares({}, tables, user, item, behavior))
+            assert found.sum() == pytest.approx(scores[user, item], abs=1e-5)
+            assert not found[slice(None) if own_columns == "left_out" else behavior, item].any()
+
+
 def test_new_users_are_explained_too():
     source = toy.dataset()
     passive = {name: scipy.sparse.csr_array(matrix[[5]]) for name, matrix in source.train.items()}
