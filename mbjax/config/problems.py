@@ -34,7 +34,7 @@ def validated(
     try:
         return section.model_validate(values)
     except pydantic.ValidationError as error:
-        raise errors.ConfigError(_one_line(error.errors()[0], section, prefix, origins)) from None
+        raise errors.ConfigError(_one_line(error.errors(), section, prefix, origins)) from None
 
 
 def foreign(
@@ -60,27 +60,15 @@ def foreign(
     return errors.ConfigError(f"{shown}: the {kind} {name} has no field '{field}'; {has}.{remedy}")
 
 
-def _one_line(problem: Mapping[str, Any], section: type, prefix: str, origins: Mapping[str, str]) -> str:
-    """Says in one line which key has which value and what is allowed instead."""
-    names = sections.place(section, problem["loc"])
-    path = ".".join(([prefix] if prefix else []) + names)
-    while path and path not in origins and path.rsplit(".", 1)[0] in origins:
-        path = path.rsplit(".", 1)[0]  # pydantic appends the branch of a union
+def _one_line(found: Sequence[Mapping[str, Any]], section: type, prefix: str, origins: Mapping[str, str]) -> str:
+    """Says in one line which key has the first value that does not fit, and what is allowed instead."""
+    problem, path = found[0], _path(found[0], section, prefix, origins)
     origin = where(origins.get(path, ""))
-    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    message = {
-        "int_parsing": "must be a whole number",
-        "int_from_float": "must be a whole number",
-        "int_type": "must be a whole number",
-        "float_parsing": "must be a number",
-        "float_type": "must be a number",
-        "bool_parsing": "must be true or false",
-        "bool_type": "must be true or false",
-        "string_type": "must be a text",
-        "tuple_type": "must be values separated by commas",
-        "too_short": "needs at least one value",
-    }.get(problem["type"], message)
-    if not names:
+    # A value of a field of several types has a problem with each of them.
+    same = [one for one in found if one["input"] is problem["input"] and _path(one, section, prefix, origins) == path]
+    message, *more = dict.fromkeys(map(_message, same))
+    message = " or ".join([message, *(text.removeprefix("must be ") for text in more)])
+    if path == prefix:
         return f"{prefix}: {message}." if prefix else f"{message}."
     if problem["type"] == "missing":
         return f"{path} is missing{origin}."
@@ -92,3 +80,26 @@ def _one_line(problem: Mapping[str, Any], section: type, prefix: str, origins: M
     if path not in origins and isinstance(problem["input"], Mapping):
         return f"{path}: {message}."  # of a whole section
     return f"{path}={fields.show(problem['input'])}{origin}: {message}.{hint}"
+
+
+def _path(problem: Mapping[str, Any], section: type, prefix: str, origins: Mapping[str, str]) -> str:
+    path = ".".join(([prefix] if prefix else []) + sections.place(section, problem["loc"]))
+    while path and path not in origins and path.rsplit(".", 1)[0] in origins:
+        path = path.rsplit(".", 1)[0]  # pydantic appends the branch of a union
+    return path
+
+
+def _message(problem: Mapping[str, Any]) -> str:
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    return {
+        "int_parsing": "must be a whole number",
+        "int_from_float": "must be a whole number",
+        "int_type": "must be a whole number",
+        "float_parsing": "must be a number",
+        "float_type": "must be a number",
+        "bool_parsing": "must be true or false",
+        "bool_type": "must be true or false",
+        "string_type": "must be a text",
+        "tuple_type": "must be values separated by commas",
+        "too_short": "needs at least one value",
+    }.get(problem["type"], message)

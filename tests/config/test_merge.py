@@ -16,6 +16,7 @@ class ToyConfig(pydantic.BaseModel):
     gate: Literal["open", "shut"] = "open"
     weights: tuple[float, ...] | None = None
     is_deep: bool = False
+    rate: Literal["auto"] | pydantic.PositiveFloat = "auto"
 
 
 @pytest.fixture
@@ -150,6 +151,8 @@ def test_wrong_names(folder, given, message):
         ("size", "0", "model.size=0: must be greater than or equal to 1."),
         ("gate", "opne", "model.gate=opne: must be 'open' or 'shut'. Did you mean 'open'?"),
         ("weights", "1,b", "model.weights=b: must be a number."),
+        ("rate", "0", "model.rate=0: must be 'auto' or greater than 0."),
+        ("rate", "atuo", "model.rate=atuo: must be 'auto' or a number. Did you mean 'auto'?"),
         ("is_deep", "perhaps", "model.is_deep=perhaps: must be true or false."),
         *(
             ("data.subsample", text, f"data.subsample={shown}: must be BEHAVIOR=SHARE, such as view=0.5, with shares "
