@@ -333,7 +333,8 @@ class Model(NamedTuple):
       probabilities: whether scores are natural logarithms of probabilities, over all items of a user and behavior.
       explanation: which of a user's items speak for an item, and how much; None: it cannot say exactly.
       choices: ``(params, graphs) -> {field: value}``: settings that it chose on validation pairs, by the dotted path of
-        the field that says so otherwise. A second training on all pairs (``--retrain``) keeps them. None: none.
+        the field that says so otherwise; known before the first step. Whatever the run is used for keeps them, and so
+        does a second training on all pairs (``--retrain``). None: none.
       findings: ``(params, graphs) -> tables``, at the end of a run, on the host; None: nothing to tell.
     """
 

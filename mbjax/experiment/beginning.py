@@ -41,6 +41,10 @@ def _choices(experiment: wiring.Experiment) -> Iterator[str]:
                 f"evaluated: {', '.join(experiment.model.tasks)}, which {config.model_name} predicts; not the held-out "
                 f"pairs of {', '.join(left)} (evaluate.behaviors chooses otherwise)"
             )
+    if not experiment.is_trained:
+        unused = [f"{path}={config.overrides[path]}" for path in config.overrides if path.startswith("train.")]
+        if unused:
+            yield f"{', '.join(unused)}: not used, as {config.model_name} has nothing to train"
     asked = config.train.batch_size
     if experiment.is_trained and experiment.rows < asked and "train.batch_size" in config.overrides:
         yield f"train.batch_size={asked} is more than there is: a batch has all {experiment.rows:,} rows"

@@ -95,8 +95,10 @@ def _optimum(seed: int, info: types.DatasetInfo) -> types.Model:
 def evaluation(experiment: wiring.Experiment, split: str, where: dict[str, Any], table: outcomes.Table) -> None:
     """Prints the table of a restored run."""
     config = experiment.config
-    name = _title(config, where["checkpoint"])
-    caption = f"{experiment.dataset.info.name}, {split} split, checkpoint {where['checkpoint']} at step {where['step']}"
+    name, caption = _title(config), f"{experiment.dataset.info.name}, {split} split"
+    if where["checkpoint"] is not None:
+        name = _title(config, where["checkpoint"])
+        caption += f", checkpoint {where['checkpoint']} at step {where['step']}"
     if any(row.get(kind, {}).get("pairs") for row in table.values() for kind in parts.AMONG):
         caption += (
             ". visited: met through another behavior in training, on the one list; familiar, new: met or not, on lists "

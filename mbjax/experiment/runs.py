@@ -33,13 +33,13 @@ def restore(
       dataset: where the run's data lie now, or the data themselves; None takes the place that the configuration names.
 
     Returns:
-      The experiment, the parameters, and ``{"checkpoint": ..., "step": ...}``.
+      The experiment, the parameters, and ``{"checkpoint": ..., "step": ...}``; None and 0 of a model without training.
 
     Raises:
       ConfigError: there is no run in the folder, or its data have moved.
       CheckpointError: no such or no sound checkpoint, or other data.
     """
-    config, loaded = locate(read_config(workdir) if config is None else config, dataset)
+    config, loaded = locate(workdir, config, dataset)
     experiment = build(workdir, config, loaded)
     params, where = restore_params(workdir, experiment, which=which)
     return experiment, params, where
@@ -61,9 +61,16 @@ def read_config(workdir: str | pathlib.Path) -> configuration.Config:
 
 
 def locate(
-    config: configuration.Config, dataset: str | os.PathLike[str] | data.Dataset | None
+    workdir: str | pathlib.Path,
+    config: configuration.Config | None,
+    dataset: str | os.PathLike[str] | data.Dataset | None,
 ) -> tuple[configuration.Config, data.Dataset | None]:
-    """The configuration on one device, with the place of the data replaced, and the data if those were given."""
+    """The configuration on one device, with the place of the data replaced, and the data if those were given.
+
+    What the model chose when it was trained is a setting from then on: it is not chosen again, on pairs that need not
+    be those of the training.
+    """
+    config = read_config(workdir) if config is None else config
     changes: dict[str, Any] = {"devices": 1}
     is_place = isinstance(dataset, str | os.PathLike)
     if is_place:
@@ -73,6 +80,8 @@ def locate(
             f"dataset is of type {type(dataset).__name__}; expected a path, a known name, or a data set that is loaded."
         )
     config = config.model_copy(update=changes)
+    if chosen := run_folder.RunFolder(workdir).chosen():
+        config = configuration.override(config, chosen)
     if dataset is None or is_place:
         configuration.check_there(config.dataset, config.data.dirs)
     return config, None if is_place else dataset
@@ -86,7 +95,7 @@ def restore_params(
         raise errors.unknown("checkpoint", which, CHECKPOINTS)
     folder = run_folder.RunFolder(workdir)
     if not experiment.is_trained:
-        return experiment.start().params, {"checkpoint": "untrained", "step": 0}
+        return experiment.start().params, {"checkpoint": None, "step": 0}
     if which is None:
         which = "best" if run_folder.checkpoint_steps(folder.best) else "last"
     target = jax.eval_shape(experiment.start)

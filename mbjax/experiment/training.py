@@ -105,7 +105,9 @@ class Run:
             lines = beginning.notes(experiment)
             beginning.say(lines, said=experiment.dataset.warned)
             with files.then("start again"):
-                folder.create(text, experiment.dataset, lines)
+                model = experiment.model
+                chosen = {} if model.choices is None else model.choices(self.state.params, experiment.graphs)
+                folder.create(text, experiment.dataset, lines, chosen)
         if experiment.is_trained:
             self.keeper = keeper.Keeper(folder, self.steps_per_epoch, keep_best=self.split == "valid")
             if resume:

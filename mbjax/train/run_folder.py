@@ -3,6 +3,7 @@
 ::
 
     config.yaml         the configuration, complete
+    chosen.json         settings that the model chose on validation pairs; only where it chose any
     dataset.json        name, fingerprint, sizes, behaviors, and the notes of the start
     users.parquet       index -> raw id        items.parquet
     dropped.parquet     who was left out, and why; only where somebody was
@@ -21,7 +22,8 @@ import hashlib
 import json
 import pathlib
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -59,6 +61,7 @@ class RunFolder:
         self.plots = self.path / "plots"
         self.tensorboard = self.path / "tensorboard"
         self.config_file = self.path / "config.yaml"
+        self.chosen_file = self.path / "chosen.json"
         self.dataset_file = self.path / "dataset.json"
         self.users_file = self.path / "users.parquet"
         self.items_file = self.path / "items.parquet"
@@ -101,13 +104,29 @@ class RunFolder:
         except (OSError, ValueError) as error:
             raise errors.CheckpointError(f"run folder {self.path}: {self.dataset_file.name} is unreadable.") from error
 
-    def create(self, config_text: str, dataset: Any, notes: Sequence[str] = ()) -> None:
+    def chosen(self) -> dict[str, Any]:
+        """What the model chose when it was trained, field -> value. Raises CheckpointError if it is not JSON."""
+        if not self.chosen_file.is_file():
+            return {}
+        try:
+            return json.loads(self.chosen_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise errors.CheckpointError(f"run folder {self.path}: {self.chosen_file.name} is unreadable.") from error
+
+    def create(
+        self,
+        config_text: str,
+        dataset: Any,
+        notes: Sequence[str] = (),
+        chosen: Mapping[str, Any] = types.MappingProxyType({}),
+    ) -> None:
         """Starts a new run here; whoever does it holds the claim on the folder, see ``claim``.
 
         Args:
           config_text: YAML of the whole configuration.
           dataset: a ``data.Dataset``; its identity, its vocabularies and who was dropped are written.
           notes: what was said at the start, kept with the identity.
+          chosen: settings that the model chose, field -> value.
 
         Raises:
           ConfigError: the folder holds a run already.
@@ -121,6 +140,8 @@ class RunFolder:
         files.write_parquet(dataset.items.series.to_frame(), self.items_file)
         if dataset.dropped:
             files.write_parquet(dropped(dataset), self.dropped_file)
+        if chosen:
+            files.write_json(self.chosen_file, dict(chosen))
         # Last: its presence says that the folder is complete.
         files.write_text(self.config_file, config_text)
 

@@ -90,3 +90,10 @@ def built(model="popularity", num_behaviors=2, **overrides):
 def test_what_a_default_decided_is_said(options, words):
     lines = beginning.notes(built(**options))
     assert [words in line for line in lines] == ([True] if words else [])
+
+
+def test_what_a_model_without_training_does_not_use_is_said(log):
+    made = wiring.build(settings(log, **{"train.epochs": "5", "train.batch_size": "7"}))
+    (line,) = (line for line in beginning.notes(made) if "not used" in line)
+    assert line == "train.epochs=5, train.batch_size=7: not used, as popularity has nothing to train"
+    assert not [line for line in beginning.notes(wiring.build(settings(log))) if "not used" in line]

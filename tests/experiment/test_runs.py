@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import polars as pl
 import pytest
 import trial
 
 from mbjax import config as configuration
-from mbjax import errors, experiment
+from mbjax import errors, experiment, models
 from mbjax.experiment import wiring
+from mbjax.models import ease_penalty
 
 
 def test_restored_parameters_give_the_tables_of_the_run(four):
@@ -92,3 +95,31 @@ def test_another_state_of_the_data_is_refused(four, folder, tmp_path):
     other = trial.config(folder, data__target="view")
     with pytest.raises(errors.CheckpointError, match="other data: behaviors"):
         experiment.evaluate_run(four.workdir, other)
+
+
+def test_what_a_model_chose_at_training_is_not_chosen_again(folder, tmp_path, monkeypatch, capsys):
+    config = configuration.load("ease", str(folder), models.entry("ease").config)
+    monkeypatch.setattr(ease_penalty, "choose", lambda *given: 30.0)
+    first = experiment.train(config, tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "chosen.json").read_text()) == {"model.penalty": 30.0} == first.chosen
+
+    def again(*given):
+        raise AssertionError("chosen again")
+
+    monkeypatch.setattr(ease_penalty, "choose", again)
+    restored, _, where = experiment.restore(tmp_path / "run")
+    assert restored.config.model.penalty == 30.0 and where["checkpoint"] is None
+    capsys.readouterr()
+    assert experiment.evaluate_run(tmp_path / "run") == {"test": first.tables["last"]}
+    said = " ".join(capsys.readouterr().out.split())
+    assert "untrained" not in said and "checkpoint" not in said and " ease " in said
+    experiment.recommend(tmp_path / "run", out=tmp_path, users=["user-7"])
+    experiment.recommend(tmp_path / "run", out=tmp_path, histories={"new": {"view": ["1004"]}})
+    assert experiment.explain(tmp_path / "run", "user-7", "1004").score
+    # A run that was told what to do has nothing to keep.
+    given = configuration.override(config, {"model.penalty": "3"})
+    experiment.train(given, tmp_path / "given")
+    assert not (tmp_path / "given" / "chosen.json").exists()
+    (tmp_path / "run" / "chosen.json").write_text("{")
+    with pytest.raises(errors.CheckpointError, match="chosen.json is unreadable"):
+        experiment.restore(tmp_path / "run")
