@@ -8,7 +8,7 @@ ranked behavior alone, for new ones out of all.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -19,20 +19,18 @@ from mbjax.features import candidates, lists, regression, retrieval, table
 SHRUNK = re.compile(r"rank_near_sum_.*_shrunk")
 
 
-class Lesson(NamedTuple):
-    """Lists with the right answers.
+class Draft(NamedTuple):
+    """Lists that hold right answers, before their table is made.
 
     Attributes:
-      columns: name -> float32 [N].
-      ptr: int64 [L + 1].
+      part: ``"familiar"`` or ``"new"``.
+      found: the lists and what the regression says.
       positive: float32 [N], 1 for the pairs to be predicted.
-      user: int32 [L].
     """
 
-    columns: table.Columns
-    ptr: np.ndarray
+    part: str
+    found: retrieval.Found
     positive: np.ndarray
-    user: np.ndarray
 
 
 def folds(train: candidates.Pairs, target: str, number: int, taught: int, most: int, rng: np.random.Generator):
@@ -64,35 +62,24 @@ def everywhere(train: candidates.Pairs, users: np.ndarray, taken: sparse.csr_arr
     return found
 
 
-def lesson(
-    source: table.Source, found: retrieval.Found, truth: sparse.csr_array, part: str, most: int
-) -> Lesson | None:
-    """The lists that hold a right answer, with their tables; None if none does.
-
-    A pair of training helps to find itself, since the counts of neighbors know of it. So where pairs were taken out of
-    the histories, an answer among new items counts only if its table, which does not know of it, has it among the best
-    ``most`` by one of the scores that are searched.
-
-    Args:
-      source: the statistics.
-      found: L lists.
-      truth: CSR [L, I], what is to be predicted.
-      part: ``"familiar"`` or ``"new"``.
-      most: as for the search.
-    """
+def draft(found: retrieval.Found, truth: sparse.csr_array, part: str) -> Draft | None:
+    """The lists that hold a right answer, of pairs ``truth`` CSR [L, I]; None if none does."""
     right = found.lists.of(truth)
     keep = np.bincount(found.lists.row, right, minlength=len(found.lists.user)) > 0
     if not keep.any():
         return None
     inside = keep[found.lists.row]
-    chosen = found.lists.only(np.flatnonzero(keep))
     predicted = regression.Predicted(*(x[..., inside] for x in found.predicted))
-    columns = table.table(source, chosen, predicted, familiar=part == "familiar")
-    positive = right[inside]
-    if part == "new" and any(m.nnz for m in found.lists.removed.values()):
-        searched = [name for name in columns if name == "rank_ease_left" or SHRUNK.fullmatch(name)]
-        positive = positive * (np.min([columns[name] for name in searched], axis=0) < np.log1p(most))
-    return Lesson(columns, chosen.ptr, positive, chosen.user)
+    return Draft(part, retrieval.Found(found.lists.only(np.flatnonzero(keep)), predicted), right[inside])
+
+
+def searched(columns: table.Columns) -> np.ndarray:
+    """The best rank of candidates by one of the scores that are searched for new items, as log1p: float32 [N].
+
+    A pair of training helps to find itself, since the counts of neighbors know of it. So where pairs were taken out of
+    the histories, an answer among new items counts only if its table, which does not know of it, has it among the best.
+    """
+    return np.min([x for name, x in columns.items() if name == "rank_ease_left" or SHRUNK.fullmatch(name)], axis=0)
 
 
 def asked(found: Mapping[str, lists.Lists], truth: sparse.csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -109,17 +96,3 @@ def asked(found: Mapping[str, lists.Lists], truth: sparse.csr_array) -> tuple[np
 def groups(num_users: int, number: int, seed: int) -> np.ndarray:
     """Deals users into groups 0 .. number - 1, int32 [U]: member m learns from no validation pair of group m."""
     return np.random.default_rng([seed, 14]).integers(0, number, num_users).astype(np.int32)
-
-
-def joined(parts: Iterator[Lesson] | list[Lesson]) -> Lesson | None:
-    """Lessons of the same columns, one after another; None of none."""
-    parts = [part for part in parts if part is not None]
-    if not parts:
-        return None
-    columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
-    ptr, end = [np.zeros(1, np.int64)], 0
-    for part in parts:
-        ptr.append(part.ptr[1:] + end)
-        end += part.ptr[-1]
-    positive, user = (np.concatenate([getattr(part, name) for part in parts]) for name in ("positive", "user"))
-    return Lesson(columns, np.concatenate(ptr), positive, user)

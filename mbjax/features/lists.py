@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import sparse
@@ -41,6 +41,12 @@ class Lists:
         )
         return Lists(self.user[keep], history, removed, ptr, self.item[inside])
 
+    def span(self, start: int, stop: int) -> Lists:
+        """Those at the places start .. stop - 1."""
+        history, removed = ({b: m[start:stop] for b, m in part.items()} for part in (self.history, self.removed))
+        first, end = self.ptr[start], self.ptr[stop]
+        return Lists(self.user[start:stop], history, removed, self.ptr[start : stop + 1] - first, self.item[first:end])
+
     def of(self, matrix: sparse.csr_array, row: np.ndarray | None = None) -> np.ndarray:
         """Whether each candidate is stored in a matrix [L, I], float32 [N]."""
         return has(matrix, self.row if row is None else row, self.item)
@@ -55,6 +61,27 @@ def has(matrix: sparse.csr_array, row: np.ndarray, column: np.ndarray) -> np.nda
         return np.zeros(wanted.size, np.float32)
     place = np.minimum(np.searchsorted(stored, wanted), stored.size - 1)
     return (stored[place] == wanted).astype(np.float32)
+
+
+def contributed(of: Lists, behavior: str, row: np.ndarray | None = None) -> np.ndarray:
+    """Whether the statistics have each candidate as a pair of its user by a behavior, float32 [N].
+
+    It is one of his history, or one that was taken out of it; of strangers there is none.
+    """
+    row = of.row if row is None else row
+    found = of.of(of.history[behavior], row)
+    if of.removed[behavior].nnz:
+        found = found + of.of(of.removed[behavior], row)
+    return found * (of.user >= 0)[row]
+
+
+def joined(parts: Sequence[Lists], num_items: int) -> tuple[Lists, list[np.ndarray]]:
+    """The candidates of several lists of the same users together, each once, and where they are: int32 [N] each."""
+    keys = [part.row * num_items + part.item for part in parts]
+    whole = np.unique(np.concatenate(keys))
+    ptr = np.searchsorted(whole, np.arange(len(parts[0].user) + 1, dtype=np.int64) * num_items)
+    together = dataclasses.replace(parts[0], ptr=ptr, item=(whole % num_items).astype(np.int32))
+    return together, [np.searchsorted(whole, key).astype(np.int32) for key in keys]
 
 
 def pairs(matrix: sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:

@@ -1,12 +1,11 @@
-"""Candidates of all users with their tables on the device, and the lists that training draws from.
+"""Candidates of all users with their tables on the device, for what ranks them and for what learns from them.
 
-Knows of a model's configuration the fields ``penalty, new_items, features, folds, taught_folds, max_lists,
-list_length, sources, cross_fitting, members``.
+Knows of a model's configuration the fields ``penalty, new_items, features`` and what ``teaching`` reads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -15,12 +14,8 @@ import numpy as np
 from scipy import sparse
 
 from mbjax import errors, types
-from mbjax.features import candidates, lessons, lists, regression, retrieval, table
-from mbjax.features.retrieval import PARTS
-from mbjax.ops import inverse, listwise, memory
-
-PASSES = 2  # of an epoch over the lists of a name, at most
-NEW_LISTS = 2500  # most lists of new items that a behavior gives by folds
+from mbjax.features import candidates, lists, regression, retrieval, similarity, table, teaching, whole
+from mbjax.ops import inverse, memory
 
 
 class Prepared(NamedTuple):
@@ -29,18 +24,18 @@ class Prepared(NamedTuple):
     Attributes:
       number: of users, passive ones included.
       device: behavior -> arrays, the evaluation's.
-      fitted: the regression.
-      found: behavior -> part -> candidates, on the host.
+      lists: behavior -> part -> candidates, on the host.
       tables: behavior -> part -> float16 [N, D].
       users: behavior -> float32 [L, G], the gate's numbers.
+      lessons: what folds teach, where that was asked for.
     """
 
     number: int
     device: dict[str, Any]
-    fitted: regression.Fit
-    found: Mapping[str, Mapping[str, retrieval.Found]]
+    lists: Mapping[str, Mapping[str, lists.Lists]]
     tables: Mapping[str, Mapping[str, np.ndarray]]
     users: Mapping[str, np.ndarray]
+    lessons: teaching.Lessons | None
 
 
 def prepare(config: Any, info: types.DatasetInfo, evidence: types.Evidence) -> Prepared:
@@ -53,23 +48,33 @@ def prepare(config: Any, info: types.DatasetInfo, evidence: types.Evidence) -> P
         of = _joined(_nobody(of) if evidence.alone else of, candidates.strangers(evidence.passive))
     searches = [retrieval.retriever(train, fitted, b) for b in info.behaviors]
     found = dict(zip(info.behaviors, retrieval.find(fitted, of, searches, config.new_items), strict=True))
-    device, tables, users = {}, {}, {}
-    for behavior in info.behaviors:
-        source = table.Source(train, fitted, behavior)
-        tables[behavior], device[behavior] = {}, {}
-        for part, (chosen, predicted) in found[behavior].items():
-            x = matrix(config, table.table(source, chosen, predicted, familiar=part == "familiar"))
-            tables[behavior][part] = x
-            device[behavior][part] = _placed(chosen, x)
-        users[behavior] = user_numbers(of, found[behavior]["familiar"].lists)
-        device[behavior] |= _rest(train[behavior], of, [f.lists for f in found[behavior].values()])
+    drafts = teaching.drafts(config, info, evidence, fitted, searches) if evidence.teach else None
+    del fitted, searches
+    # What is similar to what is counted once, for the candidates of all behaviors and for all lessons.
+    parts = {(b, part): one.lists for b, by_part in found.items() for part, one in by_part.items()}
+    together, places = lists.joined(list(parts.values()), info.num_items)
+    asked = [similarity.Asked(together, info.behaviors), *(drafts.asked() if drafts else ())]
+    near = similarity.aggregate(train, asked)
+    counts = table.counts(train)
+    sources = {b: table.Source(train, counts, b) for b in info.behaviors}
+    lessons = drafts.lessons(config, sources, near[1:]) if drafts else None
+    device, tables, users = {b: {} for b in info.behaviors}, {b: {} for b in info.behaviors}, {}
+    for (behavior, part), place in zip(parts, places, strict=True):
+        one = found[behavior][part]
+        x = whole.matrix(config.features, sources[behavior], one, whole.Compared(near[0], place), part)
+        tables[behavior][part] = x
+        device[behavior][part] = _placed(one.lists, x)
+    for behavior, by_part in found.items():
+        users[behavior] = teaching.user_numbers(of, by_part["familiar"].lists)
+        device[behavior] |= _rest(train[behavior], of, [one.lists for one in by_part.values()])
         valid = evidence.valid.get(behavior)
         device[behavior] |= {
             "judged": jnp.asarray(valid is not None and valid.nnz > 0),
             "user": jnp.asarray(users[behavior]),
             "scale": _scale(users[behavior]),
         }
-    return Prepared(len(of.user), device, fitted, found, tables, users)
+    listed = {b: {part: one.lists for part, one in by_part.items()} for b, by_part in found.items()}
+    return Prepared(len(of.user), device, listed, tables, users, lessons)
 
 
 def _placed(chosen: lists.Lists, x: np.ndarray) -> dict[str, Any]:
@@ -109,28 +114,6 @@ def _rest(target: sparse.csr_array, of: lists.Lists, searched: list[lists.Lists]
     return dict(zip(("popularity", "others", "is_left"), map(jnp.asarray, arrays), strict=True))
 
 
-def user_numbers(of: lists.Lists, familiar: lists.Lists) -> np.ndarray:
-    """What the gate knows of users, float32 [L, 1 + K + K (K - 1) / 2]: logarithms of how much they have of each."""
-    names = list(of.history)
-    columns = [np.log1p(np.diff(familiar.ptr))] + [np.log1p(np.diff(of.history[b].indptr)) for b in names]
-    for place, a in enumerate(names):
-        for b in names[place + 1 :]:
-            both = np.asarray(of.history[a].multiply(of.history[b]).sum(axis=1)).ravel()
-            columns.append(both / (np.diff(of.history[b].indptr) + 1.0))
-    return np.stack(columns, axis=1).astype(np.float32)
-
-
-def matrix(config: Any, columns: table.Columns) -> np.ndarray:
-    """The columns of the chosen families, float16 [N, D]."""
-    return np.stack([columns[name] for name in shown(config, columns)], axis=1).astype(np.float16)
-
-
-def shown(config: Any, names: Iterable[str]) -> list[str]:
-    """Those of some columns that the experts see."""
-    gone = [family for family in table.FAMILIES if family not in config.features]
-    return [name for name in names if not any(family in name.split("_") for family in gone)]
-
-
 def _nobody(of: lists.Lists) -> lists.Lists:
     """Empty histories in the places of users."""
     empty = {b: sparse.csr_array(m.shape, dtype=np.float32) for b, m in of.history.items()}
@@ -148,93 +131,6 @@ def _joined(of: lists.Lists, more: lists.Lists) -> lists.Lists:
     return lists.Lists(user, history, removed, np.zeros(user.size + 1, np.int64), np.zeros(0, np.int32))
 
 
-def teach(
-    config: Any,
-    info: types.DatasetInfo,
-    evidence: types.Evidence,
-    made: Prepared,
-    batch_size: int,
-    num_devices: int,
-) -> tuple[listwise.ListSampler, Any]:
-    """The sampler of training lists and the lists, for ``types.Model.teach``."""
-    rng = np.random.default_rng([evidence.seed, 41])
-    groups = lessons.groups(info.num_users, config.members, evidence.seed)
-    stores, sizes, everything = {}, {}, {}
-
-    def add(name: str, x: np.ndarray, ptr: np.ndarray, positive: np.ndarray, group: np.ndarray, size: int) -> None:
-        stores[name] = listwise.store(x, ptr, positive, group, config.list_length, rng)
-        count = stores[name].place.shape[0]
-        # Few lists are not gone through again and again: an epoch has each of them PASSES times at most.
-        sizes[name] = (count, min(size, -(-PASSES * count // config.steps)))
-
-    for behavior in info.behaviors:
-        valid = evidence.valid.get(behavior)
-        is_judged = valid is not None and valid.nnz > 0
-        size = batch_size if is_judged or behavior == info.target else batch_size // 4
-        if is_judged:
-            truth = sparse.csr_array(valid.astype(np.float32))
-            of = {part: found.lists for part, found in made.found[behavior].items()}
-            everything[behavior] = _asked(made.users[behavior], of, truth)
-            for part in PARTS if "valid" in config.sources else ():
-                positive = of[part].of(truth)
-                keep = np.flatnonzero(np.bincount(of[part].row, positive, minlength=made.number))
-                if keep.size:
-                    inside = np.isin(of[part].row, keep, kind="table")
-                    ptr = np.concatenate([[0], np.cumsum(np.diff(of[part].ptr)[keep])])
-                    x = made.tables[behavior][part][inside]
-                    add(f"{behavior}:{part}:valid", x, ptr, positive[inside], groups[keep], size)
-        number = config.taught_folds if is_judged or not evidence.valid else 1
-        for part, lesson, counts in _by_folds(config, evidence.train, made.fitted, behavior, number, rng):
-            if lesson is not None:
-                x = matrix(config, lesson.columns)
-                nobody = np.full(lesson.user.size, -1)
-                add(f"{behavior}:{part}:folds", x, lesson.ptr, lesson.positive, nobody, size)
-            if counts is not None and behavior not in everything:
-                everything[behavior] = counts
-    if not stores:
-        raise errors.IncompatibleError(
-            f"model 'funnel' has nothing to learn from: no list of model.sources={','.join(config.sources)} holds an "
-            "answer. Leave model.sources and data.valid at their defaults, or take more data."
-        )
-    return listwise.ListSampler(sizes, num_devices, config.steps), (stores, everything)
-
-
-def _by_folds(config, train, fitted, behavior: str, number: int, rng: np.random.Generator):
-    """Yields (part, lesson or None, counts or None) of a behavior."""
-    if "folds" not in config.sources or not number:
-        return
-    source = table.Source(train, fitted, behavior)
-    search = retrieval.retriever(train, fitted, behavior)
-    familiar, new, counts = [], [], None
-    for users, taken in lessons.folds(train, behavior, config.folds, number, config.max_lists, rng):
-        of = candidates.histories(train, users, {behavior: taken})
-        told = None if config.cross_fitting else _as_strangers(train, users)
-        (found,) = retrieval.find(fitted, of, [search], config.new_items, ("familiar",), told)
-        familiar.append(lessons.lesson(source, found["familiar"], taken, "familiar", config.new_items))
-        wanted = NEW_LISTS - sum(part.user.size for part in new if part is not None)
-        if wanted <= 0:
-            continue
-        few = np.sort(rng.choice(users.size, min(users.size, 2 * wanted), replace=False))
-        truth = sparse.csr_array(taken[few])
-        if counts is None:
-            # What comes next is looked for as it will be: with the touches that the pairs have by other behaviors.
-            asked = candidates.histories(train, users[few], {behavior: truth})
-            (found,) = retrieval.find(fitted, asked, [search], config.new_items)
-            lists_of = {part: part_found.lists for part, part_found in found.items()}
-            counts = _asked(user_numbers(asked, lists_of["familiar"]), lists_of, truth)
-        alone = candidates.histories(train, users[few], lessons.everywhere(train, users[few], truth))
-        told = None if config.cross_fitting else _as_strangers(train, users[few])
-        (found,) = retrieval.find(fitted, alone, [search], config.new_items, ("new",), told)
-        new.append(lessons.lesson(source, found["new"], truth, "new", config.new_items))
-    yield "familiar", lessons.joined(familiar), counts
-    yield "new", lessons.joined(new), None
-
-
-def _as_strangers(train: candidates.Pairs, users: np.ndarray) -> lists.Lists:
-    """Users with their whole histories, who stay in all statistics: these know what is to be predicted."""
-    return candidates.strangers({b: sparse.csr_array(m[users]) for b, m in train.items()})
-
-
 def check_memory(num_users: int) -> None:
     """Raises IncompatibleError where the regression does not fit into memory."""
     needed, free = inverse.bytes_needed(num_users, jax.default_backend()), memory.available()
@@ -243,9 +139,3 @@ def check_memory(num_users: int) -> None:
             f"model 'funnel' inverts a matrix of {num_users:,} users, which takes {needed / 1e9:,.1f} GB; "
             f"{free / 1e9:,.1f} GB of memory are free. Use --model=ease --rank=512, or fewer users (--data.subsample)."
         )
-
-
-def _asked(users: np.ndarray, found: Mapping[str, lists.Lists], truth: sparse.csr_array) -> tuple[Any, ...]:
-    pairs, familiar, fresh = lessons.asked(found, truth)
-    some = pairs > 0
-    return tuple(jnp.asarray(x[some], jnp.float32) for x in (users, pairs, familiar, fresh))

@@ -19,6 +19,8 @@ from mbjax.ops import ridge
 
 PARTS = ("familiar", "new")
 SHRINKAGE = 10.0  # users, of the neighbors' cosines
+NEAREST = 200  # items of the target that an item of a history speaks for
+TILE = 1024  # items whose neighbors are found at once
 OTHERS = 0.3
 """Weight of neighbors of another behavior's items."""
 
@@ -29,7 +31,7 @@ class Retriever(NamedTuple):
     Attributes:
       target: index of the behavior.
       coefficients: k [I, K] of the regression that leaves all columns of the item out.
-      near: behavior -> CSR [I, I], cosines with shrinkage between an item of it and an item of the target.
+      near: behavior -> CSR [I, I], cosines with shrinkage between an item of it and the nearest items of the target.
       popular: int [I], items by falling number of users of the target.
     """
 
@@ -42,17 +44,36 @@ class Retriever(NamedTuple):
 def retriever(train: Mapping[str, sparse.csr_array], fitted: regression.Fit, behavior: str) -> Retriever:
     """Prepares the search for new items of a behavior."""
     target = list(train).index(behavior)
-    count = {b: np.asarray(m.sum(axis=0), np.float32).ravel() for b, m in train.items()}
-    right = train[behavior].astype(np.float32)
-    near = {}
-    for name, matrix in train.items():
-        shared = sparse.coo_array(matrix.T.astype(np.float32) @ right)
-        first, second = shared.coords
-        value = shared.data / (np.sqrt(count[name][first] * count[behavior][second]) + SHRINKAGE)
-        value *= first != second
-        near[name] = sparse.csr_array((value.astype(np.float32), (first, second)), shape=shared.shape)
+    count = np.asarray(train[behavior].sum(axis=0), np.int64).ravel()
+    popular = np.argsort(-count, kind="stable")
+    near = {name: _nearest(matrix, train[behavior]) for name, matrix in train.items()}
     k = ridge.coefficients(fitted.gram, target, "all", fitted.dual.weights)
-    return Retriever(target, k, near, np.argsort(-count[behavior], kind="stable"))
+    return Retriever(target, k, near, popular)
+
+
+def _nearest(speaking: sparse.csr_array, target: sparse.csr_array) -> sparse.csr_array:
+    """CSR [I, I]: of each item of a matrix [U, I] the ``NEAREST`` items of another by their cosines with shrinkage."""
+    right = sparse.csr_array(target.astype(np.float32))
+    by_item = sparse.csr_array(speaking.T.astype(np.float32))
+    count = [np.diff(by_item.indptr).astype(np.float32), np.asarray(right.sum(axis=0), np.float32).ravel()]
+    num_items, ends, columns, values = right.shape[1], [np.zeros(1, np.int64)], [], []
+    for start in range(0, num_items, TILE):
+        shared = sparse.csr_array(by_item[start : start + TILE] @ right)
+        row = np.repeat(np.arange(start, start + shared.shape[0]), np.diff(shared.indptr))
+        value = shared.data / (np.sqrt(count[0][row] * count[1][shared.indices]) + np.float32(SHRINKAGE))
+        value[row == shared.indices] = 0
+        keep = value > 0
+        for place in np.flatnonzero(np.diff(shared.indptr) > NEAREST):
+            mine = slice(*shared.indptr[place : place + 2])
+            part = value[mine]
+            keep[mine][np.argpartition(part, part.size - NEAREST)[: part.size - NEAREST]] = False
+        columns.append(shared.indices[keep])
+        values.append(value[keep])
+        ends.append(ends[-1][-1:] + np.cumsum(np.bincount(row[keep] - start, minlength=shared.shape[0])))
+    arrays = np.concatenate(values), np.concatenate(columns), np.concatenate(ends)
+    near = sparse.csr_array(arrays, shape=(num_items, num_items))
+    near.sort_indices()
+    return near
 
 
 class Found(NamedTuple):

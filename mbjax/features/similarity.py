@@ -6,97 +6,126 @@ With c_ab(h, i) the number of users who met h by behavior a and i by behavior b,
 
 Of a user u who is part of the counts his own contribution is taken out of each: c - [u met i by b], n_a(h) - 1,
 n_b(i) - [u met i by b] (every h is of his history by a).
+
+Counts are made once, in dense tiles of items, and serve all lists that are asked for.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
 
 from mbjax.features import lists
 
+SMALL = 1e-3  # added to a sum or maximum of similarities before its logarithm
+SHRINKAGE = 10.0  # users
 DENSE = 48_000_000  # entries of a dense tile of counts
-CHUNK = 4_000_000  # (candidate, item of the history) taken at once
+CHUNK = 2_000_000  # (candidate, item of the history) taken at once
+
+Near = dict[str, np.ndarray]
+"""``sum_A_B``, ``max_A_B`` and ``shrunk_A_B`` (a sum with ``SHRINKAGE``), behavior A of the history and B of the
+candidate -> float16 [N], logarithms of the value + ``SMALL``."""
 
 
-def aggregate(
-    train: Mapping[str, sparse.csr_array],
-    of: lists.Lists,
-    own: Mapping[str, np.ndarray],
-    kinds: Sequence[tuple[str, str, float]],
-) -> dict[tuple[str, str, float], tuple[np.ndarray, np.ndarray]]:
+class Asked(NamedTuple):
+    """Lists whose candidates are compared with the histories, and the behaviors B that have ``shrunk_A_B``."""
+
+    lists: lists.Lists
+    shrunk: Collection[str]
+
+
+def names(behaviors: Sequence[str], shrunk: Collection[str]) -> list[str]:
+    """The columns of ``Near``."""
+    found = [f"{kind}_{a}_{b}" for a in behaviors for b in behaviors for kind in ("sum", "max")]
+    return found + [f"shrunk_{a}_{b}" for a in behaviors for b in behaviors if b in shrunk]
+
+
+def aggregate(train: Mapping[str, sparse.csr_array], asked: Sequence[Asked]) -> list[Near]:
     """Sums and maxima of cosines over the histories.
 
     Args:
       train: behavior -> CSR [U, I], the pairs of the statistics.
-      of: the lists.
-      own: behavior -> float32 [N], whether the user met the candidate by it *in the statistics*.
-      kinds: (behavior a of the history, behavior b of the candidate, shrinkage).
+      asked: the lists.
 
     Returns:
-      For each kind the sum and the maximum over the history, float32 [N].
+      ``Near`` of each of ``asked``.
     """
     num_items = next(iter(train.values())).shape[1]
-    row = of.row
-    # Only items that are candidates need rows of counts.
-    items, place = np.unique(of.item, return_inverse=True)
-    order = np.argsort(place, kind="stable")
-    sorted_place = place[order]
-    is_part = (of.user >= 0).astype(np.float32)[row]
     counts = {b: np.asarray(m.sum(axis=0), np.float32).ravel() for b, m in train.items()}
+    # Only items that are candidates need rows of counts.
+    items = np.unique(np.concatenate([np.zeros(0, np.int32), *(np.unique(one.lists.item) for one in asked)]))
+    parts = [_Part(one, list(train), items) for one in asked]
     tile = max(1, DENSE // num_items)
-    by_item = {b: sparse.csr_array(train[b].T).astype(np.float32) for b in {kind[1] for kind in kinds}}
-    found = {kind: (np.zeros(of.item.size, np.float32), np.zeros(of.item.size, np.float32)) for kind in kinds}
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for a, b in dict.fromkeys(kind[:2] for kind in kinds):
-            right, history = train[a].astype(np.float32), of.history[a]
-            lengths = np.diff(history.indptr)[row]
-            for start in range(0, items.size, tile):
-                stop = min(start + tile, items.size)
-                low, high = np.searchsorted(sorted_place, [start, stop])
-                chosen = order[low:high]
-                chosen = chosen[lengths[chosen] > 0]
-                if not chosen.size:
-                    continue
-                shared = np.asarray((by_item[b][items[start:stop]] @ right).toarray(), np.float32)  # [tile, I]
-                shared[np.arange(stop - start), items[start:stop]] = 0
-                length = lengths[chosen]
-                bounds = _chunks(length)
-                of_pair = [kind for kind in kinds if kind[:2] == (a, b)]
-                arguments = (shared, place - start, history, counts[a], counts[b], own[b], is_part, row, of.item)
-
-                def one(span, chosen=chosen, length=length, of_pair=of_pair, arguments=arguments):
-                    picked = chosen[span[0] : span[1]]
-                    parts = _reduce(picked, length[span[0] : span[1]], [kind[2] for kind in of_pair], *arguments)
-                    for kind, (total, largest) in zip(of_pair, parts, strict=True):
-                        found[kind][0][picked], found[kind][1][picked] = total, largest
-
-                list(pool.map(one, zip(bounds[:-1], bounds[1:], strict=True)))
-    return found
+        for b, of_candidates in train.items():
+            by_item = sparse.csr_array(of_candidates.T).astype(np.float32)
+            for a, of_history in train.items():
+                right = sparse.csr_array(of_history.astype(np.float32))
+                for start in range(0, items.size, tile):
+                    wanted = [part.chosen(a, start, start + tile) for part in parts]
+                    if not any(chosen.size for chosen in wanted):
+                        continue
+                    mine = items[start : start + tile]
+                    shared = np.asarray((by_item[mine] @ right).toarray(), np.float32)  # [tile, I]
+                    shared[np.arange(mine.size), mine] = 0
+                    arguments = (a, b, shared, start, counts)
+                    spans = [(part, span) for part, of in zip(parts, wanted, strict=True) for span in part.cut(a, of)]
+                    list(pool.map(lambda one, rest=arguments: one[0].reduce(one[1], *rest), spans))
+    return [part.found for part in parts]
 
 
-def _chunks(length: np.ndarray) -> list[int]:
-    """Places that cut candidates into runs of about CHUNK items of histories."""
-    ends = np.cumsum(length)
-    cuts = np.searchsorted(ends, np.arange(CHUNK, ends[-1] if ends.size else 0, CHUNK)).tolist()
-    return sorted({0, *cuts, length.size})
+class _Part:
+    """One of ``asked`` on its way."""
 
+    def __init__(self, asked: Asked, behaviors: Sequence[str], items: np.ndarray):
+        of = asked.lists
+        self.of, self.row, self.shrunk = of, of.row.astype(np.int32), asked.shrunk
+        self.place = np.searchsorted(items, of.item).astype(np.int32)
+        self.order = np.argsort(self.place, kind="stable")
+        self.sorted = self.place[self.order]
+        self.is_part = (of.user >= 0).astype(np.float32)
+        self.own = {b: lists.contributed(of, b, self.row).astype(np.uint8) for b in behaviors}
+        nothing = np.float16(np.log(SMALL))
+        self.found = {name: np.full(of.item.size, nothing) for name in names(behaviors, asked.shrunk)}
 
-def _reduce(picked, length, shrinkages, shared, place, history, count_a, count_b, own, is_part, row, item):
-    """(sum, maximum) for each shrinkage of some candidates, whose histories have the given lengths, none of them 0."""
-    first = np.concatenate([[0], np.cumsum(length)[:-1]])
-    met = history.indices[np.arange(length.sum()) + np.repeat(history.indptr[row[picked]] - first, length)]
-    line = place[picked].astype(np.int64) * shared.shape[1]
-    value = shared.ravel().take(np.repeat(line, length) + met)
-    contributed = own[picked] * is_part[picked]
-    # Where the item itself is in the history nothing is shared, and nothing is to be taken off.
-    value = np.maximum(value - np.repeat(contributed, length), 0)
-    lengths = np.sqrt(np.maximum(count_a[met] - np.repeat(is_part[picked], length), 1))
-    lengths *= np.repeat(np.sqrt(np.maximum(count_b[item[picked]] - contributed, 1)), length)
-    for shrinkage in shrinkages:
-        cosine = value / (lengths + np.float32(shrinkage))
-        yield np.add.reduceat(cosine, first), np.maximum.reduceat(cosine, first)
+    def chosen(self, a: str, start: int, stop: int) -> np.ndarray:
+        """Candidates that are items start .. stop - 1, of users who have a history of ``a``."""
+        low, high = np.searchsorted(self.sorted, [start, stop])
+        mine = self.order[low:high]
+        return mine[np.diff(self.of.history[a].indptr)[self.row[mine]] > 0]
+
+    def cut(self, a: str, chosen: np.ndarray) -> Iterator[np.ndarray]:
+        """Runs of about ``CHUNK`` items of histories."""
+        ends = np.cumsum(np.diff(self.of.history[a].indptr)[self.row[chosen]], dtype=np.int64)
+        cuts = np.searchsorted(ends, np.arange(CHUNK, ends[-1] if ends.size else 0, CHUNK))
+        yield from (part for part in np.split(chosen, np.unique(cuts)) if part.size)
+
+    def reduce(self, picked: np.ndarray, a: str, b: str, shared: np.ndarray, start: int, counts: Any) -> None:
+        """Enters the columns of some candidates, whose histories by ``a`` are not empty."""
+        history, row = self.of.history[a], self.row[picked]
+        length = np.diff(history.indptr)[row]
+        first = np.concatenate([[0], np.cumsum(length)[:-1]])
+        met = history.indices[np.arange(length.sum()) + np.repeat(history.indptr[row] - first, length)]
+        line = (self.place[picked] - start).astype(np.int64) * shared.shape[1]
+        value = shared.ravel().take(np.repeat(line, length) + met)
+        contributed, is_part = self.own[b][picked].astype(np.float32), self.is_part[row]
+        if contributed.any():
+            # Where the item itself is in the history nothing is shared, and nothing is to be taken off.
+            value = np.maximum(value - np.repeat(contributed, length), 0)
+        others = np.sqrt(np.maximum(counts[b][self.of.item[picked]] - contributed, 1))
+        whole, less = np.sqrt(np.maximum(counts[a], 1)), np.sqrt(np.maximum(counts[a] - 1, 1))
+        of_met = less[met] if is_part.all() else np.where(np.repeat(is_part, length) > 0, less[met], whole[met])
+        if b in self.shrunk:
+            damped = value / (of_met * np.repeat(others, length) + np.float32(SHRINKAGE))
+            self._enter(f"shrunk_{a}_{b}", picked, np.add.reduceat(damped, first))
+        value /= of_met
+        self._enter(f"sum_{a}_{b}", picked, np.add.reduceat(value, first) / others)
+        self._enter(f"max_{a}_{b}", picked, np.maximum.reduceat(value, first) / others)
+
+    def _enter(self, name: str, picked: np.ndarray, value: np.ndarray) -> None:
+        self.found[name][picked] = np.log(value + np.float32(SMALL))

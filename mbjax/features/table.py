@@ -6,24 +6,34 @@ deviations are the model's business.
 
 from __future__ import annotations
 
-import concurrent.futures
-import os
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
 
-from mbjax.features import lists, regression, similarity
+from mbjax.features import lists, similarity
 from mbjax.features.regression import Predicted
 
 PRIOR = 10.0  # users, of a smoothed rate
-SMALL = 1e-3  # added to a sum or maximum of similarities before its logarithm
+SMALL = 1e-3  # added to a prediction before its logarithm
 GAIN = 64.0  # of predictions, which are small
-SHRINKAGE = 10.0  # users
 FAMILIES = ("touch", "count", "ease", "near", "rank")
 
 Columns = dict[str, np.ndarray]
+
+
+class Counts(NamedTuple):
+    """Of all users.
+
+    Attributes:
+      item: behavior -> float64 [I], users of each item.
+      both: (behavior, a later one) -> float64 [I], users of each item by both.
+    """
+
+    item: Mapping[str, np.ndarray]
+    both: Mapping[tuple[str, str], np.ndarray]
 
 
 class Source(NamedTuple):
@@ -31,36 +41,45 @@ class Source(NamedTuple):
 
     Attributes:
       train: behavior -> CSR [U, I] of ones, funnel order: the pairs of the statistics.
-      fitted: their ridge regression.
+      counts: of these.
       target: the ranked behavior.
     """
 
     train: Mapping[str, sparse.csr_array]
-    fitted: regression.Fit
+    counts: Counts
     target: str
 
 
-def table(source: Source, of: lists.Lists, predicted: Predicted, *, familiar: bool) -> Columns:
+def counts(train: Mapping[str, sparse.csr_array]) -> Counts:
+    """Counts the pairs of all users."""
+    item = {b: np.asarray(m.sum(axis=0), np.float64).ravel() for b, m in train.items()}
+    both = {
+        (a, b): np.asarray(train[a].multiply(train[b]).sum(axis=0), np.float64).ravel()
+        for a, b in itertools.combinations(train, 2)
+    }
+    return Counts(item, both)
+
+
+def table(source: Source, of: lists.Lists, predicted: Predicted, near: similarity.Near, *, familiar: bool) -> Columns:
     """All families of familiar candidates, or those that new candidates have: name -> float32 [N].
 
     Args:
       source: the statistics.
       of: the lists.
       predicted: what the regression says of the candidates.
+      near: their similarities.
       familiar: whether they were met by other behaviors.
     """
     row = of.row
     history = {b: of.of(of.history[b], row) for b in source.train}
-    removed = {b: of.of(of.removed[b], row) if of.removed[b].nnz else np.zeros_like(history[b]) for b in source.train}
-    # A pair of the statistics is one of the history, or one that was taken out of it; of strangers there is none.
     part = (of.user >= 0).astype(np.float32)[row]
-    own = {b: (history[b] + removed[b]) * part for b in source.train}
+    own = {b: lists.contributed(of, b, row) for b in source.train}
     columns: Columns = {}
     if familiar:
         columns |= {f"touch_{b}": history[b] for b in source.train if b != source.target}
     columns |= _counts(source, of, row, own, part)
     columns |= _predictions(source, predicted)
-    columns |= _similarities(source, of, own)
+    columns |= _similarities(source, near)
     telling = {name: x for name, x in columns.items() if _is_telling(name, source.target, familiar)}
     columns |= _ranks(of, row, telling, deviations=familiar)
     return {name: np.asarray(x, np.float32) for name, x in columns.items()}
@@ -94,8 +113,8 @@ def _is_telling(name: str, target: str, familiar: bool) -> bool:
 
 def _counts(source: Source, of: lists.Lists, row: np.ndarray, own: Columns, part: np.ndarray) -> Columns:
     """Logarithms of how much item and user have by each behavior, and of how much of one behavior becomes another."""
-    train, names, item, columns = source.train, list(source.train), of.item, {}
-    whole = {b: np.asarray(m.sum(axis=0), np.float64).ravel() for b, m in train.items()}
+    names, item, columns = list(source.train), of.item, {}
+    whole = source.counts.item
     number = {b: whole[b][item] - own[b] for b in names}
     length = {b: np.diff(of.history[b].indptr) for b in names}
     mine = {b: sparse.diags_array((of.user >= 0) * 1.0).tocsr() @ (of.history[b] + of.removed[b]) for b in names}
@@ -104,7 +123,7 @@ def _counts(source: Source, of: lists.Lists, row: np.ndarray, own: Columns, part
         columns[f"count_user_{b}"] = np.log1p(length[b])[row]
     for place, a in enumerate(names):
         for b in names[place + 1 :]:
-            both = np.asarray(train[a].multiply(train[b]).sum(axis=0), np.float64).ravel()
+            both = source.counts.both[a, b]
             others = both.sum() - np.asarray(mine[a].multiply(mine[b]).sum(axis=1)).ravel()
             rate = (np.maximum(others, 1) / np.maximum(whole[a].sum() - np.asarray(mine[a].sum(axis=1)).ravel(), 1))[
                 row
@@ -130,39 +149,36 @@ def _predictions(source: Source, predicted: Predicted) -> Columns:
     return columns
 
 
-def _similarities(source: Source, of: lists.Lists, own: Columns) -> Columns:
+def _similarities(source: Source, near: similarity.Near) -> Columns:
     """Logarithms of sums and maxima of cosines, by pairs of behaviors; those of the target's side shrunk too."""
-    names, columns = list(source.train), {}
-    kinds = {(a, b, 0.0): f"{a}_{b}" for a in names for b in names}
-    kinds |= {(a, source.target, SHRINKAGE): f"{a}_shrunk" for a in names}
-    found = similarity.aggregate(source.train, of, own, list(kinds))
-    for kind, name in kinds.items():
-        total, largest = found[kind]
-        columns[f"near_sum_{name}"] = np.log(total + SMALL)
-        if not kind[2]:
-            columns[f"near_max_{name}"] = np.log(largest + SMALL)
-    return columns
+    names = [f"{kind}_{a}_{b}" for a in source.train for b in source.train for kind in ("sum", "max")]
+    columns = {f"near_{name}": near[name] for name in names}
+    return columns | {f"near_sum_{a}_shrunk": near[f"shrunk_{a}_{source.target}"] for a in source.train}
 
 
 def _ranks(of: lists.Lists, row: np.ndarray, telling: Columns, *, deviations: bool) -> Columns:
-    """The rank in its list, log1p of 0 for the best, of some columns; and their standard scores."""
+    """How many of its list are better in some columns, as log1p; and their standard scores."""
     count = np.maximum(np.diff(of.ptr), 1)
-    first = of.ptr[row]
-
-    def one(item: tuple[str, np.ndarray]) -> Columns:
-        name, x = item
-        order = np.lexsort((-x, row))
-        rank = np.empty(x.size, np.float32)
-        rank[order] = np.arange(x.size) - first
-        found = {f"rank_{name}": np.log1p(rank)}
+    columns: Columns = {}
+    for name, x in telling.items():
+        columns[f"rank_{name}"] = np.log1p(_better(x, row, of.ptr))
         if deviations:
             mean = np.bincount(row, x, minlength=count.size) / count
             square = np.bincount(row, np.square(x, dtype=np.float64), minlength=count.size) / count
-            found[f"rank_z_{name}"] = (x - mean[row]) / np.sqrt(np.maximum(square - mean**2, 1e-6))[row]
-        return found
-
-    columns: Columns = {}
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for found in pool.map(one, telling.items()):
-            columns |= found
+            columns[f"rank_z_{name}"] = (x - mean[row]) / np.sqrt(np.maximum(square - mean**2, 1e-6))[row]
     return columns
+
+
+def _better(x: np.ndarray, row: np.ndarray, ptr: np.ndarray) -> np.ndarray:
+    """How many of its list have a larger value, float32 [N]: equal ones share a rank, whatever their order."""
+    # One integer sorts by list, then by falling value: the bits of a float are ordered, negative ones the other way.
+    bits = (np.asarray(x, np.float32) + np.float32(0)).view(np.int32)  # -0 is 0
+    rising = np.where(bits < 0, ~bits ^ np.int32(-(2**31)), bits)
+    key = (row.astype(np.int64) << 32) - rising
+    order = np.argsort(key)
+    ordered = key[order]
+    is_first = np.concatenate([[True], ordered[1:] != ordered[:-1]])[: x.size]
+    place = np.maximum.accumulate(np.where(is_first, np.arange(x.size), 0))
+    rank = np.empty(x.size, np.float32)
+    rank[order] = place - ptr[row[order]]
+    return rank

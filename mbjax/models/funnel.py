@@ -31,7 +31,7 @@ import pydantic
 from flax import linen as nn
 
 from mbjax import types
-from mbjax.features import lessons, prepared, table
+from mbjax.features import lessons, prepared, table, teaching, whole
 from mbjax.features.retrieval import PARTS
 from mbjax.ops import listwise, rows
 
@@ -117,7 +117,7 @@ def build(config: FunnelConfig, info: types.DatasetInfo, batch_size: int) -> typ
     kept: dict[int, Any] = {}  # the regression, from ``prepare`` until ``teach`` has used it
     names = [(b, part) for b in info.behaviors for part in PARTS]
     columns = {
-        (b, part): prepared.shown(config, table.names(info.behaviors, b, familiar=part == "familiar"))
+        (b, part): whole.shown(config.features, table.names(info.behaviors, b, familiar=part == "familiar"))
         for b, part in names
     }
 
@@ -130,7 +130,7 @@ def build(config: FunnelConfig, info: types.DatasetInfo, batch_size: int) -> typ
 
     def teach(evidence: types.Evidence, num_devices: int):
         made = kept.pop(id(evidence.train), None) or prepared.prepare(config, info, evidence)
-        return prepared.teach(config, info, evidence, made, batch_size, num_devices)
+        return teaching.teach(config, info, evidence, made, batch_size, num_devices)
 
     def init(key, graphs):
         params: dict[str, Any] = {"experts": {}, "scale": {}, "gate": {}, "mix": {}, "prior": {}}

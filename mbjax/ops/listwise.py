@@ -6,8 +6,8 @@ padded to one length. So lists of all lengths cost what they hold, and shapes ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -109,35 +109,40 @@ class ListSampler(NamedTuple):
         return ListBatch(lists, everything, jnp.float32(1 / self.num_devices), total, counts)
 
 
-def store(
-    x: np.ndarray, ptr: np.ndarray, positive: np.ndarray, group: np.ndarray, longest: int, rng: np.random.Generator
-) -> Store:
+def store(parts: Sequence[Any], group: np.ndarray, longest: int, rng: np.random.Generator) -> Store:
     """Puts lists on the device; of a longer one than ``longest`` all right answers and a sample of the others are kept.
 
     Args:
-      x: [N, D].
-      ptr: int [L + 1].
-      positive: [N].
-      group: int [L].
+      parts: lists one after another, each part with attributes ``x`` [N, D], ``ptr`` int [L + 1], ``positive`` [N].
+      group: int [L], of all lists.
       longest: C at most.
     """
-    length = np.diff(ptr)
+    length = np.concatenate([np.diff(part.ptr) for part in parts])
     width = int(min(longest, length.max()))
-    place = np.full((length.size, width), x.shape[0], np.int32)
+    place = np.full((length.size, width), -1, np.int64)
     weight = np.zeros(place.shape, np.float32)
-    short = length <= width
-    inside = (np.arange(width) < length[:, None]) & short[:, None]
-    place[inside] = (ptr[:-1, None] + np.arange(width))[inside]
-    for row in np.flatnonzero(~short):
-        span = np.arange(ptr[row], ptr[row + 1])
-        right = span[positive[span] > 0][: width // 2]
-        wrong = span[positive[span] == 0]
-        taken = rng.choice(wrong, min(width - right.size, wrong.size), replace=False)
-        place[row, : right.size + taken.size] = np.concatenate([right, taken])
-        weight[row, right.size : right.size + taken.size] = np.log(wrong.size / taken.size)
-    padded = np.concatenate([x.astype(np.float16), np.zeros((1, x.shape[1]), np.float16)])
-    answers = np.concatenate([positive, [0]]).astype(np.float32)
-    return Store(*map(jnp.asarray, (padded, answers, place, weight, group.astype(np.int32))))
+    xs, answers, line, end = [], [], 0, 0
+    for part in parts:
+        kept = np.ones(part.positive.size, bool)
+        lengths = np.diff(part.ptr)
+        for row in np.flatnonzero(lengths > width):
+            span = np.arange(part.ptr[row], part.ptr[row + 1])
+            right = span[part.positive[span] > 0][: width // 2]
+            wrong = span[part.positive[span] == 0]
+            taken = rng.choice(wrong, min(width - right.size, wrong.size), replace=False)
+            kept[span] = False
+            kept[right] = kept[taken] = True
+            is_taken = np.isin(span[kept[span]], taken)
+            weight[line + row, : is_taken.size][is_taken] = np.log(wrong.size / taken.size)
+        number = np.add.reduceat(kept, part.ptr[:-1]) if kept.size else lengths  # no list is empty
+        inside = np.arange(width) < number[:, None]
+        place[line : line + number.size][inside] = np.arange(end, end + kept.sum())
+        xs.append(part.x[kept])
+        answers.append(part.positive[kept])
+        line, end = line + number.size, end + int(kept.sum())
+    padded = np.concatenate([*xs, np.zeros((1, xs[0].shape[1]))], dtype=np.float16, casting="unsafe")
+    arrays = np.concatenate([*answers, [0]]).astype(np.float32), np.where(place < 0, end, place).astype(np.int32)
+    return Store(*map(jnp.asarray, (padded, *arrays, weight, group.astype(np.int32))))
 
 
 def softmax_loss(logits: types.Array, drawn: Drawn) -> types.Array:

@@ -200,25 +200,12 @@ def rows(dual: Dual, graphs: Sequence[types.Graph], v: types.Array, start: types
 
         return row_blocks.over_blocks(block, v, DENSE_COLUMNS).transpose(1, 0, 2)
 
-    # Elsewhere a dense tile of X is fastest, of as many items as fit into ``CELLS``; the last one is moved left.
-    width = max(1, min(size, CELLS // v.shape[1]))
-    number = -(-size // width)
+    def gathered():
+        dense = v.T
+        return jnp.stack([lax.dynamic_slice_in_dim(graph.gathered(g.transpose, dense), start, size).T for g in graphs])
 
-    def tile(first):
-        items = first + jnp.arange(width, dtype=jnp.int32)
-        of = (
-            sparse_rows.met(g.col_ptr, g.transpose.indices[:, 1], items, 0, v.shape[1], g.transpose.data)
-            for g in graphs
-        )
-        return jnp.stack([jnp.matmul(v, one.T, precision=lax.Precision.HIGHEST) for one in of])
-
-    def dense():
-        firsts = start + jnp.minimum(jnp.arange(number, dtype=jnp.int32) * width, size - width)
-        parts = lax.map(tile, firsts)  # [number, K, B, width]
-        before = jnp.moveaxis(parts[:-1], 0, 2).reshape(len(graphs), v.shape[0], -1)
-        return jnp.concatenate([before, parts[-1][:, :, number * width - size :]], axis=2)
-
-    return lax.platform_dependent(cpu=native, default=dense)
+    # Elsewhere all items at once cost less than a walk over those of the tile, whose pairs are known there alone.
+    return lax.platform_dependent(cpu=native, default=gathered)
 
 
 def tile_product(g: types.Graph, dense: types.Array, start: types.Array | int, size: int) -> types.Array:

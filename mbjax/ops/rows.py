@@ -11,7 +11,8 @@ import jax.numpy as jnp
 
 from mbjax import types
 
-BLOCK = 4096  # pairs a turn
+BLOCK = 4096  # pairs a turn on a CPU
+WIDE = 2**17  # elsewhere, where the host waits for the device at every turn
 
 
 def met(
@@ -43,13 +44,15 @@ def met(
     # Entry e of row b of the batch is entry e + shift[b] of the matrix.
     shift = row_ptr[rows + 1] - ends
 
-    def body(turn, out):
-        entry = turn * BLOCK + jnp.arange(BLOCK, dtype=jnp.int32)
-        row = jnp.searchsorted(ends, entry, side="right").astype(jnp.int32)  # B past the last entry: dropped
-        source = entry + shift.at[row].get(mode="clip")
-        place = column.at[source].get(mode="clip") - start
-        place = jnp.where(place < 0, size, place)  # a negative index would count from the end
-        return out.at[row, place].set(1.0 if value is None else value.at[source].get(mode="clip"), mode="drop")
+    def walk(width):
+        def body(turn, out):
+            entry = turn * width + jnp.arange(width, dtype=jnp.int32)
+            row = jnp.searchsorted(ends, entry, side="right").astype(jnp.int32)  # B past the last entry: dropped
+            source = entry + shift.at[row].get(mode="clip")
+            place = column.at[source].get(mode="clip") - start
+            place = jnp.where(place < 0, size, place)  # a negative index would count from the end
+            return out.at[row, place].set(1.0 if value is None else value.at[source].get(mode="clip"), mode="drop")
 
-    turns = (ends[-1] + BLOCK - 1) // BLOCK
-    return jax.lax.fori_loop(0, turns, body, out)
+        return jax.lax.fori_loop(0, (ends[-1] + width - 1) // width, body, out)
+
+    return jax.lax.platform_dependent(cpu=lambda: walk(BLOCK), default=lambda: walk(WIDE))

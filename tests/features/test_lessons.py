@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from mbjax.features import candidates, lessons, lists, regression, retrieval, table
+from mbjax.features import candidates, lessons, regression, retrieval, similarity, table
 
 USERS, ITEMS = 30, 25
 
@@ -46,38 +46,37 @@ def taught(train, part, most):
     removed = {"buy": taken} if part == "familiar" else lessons.everywhere(train, users, taken)
     of = candidates.histories(train, users, removed)
     (found,) = retrieval.find(fitted, of, [retrieval.retriever(train, fitted, "buy")], most, (part,))
-    source = table.Source(train, fitted, "buy")
-    return lessons.lesson(source, found[part], taken, part, most), found[part].lists, users, taken.toarray()
+    return lessons.draft(found[part], taken, part), found[part].lists, users, taken.toarray()
+
+
+def columns(train, draft):
+    (near,) = similarity.aggregate(train, [similarity.Asked(draft.found.lists, ["buy"])])
+    source = table.Source(train, table.counts(train), "buy")
+    return table.table(source, draft.found.lists, draft.found.predicted, near, familiar=draft.part == "familiar")
 
 
 def test_lists_hold_the_answers_among_familiar_items(train):
-    lesson, of, users, taken = taught(train, "familiar", 5)
+    draft, of, users, taken = taught(train, "familiar", 5)
     viewed = train["view"].toarray()[users] * taken
-    assert lesson.positive.sum() == viewed.sum() > 0
-    assert lesson.user.tolist() == users[viewed.sum(axis=1) > 0].tolist()
-    bounds = np.diff(lesson.ptr)
+    assert draft.positive.sum() == viewed.sum() > 0
+    chosen = draft.found.lists
+    assert chosen.user.tolist() == users[viewed.sum(axis=1) > 0].tolist()
+    bounds = np.diff(chosen.ptr)
     np.testing.assert_array_equal(bounds, np.diff(of.ptr)[viewed.sum(axis=1) > 0])
-    assert (np.add.reduceat(lesson.positive, lesson.ptr[:-1]) > 0).all()
+    assert (np.add.reduceat(draft.positive, chosen.ptr[:-1]) > 0).all()
+    assert draft.found.predicted.kept.shape == draft.positive.shape == chosen.item.shape
 
 
 def test_an_answer_that_no_search_reaches_without_itself_is_none(train):
     """Of as many as there are, all are reached; of one alone, only what a table has first."""
-    whole, *_ = taught(train, "new", ITEMS)
-    assert whole.positive.sum() == taught(train, "new", ITEMS)[3].sum()
+    whole, _, _, taken = taught(train, "new", ITEMS)
+    assert whole.positive.sum() == taken.sum()
     few, of, _, taken = taught(train, "new", 1)
-    searched = [few.columns[n] for n in few.columns if n == "rank_ease_left" or lessons.SHRUNK.fullmatch(n)]
-    first = np.min(searched, axis=0) < 0.5
-    assert len(searched) == 3 and (few.positive <= first).all()
-    assert few.positive.sum() < of.of(lists.ones(*np.nonzero(taken), taken.shape)).sum()  # the search knew more
-
-
-def test_lessons_follow_one_another(train):
-    first, *_ = taught(train, "familiar", 5)
-    both = lessons.joined([first, None, first])
-    assert lessons.joined([None]) is None
-    assert both.ptr.tolist() == [*first.ptr.tolist(), *(first.ptr[-1] + first.ptr[1:]).tolist()]
-    np.testing.assert_array_equal(both.positive, np.tile(first.positive, 2))
-    assert list(both.columns) == list(first.columns)
+    found = columns(train, few)
+    names = [n for n in found if n == "rank_ease_left" or lessons.SHRUNK.fullmatch(n)]
+    best = lessons.searched(found)
+    np.testing.assert_array_equal(best, np.min([found[name] for name in names], axis=0))
+    assert len(names) == 3 and (few.positive * (best > 0.5)).any()  # the search knew more than the table
 
 
 def test_groups_are_the_same_for_a_seed_and_all_are_used():

@@ -87,3 +87,17 @@ def test_the_best_columns_of_each_row():
     scores = np.array([[1.0, 5, 3, 4], [9, 0, -np.inf, 2]])
     assert [set(row) for row in retrieval.best(scores, 2).tolist()] == [{1, 3}, {0, 3}]
     assert retrieval.best(scores, 9).shape == (2, 4)
+
+
+def test_only_the_nearest_items_speak(train, monkeypatch):
+    """In tiles too: of each item the three largest cosines, itself left out."""
+    monkeypatch.setattr(retrieval, "NEAREST", 3)
+    monkeypatch.setattr(retrieval, "TILE", 7)
+    near = retrieval.retriever(train, regression.fit(train, PENALTY), "buy").near["view"]
+    view, buy = (train[b].toarray().astype(float) for b in ("view", "buy"))
+    cosine = view.T @ buy / (np.sqrt(np.outer(view.sum(axis=0), buy.sum(axis=0))) + retrieval.SHRINKAGE)
+    np.fill_diagonal(cosine, 0)
+    for wanted, found in zip(cosine, near.toarray(), strict=True):
+        wanted = np.sort(wanted)[-3:]
+        np.testing.assert_allclose(np.sort(found[found > 0]), wanted[wanted > 0], rtol=1e-6)
+    assert near.has_sorted_indices

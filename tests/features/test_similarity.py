@@ -1,16 +1,17 @@
 """Sums and maxima of cosines against counts over the other users, pair by pair."""
 
+import dataclasses
+
 import listed
 import numpy as np
 import pytest
 
 from mbjax.features import candidates, similarity
 
-KINDS = [("view", "buy", 0.0), ("buy", "buy", 0.0), ("cart", "view", 2.0), ("view", "view", 0.0), ("view", "buy", 2.0)]
+NAMES = ("view", "cart", "buy")
 
 
-def expected(train, of, kind):
-    a, b, shrinkage = kind
+def expected(train, of, a, b, shrinkage=0.0):
     total, largest = [], []
     for row, item in zip(of.row, of.item, strict=True):
         others = np.arange(12) != of.user[row]
@@ -27,9 +28,12 @@ def expected(train, of, kind):
     return total, largest
 
 
-def own_of(of):
-    part = (of.user >= 0)[of.row]
-    return {b: (of.of(of.history[b]) + of.of(of.removed[b])) * part for b in of.history}
+def check(train, of, found, shrunk):
+    assert list(found) == similarity.names(NAMES, shrunk)
+    for name, values in found.items():
+        kind, a, b = name.split("_")
+        wanted = expected(train, of, a, b, similarity.SHRINKAGE if kind == "shrunk" else 0.0)[kind == "max"]
+        np.testing.assert_allclose(values, np.log(np.array(wanted) + similarity.SMALL), atol=4e-3, err_msg=name)
 
 
 @pytest.mark.parametrize("tile", [similarity.DENSE, 24], ids=["one tile", "tiles of three items"])
@@ -37,15 +41,28 @@ def own_of(of):
 def test_cosines_are_those_of_the_other_users(train, of, tile, chunk, monkeypatch):
     monkeypatch.setattr(similarity, "DENSE", tile)
     monkeypatch.setattr(similarity, "CHUNK", chunk)
-    found = similarity.aggregate(train, of, own_of(of), KINDS)
-    for kind in KINDS:
-        total, largest = expected(train, of, kind)
-        np.testing.assert_allclose(found[kind][0], total, rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(found[kind][1], largest, rtol=1e-5, atol=1e-6)
+    (found,) = similarity.aggregate(train, [similarity.Asked(of, ["buy"])])
+    check(train, of, found, ["buy"])
 
 
-def test_nothing_is_taken_out_for_strangers(train, of):
+def test_several_lists_share_the_counts_and_strangers_lose_nothing(train, of):
+    """Also where one list has fewer candidates, and of other items."""
     alone = listed.everything(candidates.strangers(of.history))
-    found = similarity.aggregate(train, alone, own_of(alone), KINDS)
-    for kind in KINDS:
-        np.testing.assert_allclose(found[kind], expected(train, alone, kind), rtol=1e-5, atol=1e-6)
+    fewer = alone.only(np.array([1, 3]))
+    fewer = dataclasses.replace(fewer, ptr=np.array([0, 2, 3]), item=np.int32([0, 6, 7]))
+    asked = [similarity.Asked(one, shrunk) for one, shrunk in ((of, NAMES), (alone, ["view"]), (fewer, []))]
+    for one, found in zip(asked, similarity.aggregate(train, asked), strict=True):
+        check(train, one.lists, found, one.shrunk)
+
+
+def test_a_user_and_an_item_that_only_he_has(train):
+    """Nobody is left to share anything: all cosines are 0, and nothing is negative or not a number."""
+    lone = {b: m.tolil() for b, m in train.items()}
+    for m in lone.values():
+        m[:, 5] = 0
+        m[3, 5] = 1
+    lone = {b: m.tocsr().astype(np.uint8) for b, m in lone.items()}
+    of = listed.everything(candidates.histories(lone, np.array([3])))
+    (found,) = similarity.aggregate(lone, [similarity.Asked(of, NAMES)])
+    for name, values in found.items():
+        assert values[5] == np.float16(np.log(similarity.SMALL)) and np.isfinite(values).all(), name

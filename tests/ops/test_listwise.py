@@ -1,5 +1,7 @@
 """Batches of lists: losses by hand, what a store keeps and how it weighs it, orders of a sampler, slices of devices."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -49,39 +51,52 @@ def test_log_softmax_of_lists_sums_to_one():
 LENGTHS = (3, 40, 7, 1)
 
 
-def stored(longest, rng, lengths=LENGTHS):
-    """Rows are numbered from 0 in their one column; the first two of each list are answers."""
-    ptr = np.concatenate([[0], np.cumsum(lengths)])
-    positive = np.concatenate([(np.arange(n) < 2).astype(np.float32) for n in lengths])
-    x = np.arange(ptr[-1], dtype=np.float32)[:, None]
-    return listwise.store(x, ptr, positive, np.arange(len(lengths)), longest, rng), ptr, positive
+class Part(NamedTuple):
+    x: np.ndarray
+    ptr: np.ndarray
+    positive: np.ndarray
 
 
+def stored(longest, rng, parts=(LENGTHS,)):
+    """Rows are numbered from 1 in their one column, through all parts; the first two of each list are answers."""
+    given, end = [], 1
+    for lengths in parts:
+        ptr = np.concatenate([[0], np.cumsum(lengths)])
+        positive = np.concatenate([(np.arange(n) < 2).astype(np.float32) for n in lengths])
+        given.append(Part(np.arange(end, end + ptr[-1], dtype=np.float32)[:, None], ptr, positive))
+        end += ptr[-1]
+    found = listwise.store(given, np.arange(sum(map(len, parts))), longest, rng)
+    return found, np.asarray(found.x)[np.asarray(found.place), 0].astype(int)
+
+
+@pytest.mark.parametrize("parts", [(LENGTHS,), (LENGTHS[:1], LENGTHS[1:]), (LENGTHS[:2], LENGTHS[2:])])
 @pytest.mark.parametrize("longest", [8, 100])
-def test_a_store_keeps_all_answers_and_whole_lists_where_it_can(longest):
-    found, ptr, positive = stored(longest, np.random.default_rng(0))
-    padding = ptr[-1]
+def test_a_store_keeps_all_answers_and_whole_lists_where_it_can(longest, parts):
+    found, value = stored(longest, np.random.default_rng(0), parts)
+    padding, ends = found.x.shape[0] - 1, np.cumsum(LENGTHS)
     assert found.place.shape == (4, min(longest, 40)) and not found.x[padding].any() and found.positive[padding] == 0
-    for row, places in enumerate(np.asarray(found.place)):
-        kept = np.sort(places[places < padding])
-        assert np.unique(kept).size == kept.size == min(ptr[row + 1] - ptr[row], longest)
-        assert ptr[row] <= kept[0] and kept[-1] < ptr[row + 1]
-        assert positive[kept].sum() == positive[ptr[row] : ptr[row + 1]].sum()
-        if ptr[row + 1] - ptr[row] <= longest:
+    assert padding == np.minimum(LENGTHS, longest).sum()  # what no list has is not kept
+    for row, (values, length, end) in enumerate(zip(value, LENGTHS, ends, strict=True)):
+        kept = np.sort(values[values > 0])
+        assert np.unique(kept).size == kept.size == min(length, longest)
+        assert end - length < kept[0] and kept[-1] <= end
+        is_answer = np.asarray(found.positive)[np.asarray(found.place)[row]] > 0
+        assert sorted(values[is_answer]) == list(range(end - length + 1, end - length + 1 + min(length, 2)))
+        if length <= longest:
             assert not found.weight[row].any()
 
 
 def test_a_sample_stands_for_what_it_was_drawn_from():
     """38 wrong candidates, six of them taken: the weighted sum of any number of them is that of all, on average."""
     sums = []
-    value = np.random.default_rng(3).random(51)
+    number = np.random.default_rng(3).random(52)
     for seed in range(400):
-        found, _, positive = stored(8, np.random.default_rng(seed))
-        places = np.asarray(found.place)[1]
+        found, value = stored(8, np.random.default_rng(seed))
+        is_answer = np.asarray(found.positive)[np.asarray(found.place)[1]] > 0
         weight = np.exp(np.asarray(found.weight)[1])
-        np.testing.assert_allclose(weight, np.where(positive[places] > 0, 1, 38 / 6), rtol=1e-6)
-        sums.append((weight * value[places] * (positive[places] == 0)).sum())
-    assert np.mean(sums) == pytest.approx(value[5:43].sum(), abs=4 * np.std(sums) / 20)
+        np.testing.assert_allclose(weight, np.where(is_answer, 1, 38 / 6), rtol=1e-6)
+        sums.append((weight * number[value[1]] * ~is_answer).sum())
+    assert np.mean(sums) == pytest.approx(number[6:44].sum(), abs=4 * np.std(sums) / 20)
 
 
 def test_every_list_is_visited_once_a_pass(key):

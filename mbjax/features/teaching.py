@@ -1,0 +1,198 @@
+"""What the experts learn from: lists of folds and of validation pairs, in stores that batches are drawn from.
+
+Knows of a model's configuration the fields ``folds, taught_folds, max_lists, list_length, sources, cross_fitting,
+members, new_items, features, steps``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from scipy import sparse
+
+from mbjax import errors, types
+from mbjax.features import candidates, lessons, lists, regression, retrieval, similarity, table, whole
+from mbjax.features.retrieval import PARTS
+from mbjax.ops import listwise
+
+PASSES = 2  # of an epoch over the lists of a name, at most
+NEW_LISTS = 2500  # most lists of new items that a behavior gives by folds
+
+Counts = tuple[np.ndarray, ...]
+"""Of lists: the gate's numbers [L, G]; pairs to be predicted, those of them familiar, those found new: [L] each."""
+
+
+class Lesson(NamedTuple):
+    """Lists with right answers: float16 [N, D], int64 [L + 1], float32 [N]."""
+
+    x: np.ndarray
+    ptr: np.ndarray
+    positive: np.ndarray
+
+
+class Lessons(NamedTuple):
+    """What folds teach: behavior and part -> lists, and what the gate learns from where validation says nothing."""
+
+    lists: Mapping[tuple[str, str], Sequence[Lesson]]
+    counts: Mapping[str, Counts]
+
+
+@dataclasses.dataclass
+class Drafts:
+    """Lists of folds before their tables are made."""
+
+    lists: dict[tuple[str, str], list[lessons.Draft]]
+    counts: dict[str, Counts]
+
+    def asked(self) -> list[similarity.Asked]:
+        """The lists, for ``similarity.aggregate``."""
+        return [similarity.Asked(d.found.lists, [b]) for (b, _), drafts in self.lists.items() for d in drafts]
+
+    def lessons(self, config: Any, sources: Mapping[str, table.Source], near: list[similarity.Near]) -> Lessons:
+        """Makes the tables, with the similarities of ``asked``, which are used up."""
+        found: dict[tuple[str, str], list[Lesson]] = {}
+        for (behavior, part), drafts in self.lists.items():
+            found[behavior, part] = [_lesson(config, sources[behavior], draft, near.pop(0)) for draft in drafts]
+            drafts.clear()
+        return Lessons(found, self.counts)
+
+
+def _lesson(config: Any, source: table.Source, draft: lessons.Draft, near: similarity.Near) -> Lesson:
+    of, positive, look = draft.found.lists, draft.positive, None
+    if draft.part == "new" and any(m.nnz for m in of.removed.values()):
+
+        def look(first: int, end: int, columns: table.Columns) -> None:
+            positive[first:end] *= lessons.searched(columns) < np.log1p(config.new_items)
+
+    x = whole.matrix(config.features, source, draft.found, whole.Compared(near), draft.part, look)
+    return Lesson(x, of.ptr, positive)
+
+
+def drafts(
+    config: Any,
+    info: types.DatasetInfo,
+    evidence: types.Evidence,
+    fitted: regression.Fit,
+    searches: Sequence[retrieval.Retriever],
+) -> Drafts:
+    """Takes folds of pairs out and finds the candidates of their users."""
+    rng = np.random.default_rng([evidence.seed, 41])
+    out = Drafts({}, {})
+    for behavior, search in zip(info.behaviors, searches, strict=True):
+        number = config.taught_folds if _judged(evidence, behavior) or not evidence.valid else 1
+        if "folds" not in config.sources:
+            continue
+        for part, draft, counts in _by_folds(config, evidence.train, fitted, search, behavior, number, rng):
+            if draft is not None:
+                out.lists.setdefault((behavior, part), []).append(draft)
+            if counts is not None and not _judged(evidence, behavior):
+                out.counts.setdefault(behavior, counts)
+    return out
+
+
+def _judged(evidence: types.Evidence, behavior: str) -> bool:
+    valid = evidence.valid.get(behavior)
+    return valid is not None and valid.nnz > 0
+
+
+def _by_folds(config, train, fitted, search, behavior: str, number: int, rng) -> Iterator[tuple[str, Any, Any]]:
+    """Yields (part, draft or None, counts or None) of a behavior."""
+    drawn, asked = 0, False
+    for users, taken in lessons.folds(train, behavior, config.folds, number, config.max_lists, rng):
+        of = candidates.histories(train, users, {behavior: taken})
+        told = None if config.cross_fitting else _as_strangers(train, users)
+        (found,) = retrieval.find(fitted, of, [search], config.new_items, ("familiar",), told)
+        yield "familiar", lessons.draft(found["familiar"], taken, "familiar"), None
+        wanted = NEW_LISTS - drawn
+        if wanted <= 0:
+            continue
+        few = np.sort(rng.choice(users.size, min(users.size, 2 * wanted), replace=False))
+        truth = sparse.csr_array(taken[few])
+        counts = None
+        if not asked:
+            # What comes next is looked for as it will be: with the touches that the pairs have by other behaviors.
+            plain, asked = candidates.histories(train, users[few], {behavior: truth}), True
+            (found,) = retrieval.find(fitted, plain, [search], config.new_items)
+            lists_of = {part: part_found.lists for part, part_found in found.items()}
+            counts = _asked(user_numbers(plain, lists_of["familiar"]), lists_of, truth)
+        alone = candidates.histories(train, users[few], lessons.everywhere(train, users[few], truth))
+        told = None if config.cross_fitting else _as_strangers(train, users[few])
+        (found,) = retrieval.find(fitted, alone, [search], config.new_items, ("new",), told)
+        draft = lessons.draft(found["new"], truth, "new")
+        drawn += 0 if draft is None else len(draft.found.lists.user)
+        yield "new", draft, counts
+
+
+def _as_strangers(train: candidates.Pairs, users: np.ndarray) -> lists.Lists:
+    """Users with their whole histories, who stay in all statistics: these know what is to be predicted."""
+    return candidates.strangers({b: sparse.csr_array(m[users]) for b, m in train.items()})
+
+
+def teach(
+    config: Any, info: types.DatasetInfo, evidence: types.Evidence, made: Any, batch_size: int, num_devices: int
+) -> tuple[listwise.ListSampler, Any]:
+    """The sampler of training lists and the lists, for ``types.Model.teach``.
+
+    Args:
+      made: a ``Prepared`` with lessons.
+    """
+    rng = np.random.default_rng([evidence.seed, 43])
+    groups = lessons.groups(info.num_users, config.members, evidence.seed)
+    stores, sizes, everything = {}, {}, {}
+
+    def add(name: str, parts: Sequence[Lesson], group: np.ndarray, size: int) -> None:
+        stores[name] = listwise.store(parts, group, config.list_length, rng)
+        count = stores[name].place.shape[0]
+        # Few lists are not gone through again and again: an epoch has each of them PASSES times at most.
+        sizes[name] = (count, min(size, -(-PASSES * count // config.steps)))
+
+    for behavior in info.behaviors:
+        is_judged = _judged(evidence, behavior)
+        size = batch_size if is_judged or behavior == info.target else batch_size // 4
+        if is_judged:
+            truth = sparse.csr_array(evidence.valid[behavior].astype(np.float32))
+            of = made.lists[behavior]
+            everything[behavior] = _asked(made.users[behavior], of, truth)
+            for part in PARTS if "valid" in config.sources else ():
+                positive = of[part].of(truth)
+                keep = np.flatnonzero(np.bincount(of[part].row, positive, minlength=made.number))
+                if keep.size:
+                    inside = np.isin(of[part].row, keep, kind="table")
+                    ptr = np.concatenate([[0], np.cumsum(np.diff(of[part].ptr)[keep])])
+                    lesson = Lesson(made.tables[behavior][part][inside], ptr, positive[inside])
+                    add(f"{behavior}:{part}:valid", [lesson], groups[keep], size)
+        elif behavior in made.lessons.counts:
+            everything[behavior] = made.lessons.counts[behavior]
+        for part in PARTS:
+            given = made.lessons.lists.get((behavior, part), ())
+            if given:
+                nobody = np.full(sum(len(one.ptr) - 1 for one in given), -1)
+                add(f"{behavior}:{part}:folds", given, nobody, size)
+    if not stores:
+        raise errors.IncompatibleError(
+            f"model 'funnel' has nothing to learn from: no list of model.sources={','.join(config.sources)} holds an "
+            "answer. Leave model.sources and data.valid at their defaults, or take more data."
+        )
+    placed = {b: tuple(map(jnp.asarray, counts)) for b, counts in everything.items()}
+    return listwise.ListSampler(sizes, num_devices, config.steps), (stores, placed)
+
+
+def user_numbers(of: lists.Lists, familiar: lists.Lists) -> np.ndarray:
+    """What the gate knows of users, float32 [L, 1 + K + K (K - 1) / 2]: logarithms of how much they have of each."""
+    names = list(of.history)
+    columns = [np.log1p(np.diff(familiar.ptr))] + [np.log1p(np.diff(of.history[b].indptr)) for b in names]
+    for place, a in enumerate(names):
+        for b in names[place + 1 :]:
+            both = np.asarray(of.history[a].multiply(of.history[b]).sum(axis=1)).ravel()
+            columns.append(both / (np.diff(of.history[b].indptr) + 1.0))
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _asked(users: np.ndarray, found: Mapping[str, lists.Lists], truth: sparse.csr_array) -> Counts:
+    pairs, familiar, fresh = lessons.asked(found, truth)
+    some = pairs > 0
+    return tuple(x[some].astype(np.float32) for x in (users, pairs, familiar, fresh))
