@@ -25,6 +25,9 @@ from mbjax.features import lists
 from mbjax.ops import ridge
 
 BLOCK = 128  # lists whose products are dense at once
+DENSE = 0.04
+"""Share of entries from which a sparse matrix is multiplied as a dense one."""
+CHUNK = 2_000_000  # (candidate, user of the item) taken at once
 ROUND = 1e-6
 """Added to the diagonal of 1 - M, which is singular for a column that decides itself."""
 
@@ -47,12 +50,19 @@ class Fit(NamedTuple):
     columns: tuple[sparse.csr_array, ...]
 
 
-class Products(NamedTuple):
-    """Of a block of b lists: G and g, float32 [K, b, I], and P_uu [b], infinite for users who are not in the fit."""
+class Rows(NamedTuple):
+    """Of b lists: w and P_u, float32 [b, U], and P_uu [b], infinite for users who are not in the fit."""
 
     without: np.ndarray
     own: np.ndarray
     diagonal: np.ndarray
+
+
+class Products(NamedTuple):
+    """G and g of all items, float32 [K, b, I], of the first b lists."""
+
+    without: np.ndarray
+    own: np.ndarray
 
 
 def fit(train: Mapping[str, sparse.csr_array], penalty: float) -> Fit:
@@ -69,8 +79,8 @@ def fit(train: Mapping[str, sparse.csr_array], penalty: float) -> Fit:
     return Fit(dual, np.asarray(dual.inverse), ridge.gram(graphs, dual), graphs, columns)
 
 
-def products(of: lists.Lists, fitted: Fit, start: int, stop: int) -> Products:
-    """The products of lists start .. stop - 1; at most ``BLOCK`` of them."""
+def rows(of: lists.Lists, fitted: Fit, start: int, stop: int) -> Rows:
+    """What the columns are multiplied with for lists start .. stop - 1."""
     users, size = of.user[start:stop], stop - start
     is_part = users >= 0
     own = fitted.inverse[np.maximum(users, 0)] * is_part[:, None]
@@ -80,16 +90,51 @@ def products(of: lists.Lists, fitted: Fit, start: int, stop: int) -> Products:
     for a, behavior in enumerate(of.history):
         # Of a user of the fit, only what was taken out of his history counts; of anybody else, all of it.
         taken = of.removed[behavior][start:stop].astype(np.float32) * np.float32(-1)
-        rows = _where(is_part, taken, of.history[behavior][start:stop].astype(np.float32))
-        if rows.nnz:
-            z += sparse.csr_array(rows @ fitted.columns[a]) @ fitted.inverse
+        known = _where(is_part, taken, of.history[behavior][start:stop].astype(np.float32))
+        if known.nnz:
+            shared = sparse.csr_array(known @ fitted.columns[a])
+            dense = shared.nnz > DENSE * size * shared.shape[1]
+            z += (shared.toarray() if dense else shared) @ fitted.inverse
     z[place, users[place]] += 1
     at = np.where(is_part, z[np.arange(size), np.maximum(users, 0)], 0)
     z -= (at / diagonal)[:, None].astype(np.float32) * own
-    both = np.zeros((2 * BLOCK, z.shape[1]), np.float32)  # of one size, so that the product is compiled once
-    both[:size], both[BLOCK : BLOCK + size] = z, own
+    return Rows(z, own, diagonal)
+
+
+def products(of: Rows, fitted: Fit) -> Products:
+    """The products with the columns of all items, of at most ``BLOCK`` lists."""
+    size, num_users = of.own.shape
+    both = np.zeros((2 * BLOCK, num_users), np.float32)  # of one size, so that the product is compiled once
+    both[:size], both[BLOCK : BLOCK + size] = of.without, of.own
     found = np.asarray(_products(fitted.dual, fitted.graphs, both))
-    return Products(found[:, :size], found[:, BLOCK : BLOCK + size], diagonal)
+    return Products(found[:, :size], found[:, BLOCK : BLOCK + size])
+
+
+def products_at(of: Rows, fitted: Fit, row: np.ndarray, item: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """G and g of candidates alone, float32 [K, N] each: where few items are asked for, far cheaper than of all.
+
+    Args:
+      of: of a block of lists.
+      fitted: the regression.
+      row: the list of each candidate within the block.
+      item: the candidates.
+    """
+    found = np.zeros((2, len(fitted.columns), row.size), np.float32)
+    for a, columns in enumerate(fitted.columns):
+        length = np.diff(columns.indptr)[item]
+        some = np.flatnonzero(length)
+        ends = np.cumsum(length[some], dtype=np.int64)
+        cuts = np.unique(np.searchsorted(ends, np.arange(CHUNK, ends[-1] if ends.size else 0, CHUNK)))
+        for picked in np.split(some, cuts):
+            if not picked.size:
+                continue
+            number = length[picked]
+            first = np.concatenate([[0], np.cumsum(number)[:-1]])
+            met = columns.indices[np.arange(number.sum()) + np.repeat(columns.indptr[item[picked]] - first, number)]
+            met = met + np.repeat(row[picked] * columns.shape[1], number)
+            for k, values in enumerate((of.without, of.own)):
+                found[k, a, picked] = np.add.reduceat(values.ravel().take(met), first)
+    return found[0], found[1]
 
 
 def _where(is_part: np.ndarray, taken: sparse.csr_array, whole: sparse.csr_array) -> sparse.csr_array:
@@ -114,21 +159,20 @@ class Predicted(NamedTuple):
 
 
 def predictions(
-    found: Products, gram: np.ndarray, row: np.ndarray, item: np.ndarray, history: np.ndarray, target: int
+    now: np.ndarray, g: np.ndarray, diagonal: np.ndarray, gram: np.ndarray, history: np.ndarray, target: int
 ) -> Predicted:
     """What the regressions predict for candidates.
 
     Args:
-      found: the products of a block of lists.
-      gram: M of all items, [I, K, K].
-      row: the list of each candidate within the block.
-      item: the candidates.
-      history: float32 [K, n], whether each candidate is in the user's history by each behavior.
+      now: G of the candidates, [K, N].
+      g: likewise g.
+      diagonal: P_uu of their lists, [N].
+      gram: M of the candidates, [N, K, K].
+      history: float32 [K, N], whether each candidate is in the user's history by each behavior.
       target: index of the behavior that is predicted.
     """
-    g = found.own[:, row, item].astype(np.float64)
-    now = found.without[:, row, item].astype(np.float64)
-    m = gram[item] - np.einsum("an,bn->nab", g, g) / found.diagonal[row, None, None]
+    g, now = g.astype(np.float64), now.astype(np.float64)
+    m = gram - np.einsum("an,bn->nab", g, g) / diagonal[:, None, None]
     q = m[:, target, target]
     kept = now[target] + q / np.maximum(1 - q, ROUND) * (now[target] - history[target])
     inner = (1 + ROUND) * np.eye(m.shape[1]) - m

@@ -113,7 +113,8 @@ def find(
 
     def block_of(start: int) -> list[dict[str, tuple]]:
         stop = min(start + regression.BLOCK, size)
-        products = regression.products(of, fitted, start, stop)
+        rows = regression.rows(of, fitted, start, stop)
+        products = regression.products(rows, fitted) if "new" in parts else None
         block = {b: sparse.csr_array(of.history[b][start:stop]) for b in names}
         out: list[dict[str, tuple]] = []
         for search, known in zip(searches, familiar, strict=True):
@@ -125,7 +126,13 @@ def find(
                     avoid = sparse.csr_array(met[start:stop])
                     row, item = lists.pairs(_new(search, products.without, block, avoid, most))
                 history = np.stack([lists.has(block[b], row, item) for b in names])
-                predicted = regression.predictions(products, fitted.gram, row, item, history, search.target)
+                if products is None:
+                    now, g = regression.products_at(rows, fitted, row, item)
+                else:
+                    now, g = products.without[:, row, item], products.own[:, row, item]
+                predicted = regression.predictions(
+                    now, g, rows.diagonal[row], fitted.gram[item], history, search.target
+                )
                 out[-1][part] = row + start, item, predicted
         return out
 
@@ -151,17 +158,22 @@ def _new(search: Retriever, products: np.ndarray, history, avoid: sparse.csr_arr
         part = (history[name] @ matrix).toarray()
         near += part if place == search.target else np.float32(OTHERS) * part
     row, column = lists.pairs(avoid)
-    left[row, column] = near[row, column] = -np.inf
+    left[row, column], near[row, column] = -np.inf, 0
+    found = [best(left, most), best(near, most, above=0.0)]
     few = search.popular[: max(1, most // 4)]
-    taken = np.concatenate(
-        [best(left, most), best(near, most), np.broadcast_to(few, (left.shape[0], few.size))], axis=1
-    )
-    rows = np.repeat(np.arange(left.shape[0]), taken.shape[1])
-    return lists.without(lists.ones(rows, taken.ravel(), left.shape), avoid)
+    found.append((np.repeat(np.arange(left.shape[0]), few.size), np.tile(few, left.shape[0])))
+    row, column = (np.concatenate([part[k] for part in found]) for k in (0, 1))
+    return lists.without(lists.ones(row, column, left.shape), avoid)
 
 
-def best(scores: np.ndarray, most: int) -> np.ndarray:
-    """Columns of the largest values of each row, in no order: int [rows, at most ``most``]."""
-    if most >= scores.shape[1]:
-        return np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
-    return np.argpartition(-scores, most, axis=1)[:, :most]
+def best(scores: np.ndarray, most: int, above: float = -np.inf) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the ``most`` largest values of each row, those above a number; of equal ones the first."""
+    if most < scores.shape[1]:
+        last = np.partition(scores, scores.shape[1] - most, axis=1)[:, scores.shape[1] - most, None]
+        keep = (scores >= last) & (scores > above)
+        for row in np.flatnonzero(np.count_nonzero(keep, axis=1) > most):  # several are equal to the last one
+            equal = np.flatnonzero(scores[row] == last[row])
+            keep[row, equal[most - np.count_nonzero(scores[row] > last[row]) :]] = False
+    else:
+        keep = scores > above
+    return np.nonzero(keep)

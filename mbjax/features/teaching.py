@@ -83,10 +83,12 @@ def drafts(
     rng = np.random.default_rng([evidence.seed, 41])
     out = Drafts({}, {})
     for behavior, search in zip(info.behaviors, searches, strict=True):
-        number = config.taught_folds if _judged(evidence, behavior) or not evidence.valid else 1
         if "folds" not in config.sources:
             continue
-        for part, draft, counts in _by_folds(config, evidence.train, fitted, search, behavior, number, rng):
+        # What nobody judges has a quarter of everything.
+        share = 1 if _judged(evidence, behavior) or not evidence.valid else 4
+        number, most = -(-config.taught_folds // share), -(-config.max_lists // share)
+        for part, draft, counts in _by_folds(config, evidence.train, fitted, search, behavior, number, most, rng):
             if draft is not None:
                 out.lists.setdefault((behavior, part), []).append(draft)
             if counts is not None and not _judged(evidence, behavior):
@@ -99,10 +101,12 @@ def _judged(evidence: types.Evidence, behavior: str) -> bool:
     return valid is not None and valid.nnz > 0
 
 
-def _by_folds(config, train, fitted, search, behavior: str, number: int, rng) -> Iterator[tuple[str, Any, Any]]:
+def _by_folds(
+    config, train, fitted, search, behavior: str, number: int, most: int, rng
+) -> Iterator[tuple[str, Any, Any]]:
     """Yields (part, draft or None, counts or None) of a behavior."""
     drawn, asked = 0, False
-    for users, taken in lessons.folds(train, behavior, config.folds, number, config.max_lists, rng):
+    for users, taken in lessons.folds(train, behavior, config.folds, number, most, rng):
         of = candidates.histories(train, users, {behavior: taken})
         told = None if config.cross_fitting else _as_strangers(train, users)
         (found,) = retrieval.find(fitted, of, [search], config.new_items, ("familiar",), told)

@@ -23,9 +23,10 @@ def refitted(train, user, history, target, item, leave):
 
 def predicted(train, of, target):
     fitted = regression.fit(train, PENALTY)
-    products = regression.products(of, fitted, 0, len(of.user))
+    rows = regression.rows(of, fitted, 0, len(of.user))
+    now, g = regression.products_at(rows, fitted, of.row, of.item)
     history = np.stack([of.of(m) for m in of.history.values()])
-    return regression.predictions(products, fitted.gram, of.row, of.item, history, target), history
+    return regression.predictions(now, g, rows.diagonal[of.row], fitted.gram[of.item], history, target), history
 
 
 def expected(train, of, target, leave):
@@ -53,6 +54,24 @@ def test_gains_are_those_of_the_regression_without_the_user(train, of):
         wanted = [w @ m[:, item] - h[item] for m, h in zip(x, mine, strict=True)]
         np.testing.assert_allclose(found.gain[:, place], wanted, atol=1e-4)
         np.testing.assert_array_equal(history[:, place], [h[item] for h in mine])
+
+
+@pytest.mark.parametrize("chunk", [regression.CHUNK, 3])
+@pytest.mark.parametrize("dense", [0.0, 1.0])
+def test_products_of_some_candidates_are_those_of_all_items(train, of, chunk, dense, monkeypatch):
+    """Also of an item that nobody has, and however what was taken out is multiplied."""
+    lone = {b: m.tolil() for b, m in train.items()}
+    lone["view"][:, 4] = 0
+    lone = {b: m.tocsr() for b, m in lone.items()}
+    fitted = regression.fit(lone, PENALTY)
+    whole = regression.products(regression.rows(of, fitted, 1, 4), fitted)
+    monkeypatch.setattr(regression, "CHUNK", chunk)
+    monkeypatch.setattr(regression, "DENSE", dense)
+    row, item = np.array([0, 0, 2, 1, 2]), np.array([4, 1, 7, 4, 0])
+    for one, other in zip(
+        regression.products_at(regression.rows(of, fitted, 1, 4), fitted, row, item), whole, strict=True
+    ):
+        np.testing.assert_allclose(one, other[:, row, item], atol=1e-5)
 
 
 def test_strangers_and_users_of_the_fit_are_ranked_in_one_block(train, of):

@@ -84,9 +84,16 @@ def test_where_all_is_asked_for_all_that_is_new_is_found(train):
 
 
 def test_the_best_columns_of_each_row():
-    scores = np.array([[1.0, 5, 3, 4], [9, 0, -np.inf, 2]])
-    assert [set(row) for row in retrieval.best(scores, 2).tolist()] == [{1, 3}, {0, 3}]
-    assert retrieval.best(scores, 9).shape == (2, 4)
+    scores = np.array([[1.0, 5, 3, 4], [9, 0, -np.inf, 2], [3, 3, 3, 4], [0, 0, 0, -1]])
+
+    def sets(most, **options):
+        row, column = retrieval.best(scores, most, **options)
+        return [set(column[row == place].tolist()) for place in range(len(scores))]
+
+    assert sets(2) == [{1, 3}, {0, 3}, {0, 3}, {0, 1}]
+    assert sets(2, above=0.0) == [{1, 3}, {0, 3}, {0, 3}, set()]
+    assert sets(9) == [{0, 1, 2, 3}, {0, 1, 3}, {0, 1, 2, 3}, {0, 1, 2, 3}]
+    assert sets(3) == [{1, 2, 3}, {0, 1, 3}, {0, 1, 3}, {0, 1, 2}]
 
 
 def test_only_the_nearest_items_speak(train, monkeypatch):

@@ -12,10 +12,11 @@ NAMES = ("view", "cart", "buy")
 
 def made(train, of, target="buy", familiar=True):
     fitted = regression.fit(train, 1.5)
-    products = regression.products(of, fitted, 0, len(of.user))
+    rows = regression.rows(of, fitted, 0, len(of.user))
+    now, g = regression.products_at(rows, fitted, of.row, of.item)
     history = np.stack([of.of(m) for m in of.history.values()])
     place = list(train).index(target)
-    predicted = regression.predictions(products, fitted.gram, of.row, of.item, history, place)
+    predicted = regression.predictions(now, g, rows.diagonal[of.row], fitted.gram[of.item], history, place)
     (near,) = similarity.aggregate(train, [similarity.Asked(of, [target])])
     return table.table(table.Source(train, table.counts(train), target), of, predicted, near, familiar=familiar)
 
