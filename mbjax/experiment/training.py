@@ -226,9 +226,14 @@ class Run:
         def test(params, *, details=True):
             return evaluator(experiment.model, params, experiment.graphs_for("test"), groups=groups, details=details)
 
+        best = self.keeper.best_params(self.state) if self.keeper else None
+        model, told = experiment.model, (self.state.params if best is None else best, experiment.graphs)
+        findings = () if model.findings is None else tuple(model.findings(*told))
+        chosen = {} if model.choices is None else model.choices(*told)
+        self.advance = None  # with all that batches are drawn from
+        experiment.let_go()
         # A pass that is timed comes after one that compiled: of the selected epoch, or of an epoch on the way.
         tables, epochs = {}, {"last": max(self.position.step // self.steps_per_epoch - 1, 0)}
-        best = self.keeper.best_params(self.state) if self.keeper else None
         if best is not None:
             found = test(best)
             tables["valid"], reliability = found.table, found.reliability
@@ -242,7 +247,6 @@ class Run:
         times = {"test_pass": found.seconds, "total": _total_seconds(rows)}
         if len(rows) > 1:
             times["compile"] = max(0.0, rows[0]["seconds"] - rows[1]["seconds"])
-        model, told = experiment.model, (self.state.params if best is None else best, experiment.graphs)
         return outcomes.Outcome(
             self.folder.path,
             reason,
@@ -252,8 +256,8 @@ class Run:
             times,
             self.commit,
             sum(leaf.size for leaf in jax.tree.leaves(self.state.params)),
-            findings=() if model.findings is None else tuple(model.findings(*told)),
-            chosen={} if model.choices is None else model.choices(*told),
+            findings=findings,
+            chosen=chosen,
             reliability=reliability if "valid" in tables else found.reliability,
         )
 

@@ -32,7 +32,7 @@ class Experiment:
     config: configuration.Config
     dataset: data.Dataset
     model: types.Model
-    graphs: types.Graphs
+    graphs: dict[str, Any]
     rows: int = 0
     made: dict[str, types.Graphs] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
@@ -50,6 +50,11 @@ class Experiment:
                 self.made["test"] = _graphs(self.model, self.dataset, self.config, joined=True)
             return self.made["test"]
         return self.graphs if self.model.judged is None else self.model.judged(self.graphs)
+
+    def let_go(self) -> None:
+        """Frees the graphs of training where the test split has its own: nothing is trained or validated any more."""
+        if joins(self.model, self.dataset):
+            self.graphs.clear()
 
     def evaluator(self, split: str, **options: Any) -> evaluate.Evaluator:
         """The evaluator of a split, with the configuration's options unless others are given."""

@@ -17,6 +17,8 @@ from mbjax import errors, types
 from mbjax.features import candidates, lists, regression, retrieval, similarity, table, teaching, whole
 from mbjax.ops import inverse, memory
 
+SLICE = 4096  # rows summed at once
+
 
 class Prepared(NamedTuple):
     """What all users are ranked by.
@@ -92,8 +94,11 @@ def _placed(chosen: lists.Lists, x: np.ndarray) -> dict[str, Any]:
 
 def _scale(x: np.ndarray) -> dict[str, Any]:
     """Mean and deviation of each column."""
-    mean = x.mean(axis=0, dtype=np.float64)
-    square = np.mean([np.square(part, dtype=np.float64).mean(axis=0) for part in (x,)], axis=0)
+    sums = np.zeros((2, x.shape[1]))
+    for start in range(0, len(x), SLICE):
+        part = x[start : start + SLICE].astype(np.float64)
+        sums += part.sum(axis=0), np.einsum("nd,nd->d", part, part)
+    mean, square = sums / max(len(x), 1)
     deviation = np.sqrt(np.maximum(square - mean**2, 0)) + 1e-3
     return {"mean": jnp.asarray(mean, jnp.float32), "deviation": jnp.asarray(deviation, jnp.float32)}
 

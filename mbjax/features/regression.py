@@ -51,11 +51,20 @@ class Fit(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Of b lists: w and P_u, float32 [b, U], and P_uu [b], infinite for users who are not in the fit."""
+    """What the columns are multiplied with for a block of b lists.
 
-    without: np.ndarray
+    Attributes:
+      without: w, float32 [b, U]; None where all are users of the fit and nothing was taken out of their histories:
+        then w = e_u - P_u / P_uu, whose products are x - g / P_uu.
+      own: P_u, float32 [b, U].
+      diagonal: P_uu [b], infinite for users who are not in the fit.
+      history: behavior -> CSR [b, I].
+    """
+
+    without: np.ndarray | None
     own: np.ndarray
     diagonal: np.ndarray
+    history: Mapping[str, sparse.csr_array]
 
 
 class Products(NamedTuple):
@@ -86,11 +95,16 @@ def rows(of: lists.Lists, fitted: Fit, start: int, stop: int) -> Rows:
     own = fitted.inverse[np.maximum(users, 0)] * is_part[:, None]
     place = np.flatnonzero(is_part)
     diagonal = np.where(is_part, own[np.arange(size), np.maximum(users, 0)], np.inf)
+    history, removed = (
+        {b: sparse.csr_array(m[start:stop].astype(np.float32)) for b, m in part.items()}
+        for part in (of.history, of.removed)
+    )
+    if is_part.all() and not any(m.nnz for m in removed.values()):
+        return Rows(None, own, diagonal, history)
     z = np.zeros_like(own)
     for a, behavior in enumerate(of.history):
         # Of a user of the fit, only what was taken out of his history counts; of anybody else, all of it.
-        taken = of.removed[behavior][start:stop].astype(np.float32) * np.float32(-1)
-        known = _where(is_part, taken, of.history[behavior][start:stop].astype(np.float32))
+        known = _where(is_part, removed[behavior] * np.float32(-1), history[behavior])
         if known.nnz:
             shared = sparse.csr_array(known @ fitted.columns[a])
             dense = shared.nnz > DENSE * size * shared.shape[1]
@@ -98,16 +112,24 @@ def rows(of: lists.Lists, fitted: Fit, start: int, stop: int) -> Rows:
     z[place, users[place]] += 1
     at = np.where(is_part, z[np.arange(size), np.maximum(users, 0)], 0)
     z -= (at / diagonal)[:, None].astype(np.float32) * own
-    return Rows(z, own, diagonal)
+    return Rows(z, own, diagonal, history)
 
 
 def products(of: Rows, fitted: Fit) -> Products:
     """The products with the columns of all items, of at most ``BLOCK`` lists."""
     size, num_users = of.own.shape
-    both = np.zeros((2 * BLOCK, num_users), np.float32)  # of one size, so that the product is compiled once
-    both[:size], both[BLOCK : BLOCK + size] = of.without, of.own
-    found = np.asarray(_products(fitted.dual, fitted.graphs, both))
-    return Products(found[:, :size], found[:, BLOCK : BLOCK + size])
+    parts = [of.own] if of.without is None else [of.own, of.without]
+    whole = np.zeros((len(parts) * BLOCK, num_users), np.float32)  # of two sizes, so that little is compiled
+    for place, part in enumerate(parts):
+        whole[place * BLOCK : place * BLOCK + size] = part
+    found = np.asarray(_products(fitted.dual, fitted.graphs, whole))
+    own = found[:, :size]
+    if of.without is not None:
+        return Products(found[:, BLOCK : BLOCK + size], own)
+    without = own * np.float32(-1 / of.diagonal)[:, None]
+    for of_behavior, matrix in zip(without, of.history.values(), strict=True):
+        of_behavior[lists.pairs(matrix)] += 1
+    return Products(without, own)
 
 
 def products_at(of: Rows, fitted: Fit, row: np.ndarray, item: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -119,7 +141,8 @@ def products_at(of: Rows, fitted: Fit, row: np.ndarray, item: np.ndarray) -> tup
       row: the list of each candidate within the block.
       item: the candidates.
     """
-    found = np.zeros((2, len(fitted.columns), row.size), np.float32)
+    parts = [of.own] if of.without is None else [of.own, of.without]
+    found = np.zeros((len(parts), len(fitted.columns), row.size), np.float32)
     for a, columns in enumerate(fitted.columns):
         length = np.diff(columns.indptr)[item]
         some = np.flatnonzero(length)
@@ -132,9 +155,12 @@ def products_at(of: Rows, fitted: Fit, row: np.ndarray, item: np.ndarray) -> tup
             first = np.concatenate([[0], np.cumsum(number)[:-1]])
             met = columns.indices[np.arange(number.sum()) + np.repeat(columns.indptr[item[picked]] - first, number)]
             met = met + np.repeat(row[picked] * columns.shape[1], number)
-            for k, values in enumerate((of.without, of.own)):
+            for k, values in enumerate(parts):
                 found[k, a, picked] = np.add.reduceat(values.ravel().take(met), first)
-    return found[0], found[1]
+    if of.without is not None:
+        return found[1], found[0]
+    met = np.stack([lists.has(matrix, row, item) for matrix in of.history.values()])
+    return met - found[0] / np.float32(of.diagonal)[row], found[0]
 
 
 def _where(is_part: np.ndarray, taken: sparse.csr_array, whole: sparse.csr_array) -> sparse.csr_array:

@@ -20,6 +20,7 @@ from mbjax.ops import ridge
 PARTS = ("familiar", "new")
 SHRINKAGE = 10.0  # users, of the neighbors' cosines
 NEAREST = 200  # items of the target that an item of a history speaks for
+GROUP = 16  # items of which the largest score is found first
 TILE = 1024  # items whose neighbors are found at once
 OTHERS = 0.3
 """Weight of neighbors of another behavior's items."""
@@ -59,17 +60,13 @@ def _nearest(speaking: sparse.csr_array, target: sparse.csr_array) -> sparse.csr
     num_items, ends, columns, values = right.shape[1], [np.zeros(1, np.int64)], [], []
     for start in range(0, num_items, TILE):
         shared = sparse.csr_array(by_item[start : start + TILE] @ right)
-        row = np.repeat(np.arange(start, start + shared.shape[0]), np.diff(shared.indptr))
-        value = shared.data / (np.sqrt(count[0][row] * count[1][shared.indices]) + np.float32(SHRINKAGE))
-        value[row == shared.indices] = 0
-        keep = value > 0
-        for place in np.flatnonzero(np.diff(shared.indptr) > NEAREST):
-            mine = slice(*shared.indptr[place : place + 2])
-            part = value[mine]
-            keep[mine][np.argpartition(part, part.size - NEAREST)[: part.size - NEAREST]] = False
-        columns.append(shared.indices[keep])
+        row, column = lists.pairs(shared)
+        value = shared.data / (np.sqrt(count[0][row + start] * count[1][column]) + np.float32(SHRINKAGE))
+        value[row + start == column] = 0
+        keep = _largest(shared.indptr, value, NEAREST) & (value > 0)
+        columns.append(column[keep])
         values.append(value[keep])
-        ends.append(ends[-1][-1:] + np.cumsum(np.bincount(row[keep] - start, minlength=shared.shape[0])))
+        ends.append(ends[-1][-1:] + np.cumsum(np.bincount(row[keep], minlength=shared.shape[0])))
     arrays = np.concatenate(values), np.concatenate(columns), np.concatenate(ends)
     near = sparse.csr_array(arrays, shape=(num_items, num_items))
     near.sort_indices()
@@ -153,27 +150,48 @@ def find(
 
 def _new(search: Retriever, products: np.ndarray, history, avoid: sparse.csr_array, most: int) -> sparse.csr_array:
     left = products[search.target] + np.einsum("ja,abj->bj", search.coefficients, products)
-    near = np.zeros_like(left)
+    left[lists.pairs(avoid)] = -np.inf
+    near = sparse.csr_array(left.shape, dtype=np.float32)
     for place, (name, matrix) in enumerate(search.near.items()):
-        part = (history[name] @ matrix).toarray()
-        near += part if place == search.target else np.float32(OTHERS) * part
-    row, column = lists.pairs(avoid)
-    left[row, column], near[row, column] = -np.inf, 0
-    found = [best(left, most), best(near, most, above=0.0)]
+        near = sparse.csr_array(near + (history[name] @ matrix) * np.float32(1 if place == search.target else OTHERS))
     few = search.popular[: max(1, most // 4)]
+    found = [best(left, most), _best_stored(near, avoid, most)]
     found.append((np.repeat(np.arange(left.shape[0]), few.size), np.tile(few, left.shape[0])))
     row, column = (np.concatenate([part[k] for part in found]) for k in (0, 1))
     return lists.without(lists.ones(row, column, left.shape), avoid)
 
 
-def best(scores: np.ndarray, most: int, above: float = -np.inf) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the ``most`` largest values of each row, those above a number; of equal ones the first."""
-    if most < scores.shape[1]:
-        last = np.partition(scores, scores.shape[1] - most, axis=1)[:, scores.shape[1] - most, None]
-        keep = (scores >= last) & (scores > above)
-        for row in np.flatnonzero(np.count_nonzero(keep, axis=1) > most):  # several are equal to the last one
-            equal = np.flatnonzero(scores[row] == last[row])
-            keep[row, equal[most - np.count_nonzero(scores[row] > last[row]) :]] = False
-    else:
-        keep = scores > above
-    return np.nonzero(keep)
+def best(scores: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the ``most`` largest finite values of each row; which of equal ones is not said."""
+    number = scores.shape[1] // GROUP
+    if number < most:
+        return _first(*np.nonzero(scores > -np.inf), scores, most)
+    # The largest of groups are as many values: the one of rank ``most`` among them bounds that among all from below.
+    largest = scores[:, : number * GROUP].reshape(len(scores), GROUP, number).max(axis=1)
+    bound = np.partition(largest, number - most, axis=1)[:, number - most, None]
+    return _first(*np.nonzero((scores >= bound) & (scores > -np.inf)), scores, most)
+
+
+def _first(row: np.ndarray, column: np.ndarray, scores: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of places by rows, the ``most`` with the largest scores of each row."""
+    keep = _largest(np.searchsorted(row, np.arange(len(scores) + 1)), scores[row, column], most)
+    return row[keep], column[keep]
+
+
+def _best_stored(scores: sparse.csr_array, avoid: sparse.csr_array, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the ``most`` largest stored values of each row, none of them among ``avoid``."""
+    row, column = lists.pairs(scores)
+    some = lists.has(avoid, row, column) == 0
+    row, column, value = row[some], column[some], scores.data[some]
+    keep = _largest(np.searchsorted(row, np.arange(scores.shape[0] + 1)), value, most)
+    return row[keep], column[keep]
+
+
+def _largest(ptr: np.ndarray, value: np.ndarray, most: int) -> np.ndarray:
+    """Whether values are among the ``most`` largest of their run, bool [N] with runs ptr [R + 1]."""
+    keep = np.ones(value.size, bool)
+    for place in np.flatnonzero(np.diff(ptr) > most):
+        mine = slice(ptr[place], ptr[place + 1])
+        surplus = ptr[place + 1] - ptr[place] - most
+        keep[mine][np.argpartition(value[mine], surplus)[:surplus]] = False
+    return keep

@@ -87,8 +87,7 @@ def drafts(
             continue
         # What nobody judges has a quarter of everything.
         share = 1 if _judged(evidence, behavior) or not evidence.valid else 4
-        number, most = -(-config.taught_folds // share), -(-config.max_lists // share)
-        for part, draft, counts in _by_folds(config, evidence.train, fitted, search, behavior, number, most, rng):
+        for part, draft, counts in _by_folds(config, evidence.train, fitted, search, behavior, share, rng):
             if draft is not None:
                 out.lists.setdefault((behavior, part), []).append(draft)
             if counts is not None and not _judged(evidence, behavior):
@@ -101,17 +100,16 @@ def _judged(evidence: types.Evidence, behavior: str) -> bool:
     return valid is not None and valid.nnz > 0
 
 
-def _by_folds(
-    config, train, fitted, search, behavior: str, number: int, most: int, rng
-) -> Iterator[tuple[str, Any, Any]]:
+def _by_folds(config, train, fitted, search, behavior: str, share: int, rng) -> Iterator[tuple[str, Any, Any]]:
     """Yields (part, draft or None, counts or None) of a behavior."""
+    number, most, most_new = (-(-of // share) for of in (config.taught_folds, config.max_lists, NEW_LISTS))
     drawn, asked = 0, False
     for users, taken in lessons.folds(train, behavior, config.folds, number, most, rng):
         of = candidates.histories(train, users, {behavior: taken})
         told = None if config.cross_fitting else _as_strangers(train, users)
         (found,) = retrieval.find(fitted, of, [search], config.new_items, ("familiar",), told)
         yield "familiar", lessons.draft(found["familiar"], taken, "familiar"), None
-        wanted = NEW_LISTS - drawn
+        wanted = most_new - drawn
         if wanted <= 0:
             continue
         few = np.sort(rng.choice(users.size, min(users.size, 2 * wanted), replace=False))

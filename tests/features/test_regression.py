@@ -1,5 +1,6 @@
 """Predictions for lists against ridge regressions that are solved anew without the user."""
 
+import listed
 import numpy as np
 import pytest
 from scipy import sparse
@@ -64,14 +65,24 @@ def test_products_of_some_candidates_are_those_of_all_items(train, of, chunk, de
     lone["view"][:, 4] = 0
     lone = {b: m.tocsr() for b, m in lone.items()}
     fitted = regression.fit(lone, PENALTY)
-    whole = regression.products(regression.rows(of, fitted, 1, 4), fitted)
-    monkeypatch.setattr(regression, "CHUNK", chunk)
-    monkeypatch.setattr(regression, "DENSE", dense)
     row, item = np.array([0, 0, 2, 1, 2]), np.array([4, 1, 7, 4, 0])
-    for one, other in zip(
-        regression.products_at(regression.rows(of, fitted, 1, 4), fitted, row, item), whole, strict=True
-    ):
-        np.testing.assert_allclose(one, other[:, row, item], atol=1e-5)
+    bare = listed.everything(candidates.histories(lone, of.user))  # nothing is taken out
+    for some in (of, bare):
+        rows = regression.rows(some, fitted, 1, 4)
+        assert (rows.without is None) == (some is bare)
+        whole = regression.products(rows, fitted)
+        monkeypatch.setattr(regression, "CHUNK", chunk)
+        monkeypatch.setattr(regression, "DENSE", dense)
+        few = regression.products_at(regression.rows(some, fitted, 1, 4), fitted, row, item)
+        for one, other in zip(few, whole, strict=True):
+            np.testing.assert_allclose(one, other[:, row, item], atol=1e-5)
+        inverse = np.asarray(fitted.inverse, np.float64)
+        for place, user in enumerate(some.user[1:4]):
+            x = [m.toarray().astype(float) for m in lone.values()]
+            taken = [m.toarray()[1 + place] for m in some.removed.values()]
+            z = np.eye(12)[user] - sum(m @ d for m, d in zip(x, taken, strict=True)) @ inverse
+            w = z - z[user] / inverse[user, user] * inverse[user]
+            np.testing.assert_allclose(whole.without[:, place], [w @ m for m in x], atol=1e-4)
 
 
 def test_strangers_and_users_of_the_fit_are_ranked_in_one_block(train, of):
