@@ -41,6 +41,13 @@ class Lists:
         )
         return Lists(self.user[keep], history, removed, ptr, self.item[inside])
 
+    def permuted(self, order: np.ndarray) -> Lists:
+        """Another order of lists without candidates."""
+        history, removed = (
+            {b: sparse.csr_array(m[order]) for b, m in part.items()} for part in (self.history, self.removed)
+        )
+        return Lists(self.user[order], history, removed, self.ptr, self.item)
+
     def span(self, start: int, stop: int) -> Lists:
         """Those at the places start .. stop - 1."""
         history, removed = ({b: m[start:stop] for b, m in part.items()} for part in (self.history, self.removed))

@@ -26,7 +26,7 @@ from mbjax.ops import ridge
 
 BLOCK = 128  # lists whose products are dense at once
 DENSE = 0.04
-"""Share of entries from which a sparse matrix is multiplied as a dense one."""
+"""Cost of an entry of a dense product, in those of a sparse one."""
 CHUNK = 2_000_000  # (candidate, user of the item) taken at once
 ROUND = 1e-6
 """Added to the diagonal of 1 - M, which is singular for a column that decides itself."""
@@ -106,9 +106,7 @@ def rows(of: lists.Lists, fitted: Fit, start: int, stop: int) -> Rows:
         # Of a user of the fit, only what was taken out of his history counts; of anybody else, all of it.
         known = _where(is_part, removed[behavior] * np.float32(-1), history[behavior])
         if known.nnz:
-            shared = sparse.csr_array(known @ fitted.columns[a])
-            dense = shared.nnz > DENSE * size * shared.shape[1]
-            z += (shared.toarray() if dense else shared) @ fitted.inverse
+            z += _times_inverse(known, fitted.columns[a], fitted.inverse)
     z[place, users[place]] += 1
     at = np.where(is_part, z[np.arange(size), np.maximum(users, 0)], 0)
     z -= (at / diagonal)[:, None].astype(np.float32) * own
@@ -161,6 +159,21 @@ def products_at(of: Rows, fitted: Fit, row: np.ndarray, item: np.ndarray) -> tup
         return found[1], found[0]
     met = np.stack([lists.has(matrix, row, item) for matrix in of.history.values()])
     return met - found[0] / np.float32(of.diagonal)[row], found[0]
+
+
+def _times_inverse(known: sparse.csr_array, columns: sparse.csr_array, inverse: np.ndarray) -> np.ndarray:
+    """known @ columns @ inverse, [b, I] [I, U] [U, U], in the order that costs least."""
+    shared, items = sparse.csr_array(known @ columns), np.unique(known.indices)
+    costs = {
+        "sparse": shared.nnz,
+        "dense": DENSE * shared.shape[0] * shared.shape[1],
+        # Where lists have the same items, as those of a block do, each is multiplied once.
+        "items": np.diff(columns.indptr)[items].sum() + DENSE * items.size * shared.shape[0],
+    }
+    best = min(costs, key=costs.get)
+    if best == "items":
+        return known[:, items].toarray() @ (columns[items] @ inverse)
+    return (shared.toarray() if best == "dense" else shared) @ inverse
 
 
 def _where(is_part: np.ndarray, taken: sparse.csr_array, whole: sparse.csr_array) -> sparse.csr_array:

@@ -7,6 +7,7 @@ products are dense, serves all ranked behaviors, and says what the regression pr
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -103,10 +104,11 @@ def find(
       For each search: part -> Found.
     """
     names = list(of.history)
+    given, order, size = of if told is None else told, _alike(of), len(of.user)
+    of = of.permuted(order)
     met = candidates.met(of)
-    size = len(of.user)
     familiar = [candidates.familiar(of, names[search.target]) for search in searches]
-    of = of if told is None else told
+    of = of if told is None else told.permuted(order)
 
     def block_of(start: int) -> list[dict[str, tuple]]:
         stop = min(start + regression.BLOCK, size)
@@ -142,10 +144,24 @@ def find(
         found.append({})
         for part, blocks in out.items():
             row, item = (np.concatenate([np.zeros(0, np.int64), *(b[k] for b in blocks)]) for k in (0, 1))
-            ptr = np.searchsorted(row, np.arange(size + 1)).astype(np.int64)
-            chosen = lists.Lists(of.user, of.history, of.removed, ptr, item.astype(np.int32))
-            found[-1][part] = Found(chosen, regression.joined([b[2] for b in blocks], len(names)))
+            row = order[row]
+            back = np.argsort(row, kind="stable")
+            ptr = np.searchsorted(row[back], np.arange(size + 1)).astype(np.int64)
+            chosen = dataclasses.replace(given, ptr=ptr, item=item[back].astype(np.int32))
+            predicted = regression.joined([b[2] for b in blocks], len(names))
+            found[-1][part] = Found(chosen, regression.Predicted(*(x[..., back] for x in predicted)))
     return found
+
+
+def _alike(of: lists.Lists) -> np.ndarray:
+    """An order in which lists that were taken the same items are neighbors: int [L]."""
+    removed = max(of.removed.values(), key=lambda m: m.nnz)
+    some = np.flatnonzero(np.diff(removed.indptr))
+    first = np.full(removed.shape[0], -1, np.int64)
+    if some.size:  # of several the item that most lists were taken
+        often = np.bincount(removed.indices, minlength=removed.shape[1])[removed.indices]
+        first[some] = np.maximum.reduceat(often * removed.shape[1] + removed.indices, removed.indptr[some])
+    return np.argsort(first, kind="stable")
 
 
 def _new(search: Retriever, products: np.ndarray, history, avoid: sparse.csr_array, most: int) -> sparse.csr_array:

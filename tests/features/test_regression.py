@@ -58,7 +58,7 @@ def test_gains_are_those_of_the_regression_without_the_user(train, of):
 
 
 @pytest.mark.parametrize("chunk", [regression.CHUNK, 3])
-@pytest.mark.parametrize("dense", [0.0, 1.0])
+@pytest.mark.parametrize("dense", [0.0, 0.4, 1e6], ids=["dense", "by items", "sparse"])
 def test_products_of_some_candidates_are_those_of_all_items(train, of, chunk, dense, monkeypatch):
     """Also of an item that nobody has, and however what was taken out is multiplied."""
     lone = {b: m.tolil() for b, m in train.items()}
