@@ -3,7 +3,7 @@
 The script first writes such a file, so that it runs as it stands: readers borrow what they have put on a list after
 looking at it, and every reader keeps to a few shelves. Then it does what these command lines do:
 
-    mbjax train --model=bvae --dataset=runs/library.csv --log.behaviors=look,list,borrow \
+    mbjax train --dataset=runs/library.csv --log.behaviors=look,list,borrow --epochs=6 \
         --log.user=reader --log.item=book --log.behavior=action --log.time=day --log.min_count=3
     mbjax recommend --workdir=RUN --top-k=5 --users=r-007
     mbjax recommend --workdir=RUN --top-k=5 --for=new.csv
@@ -43,13 +43,12 @@ def write_log(path: pathlib.Path, seed: int = 0) -> None:
                         writer.writerow([*row, "borrow", day + 1])
 
 
-def main(folder: str = "runs", epochs: int = 20) -> None:
+def main(folder: str = "runs", epochs: int = 6) -> None:
     """Writes the log into ``folder``, trains on it, and prints what a reader and a newcomer should borrow next."""
     log = pathlib.Path(folder) / "library.csv"
     write_log(log)
     settings = mbjax.load_config(
-        "bvae",
-        str(log),
+        dataset=str(log),
         overrides={
             "log.user": "reader",
             "log.item": "book",
@@ -57,10 +56,7 @@ def main(folder: str = "runs", epochs: int = 20) -> None:
             "log.time": "day",
             "log.behaviors": ["look", "list", "borrow"],  # the funnel; the last one is the target
             "log.min_count": 3,  # readers and books with fewer borrowings are dropped
-            "embedding_size": 32,
             "train.epochs": epochs,
-            "train.batch_size": 50,
-            "train.learning_rate": 0.003,
         },
     )
     outcome = mbjax.train_run(settings, pathlib.Path(folder) / "library")

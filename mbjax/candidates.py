@@ -138,6 +138,25 @@ def describe(rule: Rule, left_out: str) -> list[str]:
     return lines
 
 
+def check_familiar(rule: Rule, behaviors: Sequence[str]) -> list[str]:
+    """What there is to say of lists to continue where a log has one behavior: a line, or nothing.
+
+    Raises:
+      ConfigError: no other list was asked for.
+    """
+    if len(behaviors) > 1 or "continue" not in rule.lists or rule.repeat or rule.exclude == "none":
+        return []
+    line = (
+        f"list=continue is of items that the user has met by another behavior than '{behaviors[0]}', and the run knows "
+        "no other: there are none"
+    )
+    if rule.lists == ("continue",):
+        raise errors.ConfigError(
+            f"{line}. Give repeat, with which it lists what he has met by '{behaviors[0]}' again, or list=blended."
+        )
+    return [line]
+
+
 def limits(
     items: data.Vocabulary,
     *,

@@ -272,3 +272,18 @@ def test_the_three_lists_are_one(made):
     blended, go_on, discover = (each.table.drop("rank").sort("user", "item") for each in found)
     assert go_on.height and discover.height
     assert pl.concat([go_on, discover]).sort("user", "item").equals(blended)
+
+
+def test_lists_to_continue_need_a_second_behavior():
+    one, two = ("buy",), ("view", "buy")
+    for kinds, options in (
+        ("continue", {"repeat": True}),
+        ("continue", {"exclude": "none"}),
+        (("blended", "discover"), {}),
+    ):
+        assert candidates.check_familiar(candidates.rule(kinds, **options), one) == []
+    with pytest.raises(errors.ConfigError, match="by another behavior than 'buy', and .* no other.* Give repeat, with"):
+        candidates.check_familiar(candidates.rule("continue"), one)
+    [line] = candidates.check_familiar(candidates.rule(("blended", "continue")), one)
+    assert line.endswith("by another behavior than 'buy', and the run knows no other: there are none")
+    assert candidates.check_familiar(candidates.rule("continue"), two) == []

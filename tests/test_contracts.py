@@ -64,6 +64,10 @@ def check_shapes(experiment: wiring.Experiment) -> types.Params:
 def test_shapes_for_any_number_of_behaviors(name, num_behaviors):
     experiment = small(name, num_behaviors)
     model, params = experiment.model, check_shapes(experiment)
+    assert (models.MODELS[name].chosen == "epoch", not models.MODELS[name].chosen) == (
+        experiment.is_trained,
+        not experiment.is_trained and model.choices is None,
+    )
     if not experiment.is_trained:
         return
     sampler, store = experiment.draws()

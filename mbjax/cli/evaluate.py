@@ -117,6 +117,8 @@ def _users(text: str) -> tuple[str, ...]:
             users = tuple(line.strip() for line in lines if line.strip())
         except UnicodeDecodeError:
             raise errors.DataError(f"--users={text}: not a text file in UTF-8; write one raw user id a line.") from None
+    elif os.sep in text and os.path.isdir(file):  # a folder may be called as a user is, where it is here
+        raise errors.ConfigError(f"--users={text}: is a folder; give raw ids separated by commas, or a file.")
     else:
         users = config.read_text(text, tuple[str, ...])
     if not users:

@@ -17,7 +17,10 @@ TRAIN_EXAMPLES = (
         "train --dataset=log.csv --log.behaviors=view,cart,buy --log.user=customer",
         "your own log: funnel order, target last",
     ),
-    ("train --model=bvae --help", "all fields of a model, with meaning, unit and default"),
+    ("train --dataset=log.csv --log.behaviors=view,cart,buy --model=ease", "a closed form, in seconds"),
+    ("train --dataset=log.csv --log.behaviors=view,cart,buy --model=itemknn", "lists that take no learning"),
+    ("train --dataset=log.csv --log.behaviors=view,cart,buy --retrain", "afterwards, learn from all but test pairs"),
+    ("train --model=funnel --help", "all fields of a model, with meaning, unit and default"),
     ("train --model=bvae --dataset=jd --help", "the same with the values for a data set"),
     ("train --model=bvae --dataset=jd --ablation=wo_tff", "a named variant"),
     ("train --model=bvae --dataset=jd --embedding_size=50 --train.epochs=60", "other values"),
@@ -27,6 +30,7 @@ TRAIN_EXAMPLES = (
 EVAL_EXAMPLES = (
     ("eval --workdir=RUN", "the table of the run, from its checkpoint"),
     ("eval --workdir=RUN --ks=10,50 --mask=all_behaviors", "other cut-offs, new items only"),
+    ("eval --workdir=RUN --split=valid", "the pairs that chose the epoch"),
     ("eval --workdir=RUN --groups=5,20,50 --per-user=users.parquet", "by activity; a row per user"),
     ("recommend --workdir=RUN --top-k=20 --out=lists", "ranked lists for everyone"),
 )
@@ -80,8 +84,7 @@ def train(
     """
     out = layout.console()
     if given.get("model"):
-        examples = [(line.replace("=bvae", f"={given['model']}"), why) for line, why in TRAIN_EXAMPLES[5:7]]
-        model_help.show(out, given, fields, model_class(given["model"]), examples)
+        model_help.show(out, given, fields, model_class(given["model"]), _examples(given["model"]))
         return
     layout.lines(out, "Trains a model for multi-behavior recommendation and evaluates it.", "")
     usage = "--dataset=NAME [--model=NAME] [options] [--section.field=value ...]"
@@ -91,6 +94,15 @@ def train(
     datasets = [(name, config.dataset_file(name).get("summary", "")) for name in config.dataset_names()]
     layout.table(out, "Data sets", datasets)
     layout.examples(out, TRAIN_EXAMPLES)
+
+
+def _examples(model: str) -> list[tuple[str, str]]:
+    """Command lines of a model; an anchor has no epochs, and not every model has a variant with a name."""
+    file, line = config.model_file(model), f"train --model={model} --dataset=jd"
+    found = [(f"{line} --ablation={name}", "a named variant") for name in list(file.get("ablations") or {})[:1]]
+    if (file.get("train") or {}).get("epochs") != 0:
+        found.append((f"{line} --train.epochs=60 --train.learning_rate=0.001", "other values"))
+    return [*found, (f"{line} --protocol=paper --record", "all training pairs, as in tables of papers")]
 
 
 def evaluate() -> None:

@@ -58,6 +58,13 @@ def of_run(
     return changed
 
 
+def check_chosen(chosen: config.Config) -> None:
+    """Raises ConfigError where a second training would have nothing to go by; before any data are read."""
+    from mbjax import models
+
+    models.check_chosen(chosen.model_name, chosen.model)
+
+
 def virtual_devices(count: int) -> None:
     """Lets JAX split the CPU into ``count`` devices. Must come before JAX is used; harmless with accelerators."""
     flags = os.environ.get("XLA_FLAGS", "")

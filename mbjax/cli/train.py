@@ -32,6 +32,8 @@ def _train(argv: list[str]) -> int:
             "--retrain goes on from an epoch that validation pairs chose: it needs --protocol=honest and a data.valid "
             "that holds pairs out."
         )
+    if "retrain" in given:
+        settings.check_chosen(chosen)
     if not is_settled and "model" not in given:
         _say_default(chosen)
     settings.virtual_devices(chosen.devices)

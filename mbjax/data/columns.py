@@ -18,6 +18,11 @@ from mbjax.data import options, raw_table, tables, text, times
 
 _FIELDS = ("user", "item", "behavior", "time")
 _BLANKS = " \t"
+_LEFT_OUT = {
+    "behavior": ("behaviors", "all rows are of the one that data.log.behaviors names"),
+    "time": ("times", "rows are in order of time"),
+}
+"""Columns that a log need not have: what they are of, and what holds without them."""
 # What programs write for "no value"; compared without regard to case.
 _NOBODY = {"nan", "-nan", "null", "none", "nil", "na", "n/a", "#n/a", "#na", "<na>", "<null>", "undefined", "\\n"}
 
@@ -79,6 +84,13 @@ def _place(source: raw_table.Table, name: str, field: str, path: pathlib.Path) -
     hint = f" {_headerless(source)}" if source.has_header and _is_like_data(source.names) else ""
     if not hint and source.is_text and len(source.names) == 1:
         hint = next((_divided(mark) for mark in text.COMMON if name in source.names[0].split(mark)), "")
+    if not found and not hint and field in _LEFT_OUT and name == field:
+        # Nobody asked for this name: it is the default.
+        there = ", ".join(dict.fromkeys(source.names))
+        raise errors.ConfigError(
+            f"{path.name} has no column '{name}': its columns are {there}. Name the one of {_LEFT_OUT[field][0]} by "
+            f"data.log.{field}, or give data.log.{field}=none, with which {_LEFT_OUT[field][1]}."
+        )
     if not found:
         error = errors.unknown(f"column (data.log.{field}) of {path.name}", name, dict.fromkeys(source.names))
         raise errors.ConfigError(f"{error}{hint}")

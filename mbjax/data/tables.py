@@ -40,10 +40,14 @@ def read(path: str | os.PathLike, layout: options.LogOptions) -> raw_table.Table
 
     Raises:
       ConfigError: an unknown format, or an option that does not go with it.
-      DataError: naming the file, and the line where there is one.
+      DataError: naming the file, and the line where there is one; a folder without parts.
     """
     path = pathlib.Path(path)
     files = parts(path) if path.is_dir() else [path]
+    if not files:
+        raise errors.DataError(
+            f"{path}: is a folder that holds no table. The parts of one are files of one suffix: {', '.join(FORMATS)}."
+        )
     kind = _format(files[0], layout)
     if kind == "parquet":
         for option in ("columns", "separator"):

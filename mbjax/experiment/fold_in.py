@@ -19,6 +19,9 @@ from mbjax import errors, models, types
 from mbjax.experiment import wiring
 from mbjax.ops import graph
 
+ABLE = ("funnel", "ease", "itemknn", "bvae", "copf")
+"""Models that an error names to one whose model cannot; there are more."""
+
 
 class Extended(NamedTuple):
     """A model of U + N users, the last N of whom are passive.
@@ -72,8 +75,7 @@ def extend(
     if not can(experiment.model):
         raise errors.IncompatibleError(
             f"model '{experiment.config.model_name}' cannot rank for users whom it was not trained on: "
-            f"{experiment.model.fold_in}. Train again with them, or choose a model that can, such as "
-            "bvae, copf, itemknn, lightgcn, multivae."
+            f"{experiment.model.fold_in}. Train again with them, or choose a model that can, such as {', '.join(ABLE)}."
         )
     info, config = experiment.dataset.info, experiment.config
     number = next(iter(passive.values())).shape[0]

@@ -85,8 +85,9 @@ def recommend(
             raise errors.ConfigError(
                 "exclude=train leaves out what the evaluation masks, which knows no new events. Choose known or none."
             )
-        who = audience.of_run(run, rule) if histories is None else audience.of_histories(run, histories, rule)
         experiment = run.experiment
+        alone = candidates.check_familiar(rule, experiment.dataset.info.behaviors)
+        who = audience.of_run(run, rule) if histories is None else audience.of_histories(run, histories, rule)
         limits, limited = candidates.limits(
             experiment.dataset.items,
             available=available,
@@ -111,7 +112,7 @@ def recommend(
             batch_size=section.batch_size,
             item_tile=section.item_tile,
         )
-        for line in (*who.lines, *limited):
+        for line in (*who.lines, *alone, *limited):
             printout.say(line)
         files = {}
         for found in made:

@@ -42,12 +42,15 @@ class ModelEntry(NamedTuple):
       build: ``(config, info, batch_size) -> types.Model``.
       summary: one line for ``--help`` and tables.
       rows: what ``train.batch_size`` counts, ``"users"`` or observed ``"pairs"``.
+      chosen: what validation pairs choose of it: ``"epoch"``; the field of its section that is ``"auto"`` for that; "",
+        nothing.
     """
 
     config: type[pydantic.BaseModel]
     build: Callable[[pydantic.BaseModel, types.DatasetInfo, int], types.Model]
     summary: str
     rows: str = "users"
+    chosen: str = "epoch"
 
 
 MODELS: dict[str, ModelEntry] = {
@@ -75,20 +78,28 @@ MODELS: dict[str, ModelEntry] = {
     "mc_neumf": ModelEntry(mc.McNeumfConfig, mc.build_neumf, "NeuMF with negatives of weaker behaviors", "pairs"),
     "cigf": ModelEntry(cigf.CigfConfig, cigf.build, "compressed interaction graphs, multi-expert head (WWW 2023)"),
     "popularity": ModelEntry(
-        popularity.PopularityConfig, popularity.build, "training count of the behavior; untrained"
+        popularity.PopularityConfig, popularity.build, "training count of the behavior; untrained", chosen=""
     ),
-    "own_items": ModelEntry(own_items.OwnItemsConfig, own_items.build, "items met by other behaviors; untrained"),
-    "itemknn": ModelEntry(itemknn.ItemknnConfig, itemknn.build, "item-based nearest neighbors (TOIS 2004); untrained"),
+    "own_items": ModelEntry(
+        own_items.OwnItemsConfig, own_items.build, "items met by other behaviors; untrained", chosen=""
+    ),
+    "itemknn": ModelEntry(
+        itemknn.ItemknnConfig, itemknn.build, "item-based nearest neighbors (TOIS 2004); untrained", chosen=""
+    ),
     "cross_occurrence": ModelEntry(
         cross_occurrence.CrossOccurrenceConfig,
         cross_occurrence.build,
         "item neighbors across behaviors; untrained",
+        chosen="",
     ),
     "ease": ModelEntry(
-        ease.EaseConfig, ease.build, "ridge regressions on all behaviors in closed form (EASE, WWW 2019)"
+        ease.EaseConfig,
+        ease.build,
+        "ridge regressions on all behaviors in closed form (EASE, WWW 2019)",
+        chosen="penalty",
     ),
     "cascading_rank": ModelEntry(
-        cascading_rank.CascadingRankConfig, cascading_rank.build, "cascade of random walks (2025); untrained"
+        cascading_rank.CascadingRankConfig, cascading_rank.build, "cascade of random walks (2025); untrained", chosen=""
     ),
 }
 
@@ -98,3 +109,22 @@ def entry(name: str) -> ModelEntry:
     if name not in MODELS:
         raise errors.unknown("model", name, MODELS)
     return MODELS[name]
+
+
+def check_chosen(name: str, section: pydantic.BaseModel) -> None:
+    """Raises ConfigError where validation pairs choose nothing of a model, so that it cannot be trained again by them.
+
+    Args:
+      name: of the model.
+      section: its configuration.
+    """
+    chosen = entry(name).chosen
+    if chosen == "epoch" or (chosen and getattr(section, chosen) == "auto"):
+        return
+    why = f"{name} has no epochs and no setting that they choose. Give"
+    if chosen:
+        why = f"model.{chosen}={getattr(section, chosen)} was given. Let it be model.{chosen}=auto, or give"
+    raise errors.ConfigError(
+        f"--retrain trains again with what validation pairs chose, and {why} --data.valid=into_train in place of "
+        "--retrain: validation pairs are training pairs then from the start."
+    )

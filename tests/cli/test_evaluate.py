@@ -94,6 +94,7 @@ def test_mistakes_on_what_may_be_listed_are_one_line(experiment, capsys, run, ar
         ("--recommend --per-user=f", "--per-user: mbjax recommend does not read it; mbjax eval does."),
         ("--recommend --top-k=0", "--top-k=0: must be at least 1."),
         ("--recommend --users=,", "--users=,: names no user"),
+        ("--recommend --users=/", "--users=/: is a folder; give raw ids separated by commas, or a file"),
         ("--ks=0", "evaluate.ks=0: must be different whole numbers from 1 upwards."),
         ("--mask=all", "evaluate.mask=all: must be 'same_behavior' or 'all_behaviors'."),
         (

@@ -36,6 +36,40 @@ def test_help_lists_every_field_and_ablation(capsys, model):
     assert "[epochs]" in text  # units are not taken for markup
 
 
+def examples_of(capsys, main, *argv):
+    """The command lines at the end of a help, as words behind ``mbjax``."""
+    capsys.readouterr()  # of a help that was an example itself
+    assert main([*argv, "--help"]) == 0
+    lines = capsys.readouterr().out.partition("\nExamples\n")[2].splitlines()
+    return [line.removeprefix("  mbjax ").split() for line in lines if line.startswith("  mbjax ")]
+
+
+def check(command, *words):
+    assert {"train": cli.train_main, "eval": cli.eval_main, "recommend": cli.recommend_main}[command](list(words)) == 0
+
+
+@pytest.mark.parametrize("model", models.MODELS)
+def test_examples_of_a_model_are_accepted(experiment, capsys, model):
+    found = examples_of(capsys, cli.train_main, f"--model={model}")
+    for words in found:
+        assert f"--model={model}" in words
+        check(*words)
+    assert len(found) == len(experiment.calls) >= 1
+
+
+def test_examples_of_commands_are_accepted_and_begin_with_the_default(experiment, run, capsys, monkeypatch):
+    monkeypatch.chdir(run)
+    (run / "log.csv").touch()
+    for main in (cli.train_main, cli.eval_main, cli.recommend_main):
+        found = examples_of(capsys, main)
+        assert not any(word.startswith("--model=") for word in found[0])
+        if main is cli.train_main:
+            named = {word.partition("=")[2] for words in found for word in words if word.startswith("--model=")}
+            assert named >= {config.DEFAULT_MODEL, "ease", "itemknn"}
+        for words in found:
+            check(*(word.replace("RUN", str(run)) for word in words))
+
+
 def test_help_shows_the_chosen_sections_and_names_the_others(capsys):
     def rows(*argv):
         assert cli.train_main(["--model=copf", "--help", *argv]) == 0

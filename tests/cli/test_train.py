@@ -70,6 +70,23 @@ def test_retrain_follows_a_run_that_was_not_stopped(experiment, monkeypatch, cap
         assert "--retrain goes on from an epoch" in failure(capsys, cli.train_main, *argv, wrong)
 
 
+@pytest.mark.parametrize("model", models.MODELS)
+def test_retrain_is_refused_at_once_where_validation_chooses_nothing(experiment, capsys, model):
+    argv = [f"--model={model}", "--dataset=jd", "--retrain"]
+    if model not in ("popularity", "own_items", "itemknn", "cross_occurrence", "cascading_rank"):
+        assert cli.train_main(argv) == 0 and len(experiment.calls) == 2
+        return
+    line = failure(capsys, cli.train_main, *argv)
+    assert line.startswith(f"--retrain trains again with what validation pairs chose, and {model} has no epochs")
+    assert "Give --data.valid=into_train in place of" in line and not experiment.calls
+
+
+def test_retrain_is_refused_where_its_only_choice_was_made(experiment, capsys):
+    line = failure(capsys, cli.train_main, "--model=ease", "--dataset=jd", "--penalty=50", "--retrain")
+    assert "model.penalty=50.0 was given. Let it be model.penalty=auto, or give --data.valid=into_train in" in line
+    assert not experiment.calls
+
+
 def test_resume_needs_only_the_folder(experiment, run):
     assert cli.train_main(["--resume", f"--workdir={run}", "--epochs=2000"]) == 0
     [(_, (settings, workdir), options)] = experiment.calls

@@ -170,6 +170,7 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"time": "when"}, r"unknown column \(data.log.time\) of log.csv 'when'"),
         ({"user": "usr"}, r"unknown column \(data.log.user\) of log.csv 'usr'. Did you mean 'user'"),
         ({"format": "cvs"}, "unknown log format 'cvs'. Did you mean 'csv'"),
         ({"separator": ";;"}, "data.log.separator=';;' must be one character"),
@@ -190,6 +191,26 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path, text, message):
 def test_options_that_do_not_fit(tmp_path, options, message):
     with pytest.raises(errors.ConfigError, match=message):
         read(tmp_path, HEADER + "a,1,buy,1\n", **options)
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ("time", "log.csv has no column 'time': .*times by data.log.time, or give data.log.time=none, .*order of time"),
+        ("behavior", "no column 'behavior': .*behaviors by data.log.behavior, or give data.log.behavior=none, with"),
+    ],
+)
+def test_columns_that_may_lack_say_so(tmp_path, column, message):
+    names = [name for name in ("user", "item", "behavior", "time") if name != column]
+    text = f"{','.join(names)}\n1,2,3\n"
+    with pytest.raises(errors.ConfigError, match=message):
+        read(tmp_path, text)
+    # As the message says; where the behavior has no column, it has to be named.
+    found = columns.read(tmp_path / "log.csv", data.LogOptions(**{column: None}, behaviors=("buy",)))
+    row = {"user": 1, "item": 2} | (
+        {"behavior": "3", "time": 0} if column == "time" else {"behavior": "buy", "time": 3}
+    )
+    assert found.to_dicts() == [row]
 
 
 def test_rows_of_parquet_are_named(tmp_path):

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from mbjax import errors
-from mbjax.data import item_files, vocabulary
+from mbjax.data import columns, item_files, options, vocabulary
 
 ITEMS = vocabulary.Vocabulary(["a", "b", "c", "d e"])
 NUMBERS = vocabulary.Vocabulary(np.array([7, 8, 9]))
@@ -118,6 +118,20 @@ def test_what_cannot_be_read_is_one_line(tmp_path):
             named(source)
     with pytest.raises(errors.DataError, match="available, row 2: the item is empty"):
         named(["a", None])
+
+
+@pytest.mark.parametrize("files", [(), ("_SUCCESS",), ("notes.txt",), ("a.csv", "b.tsv")])
+def test_a_folder_without_parts_is_one_line(tmp_path, files):
+    for name in files:
+        (tmp_path / name).write_text("item,group\na,x\n")
+    readings = (
+        lambda: item_files.listed(tmp_path, ITEMS),
+        lambda: item_files.groups(tmp_path, ITEMS),
+        lambda: columns.read(tmp_path, options.LogOptions()),
+    )
+    for read in readings:
+        with pytest.raises(errors.DataError, match="is a folder that holds no table. The parts of one are"):
+            read()
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,9 @@ def test_every_model_says_how():
         assert said[name] == types.OWN_USERS
         with pytest.raises(errors.IncompatibleError, match=f"'{name}' cannot rank for users whom.*of their own.*Train"):
             fold_in.extend(built(name), {}, newcomers())
+    # What the error names instead is nothing that would be refused as well, and the default model comes first.
+    assert all(fold_in.can(built(name).model) for name in fold_in.ABLE)
+    assert fold_in.ABLE[0] == configuration.DEFAULT_MODEL
     # A graph model without a graph is a factorization.
     assert built("copf", backbone=mf.MfConfig()).model.fold_in == types.OWN_USERS
 
