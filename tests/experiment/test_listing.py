@@ -13,6 +13,7 @@ import pytest
 from mbjax import candidates, cli, errors, experiment, models, recommend, seen
 from mbjax import config as configuration
 from mbjax.experiment import audience
+from mbjax.models import ease_penalty
 
 RULE = candidates.rule()
 TWELVE = """user,item,behavior,time
@@ -289,6 +290,21 @@ def test_models_that_cannot_say_so_and_list_whom_they_know(base):
 
 def vocabularies(built):
     return built.dataset.users, built.dataset.items, built.dataset.info.behaviors
+
+
+def test_a_log_that_has_grown_is_solved_with_the_penalty_of_the_run(base, tmp_path, monkeypatch):
+    """It has no validation pairs to choose another one by."""
+    folder, _ = base
+    monkeypatch.setattr(ease_penalty, "choose", lambda *given: 30.0)
+    log = (folder / "base.csv").read_text(encoding="utf-8")
+    (tmp_path / "base.csv").write_text(log + "zz,i05,view,1900000001\n", encoding="utf-8")
+    lists = {}
+    for penalty in ("auto", 30.0, ease_penalty.DEFAULT):
+        run = tmp_path / str(penalty)
+        experiment.train(settings(folder / "base.csv", "ease", "view,cart,buy", model__penalty=penalty), run)
+        options = {"allow_new_data": True, "dataset": tmp_path / "base.csv"}
+        lists[penalty] = lists_of(run, tmp_path, **options)
+    assert lists["auto"].equals(lists[30.0]) and not lists["auto"].equals(lists[ease_penalty.DEFAULT])
 
 
 def test_a_log_that_has_grown_is_listed_on_request(base, tmp_path, capsys):
