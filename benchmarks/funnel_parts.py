@@ -44,20 +44,17 @@ class Shared:
         return self._taken(settings, info, self.kept[key])
 
     def _taken(self, settings: Any, info: Any, made: prepared.Prepared) -> prepared.Prepared:
-        device, tables, taught = {}, {}, {}
+        device, taught = {}, {}
         for behavior in info.behaviors:
-            device[behavior], tables[behavior] = dict(made.device[behavior]), {}
-            for part in made.tables[behavior]:
+            device[behavior] = dict(made.device[behavior])
+            for part in made.lists[behavior]:
                 names = table.names(info.behaviors, behavior, familiar=part == "familiar")
                 seen = set(whole.shown(settings.features, names))
                 columns = np.flatnonzero([name in seen for name in names])
                 of = device[behavior][part] = dict(device[behavior][part])
                 if columns.size < len(names):
-                    tables[behavior][part] = made.tables[behavior][part][:, columns]
                     of["x"] = jnp.asarray(np.asarray(of["x"])[:, columns])
                     of["scale"] = {name: value[columns] for name, value in of["scale"].items()}
-                else:
-                    tables[behavior][part] = made.tables[behavior][part]
                 if made.lessons and (behavior, part) in made.lessons.lists:
                     given = made.lessons.lists[behavior, part]
                     taught[behavior, part] = [one._replace(x=one.x[:, columns]) for one in given]
@@ -65,7 +62,7 @@ class Shared:
         if lessons is not None:
             has_folds = "folds" in settings.sources
             lessons = teaching.Lessons(taught, lessons.counts) if has_folds else teaching.Lessons({}, {})
-        return made._replace(device=device, tables=tables, lessons=lessons)
+        return made._replace(device=device, lessons=lessons)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -27,7 +27,6 @@ class Prepared(NamedTuple):
       number: of users, passive ones included.
       device: behavior -> arrays, the evaluation's.
       lists: behavior -> part -> candidates, on the host.
-      tables: behavior -> part -> float16 [N, D].
       users: behavior -> float32 [L, G], the gate's numbers.
       lessons: what folds teach, where that was asked for.
     """
@@ -35,7 +34,6 @@ class Prepared(NamedTuple):
     number: int
     device: dict[str, Any]
     lists: Mapping[str, Mapping[str, lists.Lists]]
-    tables: Mapping[str, Mapping[str, np.ndarray]]
     users: Mapping[str, np.ndarray]
     lessons: teaching.Lessons | None
 
@@ -60,11 +58,10 @@ def prepare(config: Any, info: types.DatasetInfo, evidence: types.Evidence) -> P
     counts = table.counts(train)
     sources = {b: table.Source(train, counts, b) for b in info.behaviors}
     lessons = drafts.lessons(config, sources, near[1:]) if drafts else None
-    device, tables, users = {b: {} for b in info.behaviors}, {b: {} for b in info.behaviors}, {}
+    device, users = {b: {} for b in info.behaviors}, {}
     for (behavior, part), place in zip(parts, places, strict=True):
         one = found[behavior][part]
         x = whole.matrix(config.features, sources[behavior], one, whole.Compared(near[0], place), part)
-        tables[behavior][part] = x
         device[behavior][part] = _placed(one.lists, x)
     for behavior, by_part in found.items():
         users[behavior] = teaching.user_numbers(of, by_part["familiar"].lists)
@@ -76,7 +73,7 @@ def prepare(config: Any, info: types.DatasetInfo, evidence: types.Evidence) -> P
             "scale": _scale(users[behavior]),
         }
     listed = {b: {part: one.lists for part, one in by_part.items()} for b, by_part in found.items()}
-    return Prepared(len(of.user), device, listed, tables, users, lessons)
+    return Prepared(len(of.user), device, listed, users, lessons)
 
 
 def _placed(chosen: lists.Lists, x: np.ndarray) -> dict[str, Any]:
@@ -87,7 +84,7 @@ def _placed(chosen: lists.Lists, x: np.ndarray) -> dict[str, Any]:
         "ptr": jnp.asarray(chosen.ptr, jnp.int32),
         "item": jnp.asarray(item, jnp.int32),
         "row": jnp.asarray(row, jnp.int32),
-        "x": jnp.asarray(x),
+        "x": jax.device_put(x),
         "scale": _scale(x),
     }
 

@@ -20,7 +20,7 @@ from mbjax.ops import ridge
 
 PARTS = ("familiar", "new")
 SHRINKAGE = 10.0  # users, of the neighbors' cosines
-NEAREST = 200  # items of the target that an item of a history speaks for
+NEAREST = 100  # items of the target that an item of a history speaks for
 GROUP = 16  # items of which the largest score is found first
 TILE = 1024  # items whose neighbors are found at once
 OTHERS = 0.3

@@ -37,7 +37,7 @@ class Lesson(NamedTuple):
 class Lessons(NamedTuple):
     """What folds teach: behavior and part -> lists, and what the gate learns from where validation says nothing."""
 
-    lists: Mapping[tuple[str, str], Sequence[Lesson]]
+    lists: dict[tuple[str, str], Sequence[Lesson]]
     counts: Mapping[str, Counts]
 
 
@@ -86,7 +86,7 @@ def drafts(
         if "folds" not in config.sources:
             continue
         # What nobody judges has a quarter of everything.
-        share = 1 if _judged(evidence, behavior) or not evidence.valid else 4
+        share = 1 if _judged(evidence, behavior) or behavior == info.target else 4
         for part, draft, counts in _by_folds(config, evidence.train, fitted, search, behavior, share, rng):
             if draft is not None:
                 out.lists.setdefault((behavior, part), []).append(draft)
@@ -140,7 +140,7 @@ def teach(
     """The sampler of training lists and the lists, for ``types.Model.teach``.
 
     Args:
-      made: a ``Prepared`` with lessons.
+      made: a ``Prepared`` with lessons, which are used up.
     """
     rng = np.random.default_rng([evidence.seed, 43])
     groups = lessons.groups(info.num_users, config.members, evidence.seed)
@@ -165,12 +165,13 @@ def teach(
                 if keep.size:
                     inside = np.isin(of[part].row, keep, kind="table")
                     ptr = np.concatenate([[0], np.cumsum(np.diff(of[part].ptr)[keep])])
-                    lesson = Lesson(made.tables[behavior][part][inside], ptr, positive[inside])
+                    x = np.asarray(made.device[behavior][part]["x"])[inside]
+                    lesson = Lesson(x, ptr, positive[inside])
                     add(f"{behavior}:{part}:valid", [lesson], groups[keep], size)
         elif behavior in made.lessons.counts:
             everything[behavior] = made.lessons.counts[behavior]
         for part in PARTS:
-            given = made.lessons.lists.get((behavior, part), ())
+            given = made.lessons.lists.pop((behavior, part), ())
             if given:
                 nobody = np.full(sum(len(one.ptr) - 1 for one in given), -1)
                 add(f"{behavior}:{part}:folds", given, nobody, size)

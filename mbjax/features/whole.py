@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mbjax.features import regression, retrieval, similarity, table
+from mbjax.ops import memory
 
 BLOCK = 100_000  # candidates whose columns are made at once
 
@@ -52,7 +53,7 @@ def matrix(
     """
     of = found.lists
     chosen = shown(features, table.names(list(source.train), source.target, familiar=part == "familiar"))
-    out = np.empty((of.item.size, len(chosen)), np.float16)
+    out = memory.aligned((of.item.size, len(chosen)), np.float16)
     cuts = np.searchsorted(of.ptr, np.arange(BLOCK, of.item.size, BLOCK))
     bounds = np.unique(np.concatenate([[0], cuts, [len(of.user)]]))
 

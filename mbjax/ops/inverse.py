@@ -18,6 +18,7 @@ import scipy.sparse
 from jax import lax
 
 from mbjax import errors, types
+from mbjax.ops import memory
 
 TILE = 512  # rows of the dense matrix handled at once
 TOLERANCE = 1e-4
@@ -60,10 +61,7 @@ def _row_tile(matrix: scipy.sparse.csr_array, transpose: scipy.sparse.csr_array,
 def _on_host(matrix: scipy.sparse.csr_array, penalty: float) -> types.Array:
     """In the place of the matrix itself, by LAPACK, whose result jax then takes as it lies there."""
     size = matrix.shape[0]
-    # jax takes memory of the host without a copy where it begins at a multiple of 64 bytes.
-    memory = np.empty(4 * size**2 + 64, np.uint8)
-    skip = -memory.ctypes.data % 64
-    kernel = memory[skip : skip + 4 * size**2].view(np.float32).reshape(size, size, order="F")
+    kernel = memory.aligned((size, size), np.float32).T
     transpose = scipy.sparse.csr_array(matrix.T)
     for first, end in _tiles(size):
         kernel[:, first:end] = _row_tile(matrix, transpose, penalty, first, end).T

@@ -15,6 +15,7 @@ import numpy as np
 from flax import struct
 
 from mbjax import types
+from mbjax.ops import memory
 
 ABSENT = -1e9  # logit of what is no candidate
 
@@ -119,12 +120,14 @@ def store(parts: Sequence[Any], group: np.ndarray, longest: int, rng: np.random.
     """
     length = np.concatenate([np.diff(part.ptr) for part in parts])
     width = int(min(longest, length.max()))
-    place = np.full((length.size, width), -1, np.int64)
+    total, columns = int(np.minimum(length, width).sum()), parts[0].x.shape[1]
+    x, answers = memory.aligned((total + 1, columns), np.float16), np.zeros(total + 1, np.float32)
+    x[total] = 0
+    place = np.full((length.size, width), total, np.int32)
     weight = np.zeros(place.shape, np.float32)
-    xs, answers, line, end = [], [], 0, 0
+    line, end = 0, 0
     for part in parts:
-        kept = np.ones(part.positive.size, bool)
-        lengths = np.diff(part.ptr)
+        kept, lengths = np.ones(part.positive.size, bool), np.diff(part.ptr)
         for row in np.flatnonzero(lengths > width):
             span = np.arange(part.ptr[row], part.ptr[row + 1])
             right = span[part.positive[span] > 0][: width // 2]
@@ -135,14 +138,15 @@ def store(parts: Sequence[Any], group: np.ndarray, longest: int, rng: np.random.
             is_taken = np.isin(span[kept[span]], taken)
             weight[line + row, : is_taken.size][is_taken] = np.log(wrong.size / taken.size)
         number = np.add.reduceat(kept, part.ptr[:-1]) if kept.size else lengths  # no list is empty
-        inside = np.arange(width) < number[:, None]
-        place[line : line + number.size][inside] = np.arange(end, end + kept.sum())
-        xs.append(part.x[kept])
-        answers.append(part.positive[kept])
-        line, end = line + number.size, end + int(kept.sum())
-    padded = np.concatenate([*xs, np.zeros((1, xs[0].shape[1]))], dtype=np.float16, casting="unsafe")
-    arrays = np.concatenate([*answers, [0]]).astype(np.float32), np.where(place < 0, end, place).astype(np.int32)
-    return Store(*map(jnp.asarray, (padded, *arrays, weight, group.astype(np.int32))))
+        stop = end + int(kept.sum())
+        place[line : line + number.size][np.arange(width) < number[:, None]] = np.arange(end, stop)
+        np.compress(kept, part.x, axis=0, out=x[end:stop])
+        answers[end:stop] = part.positive[kept]
+        line, end = line + number.size, stop
+    places = np.minimum(place, end)  # a list may have fewer left than it could have had
+    x[end] = answers[end] = 0
+    arrays = (x[: end + 1], answers[: end + 1], places, weight, group.astype(np.int32))
+    return Store(*map(jax.device_put, arrays))
 
 
 def softmax_loss(logits: types.Array, drawn: Drawn) -> types.Array:

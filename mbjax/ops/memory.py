@@ -1,10 +1,14 @@
-"""How much memory is left where arrays go, as far as the system tells."""
+"""How much memory is left where arrays go, as far as the system tells; memory that jax takes without a copy."""
 
 from __future__ import annotations
 
+import math
 import pathlib
 
 import jax
+import numpy as np
+
+ALIGNED = 64  # bytes of whose multiples an array has to begin at, for jax to take it as it lies there on a CPU
 
 GROUPS = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
 """Limit and use of the group of processes that a container is, of both versions of Linux control groups."""
@@ -20,6 +24,14 @@ def available() -> int | None:
     for limit, used in ((_number(limit), _number(used)) for limit, used in GROUPS):
         known.append(None if limit is None or used is None else max(0, limit - used))
     return min((number for number in known if number is not None), default=None)
+
+
+def aligned(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+    """An array without values that ``jax.device_put`` takes on a CPU without a copy."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + ALIGNED, np.uint8)
+    skip = -memory.ctypes.data % ALIGNED
+    return memory[skip : skip + size].view(dtype).reshape(shape)
 
 
 def _free_of_host() -> int | None:
