@@ -41,7 +41,7 @@ class Prepared(NamedTuple):
 def prepare(config: Any, info: types.DatasetInfo, evidence: types.Evidence) -> Prepared:
     """Finds the candidates of all users, or of the passive ones alone, and makes their tables."""
     train = evidence.train
-    check_memory(info.num_users)
+    check_memory(config, info, train)
     fitted = regression.fit(train, config.penalty)
     of = candidates.histories(train, np.arange(next(iter(train.values())).shape[0]))
     if evidence.passive is not None:
@@ -133,11 +133,25 @@ def _joined(of: lists.Lists, more: lists.Lists) -> lists.Lists:
     return lists.Lists(user, history, removed, np.zeros(user.size + 1, np.int64), np.zeros(0, np.int32))
 
 
-def check_memory(num_users: int) -> None:
-    """Raises IncompatibleError where the regression does not fit into memory."""
-    needed, free = inverse.bytes_needed(num_users, jax.default_backend()), memory.available()
-    if free is not None and needed > free:
+def check_memory(config: Any, info: types.DatasetInfo, train: candidates.Pairs) -> None:
+    """Raises IncompatibleError where the regression, or the tables after it, do not fit into memory."""
+    pairs, most_new = (
+        sum(m.nnz for m in train.values()),
+        info.num_users * (2 * config.new_items + config.new_items // 4),
+    )
+    needs = {f"a matrix of {info.num_users:,} users": inverse.bytes_needed(info.num_users, jax.default_backend())}
+    tables = 0
+    for behavior in info.behaviors:
+        for familiar, candidates_of in ((True, pairs - train[behavior].nnz), (False, most_new)):
+            names = table.names(info.behaviors, behavior, familiar=familiar)
+            tables += 2 * candidates_of * len(whole.shown(config.features, names))
+    needs[f"tables of the candidates of {len(info.behaviors)} behaviors"] = tables
+    free = memory.available()
+    for what, needed in needs.items():
+        if free is None or needed <= free:
+            continue
         raise errors.IncompatibleError(
-            f"model 'funnel' inverts a matrix of {num_users:,} users, which takes {needed / 1e9:,.1f} GB; "
-            f"{free / 1e9:,.1f} GB of memory are free. Use --model=ease --rank=512, or fewer users (--data.subsample)."
+            f"model 'funnel' makes {what}, which takes up to {needed / 1e9:,.1f} GB; {free / 1e9:,.1f} GB of memory "
+            "are free. Use --model=ease --rank=512, users with more pairs (--log.min_user_count=5) or fewer candidates "
+            "(--model.new_items=20)."
         )

@@ -11,7 +11,8 @@ import planted
 import pytest
 from scipy import sparse
 
-from mbjax import types
+from mbjax import errors, types
+from mbjax.features import prepared
 from mbjax.models import funnel
 
 USERS, ITEMS, VIEWS, BUYS = 120, 40, 10, 3
@@ -153,3 +154,11 @@ def only(params, member):
         jax.tree.map(lambda x: jnp.broadcast_to(x[member], x.shape), params[name]) for name in ("experts", "prior")
     )
     return params | {"experts": experts, "prior": prior}
+
+
+@pytest.mark.parametrize(("free", "what"), [(1e4, "a matrix of 120 users"), (2e5, "tables of the candidates of 2")])
+def test_what_does_not_fit_is_refused_before_it_is_made(free, what, monkeypatch):
+    monkeypatch.setattr(prepared.memory, "available", lambda: free)
+    monkeypatch.setattr(prepared.inverse, "bytes_needed", lambda size, platform: 4 * size**2)
+    with pytest.raises(errors.IncompatibleError, match=rf"{what}.*GB of memory are free.*--model=ease --rank=512"):
+        trained(log(), 1)
