@@ -12,6 +12,8 @@ factorization is done once. A user who is no part of the fit has w = (X x)^T P.
 
 from __future__ import annotations
 
+import concurrent.futures
+import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -25,6 +27,8 @@ from mbjax.features import lists
 from mbjax.ops import ridge
 
 BLOCK = 128  # lists whose products are dense at once
+ITEMS = 256  # of a part of ``spread``
+LARGEST = 10**9  # numbers of ``spread``
 DENSE = 0.04
 """Cost of an entry of a dense product, in those of a sparse one."""
 CHUNK = 2_000_000  # (candidate, user of the item) taken at once
@@ -88,8 +92,27 @@ def fit(train: Mapping[str, sparse.csr_array], penalty: float) -> Fit:
     return Fit(dual, np.asarray(dual.inverse), ridge.gram(graphs, dual), graphs, columns)
 
 
-def rows(of: lists.Lists, fitted: Fit, start: int, stop: int) -> Rows:
-    """What the columns are multiplied with for lists start .. stop - 1."""
+Spread = Mapping[str, np.ndarray]
+"""Behavior -> X_a^T P of all items, float32 [I, U]."""
+
+
+def spread(fitted: Fit, behavior: str, names: Sequence[str]) -> Spread:
+    """What many lists from which pairs of one behavior were taken share; nothing where it takes too much memory."""
+    columns = fitted.columns[list(names).index(behavior)]
+    if columns.shape[0] * columns.shape[1] > LARGEST:
+        return {}
+    out = np.empty(columns.shape, np.float32)
+
+    def part(start: int) -> None:
+        out[start : start + ITEMS] = columns[start : start + ITEMS] @ fitted.inverse
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(part, range(0, columns.shape[0], ITEMS)))
+    return {behavior: out}
+
+
+def rows(of: lists.Lists, fitted: Fit, start: int, stop: int, shared: Spread | None = None) -> Rows:
+    """What the columns are multiplied with for lists start .. stop - 1; ``shared`` as ``spread`` gives it."""
     users, size = of.user[start:stop], stop - start
     is_part = users >= 0
     own = fitted.inverse[np.maximum(users, 0)] * is_part[:, None]
@@ -105,7 +128,9 @@ def rows(of: lists.Lists, fitted: Fit, start: int, stop: int) -> Rows:
     for a, behavior in enumerate(of.history):
         # Of a user of the fit, only what was taken out of his history counts; of anybody else, all of it.
         known = _where(is_part, removed[behavior] * np.float32(-1), history[behavior])
-        if known.nnz:
+        if known.nnz and shared and behavior in shared:
+            z += known @ shared[behavior]
+        elif known.nnz:
             z += _times_inverse(known, fitted.columns[a], fitted.inverse)
     z[place, users[place]] += 1
     at = np.where(is_part, z[np.arange(size), np.maximum(users, 0)], 0)

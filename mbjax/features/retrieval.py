@@ -88,6 +88,7 @@ def find(
     most: int,
     parts: Sequence[str] = PARTS,
     told: lists.Lists | None = None,
+    shared: regression.Spread | None = None,
 ) -> list[dict[str, Found]]:
     """Candidates of lists.
 
@@ -99,6 +100,7 @@ def find(
       parts: of ``PARTS``.
       told: the same lists with the histories that are looked at, where they are not those that decide what is a
         candidate: the ablation that knows the answers.
+      shared: as ``regression.spread`` gives it.
 
     Returns:
       For each search: part -> Found.
@@ -112,7 +114,7 @@ def find(
 
     def block_of(start: int) -> list[dict[str, tuple]]:
         stop = min(start + regression.BLOCK, size)
-        rows = regression.rows(of, fitted, start, stop)
+        rows = regression.rows(of, fitted, start, stop, shared)
         products = regression.products(rows, fitted) if "new" in parts else None
         block = {b: sparse.csr_array(of.history[b][start:stop]) for b in names}
         out: list[dict[str, tuple]] = []

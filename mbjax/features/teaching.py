@@ -103,11 +103,11 @@ def _judged(evidence: types.Evidence, behavior: str) -> bool:
 def _by_folds(config, train, fitted, search, behavior: str, share: int, rng) -> Iterator[tuple[str, Any, Any]]:
     """Yields (part, draft or None, counts or None) of a behavior."""
     number, most, most_new = (-(-of // share) for of in (config.taught_folds, config.max_lists, NEW_LISTS))
-    drawn, asked = 0, False
+    drawn, asked, shared = 0, False, regression.spread(fitted, behavior, list(train))
     for users, taken in lessons.folds(train, behavior, config.folds, number, most, rng):
         of = candidates.histories(train, users, {behavior: taken})
         told = None if config.cross_fitting else _as_strangers(train, users)
-        (found,) = retrieval.find(fitted, of, [search], config.new_items, ("familiar",), told)
+        (found,) = retrieval.find(fitted, of, [search], config.new_items, ("familiar",), told, shared)
         yield "familiar", lessons.draft(found["familiar"], taken, "familiar"), None
         wanted = most_new - drawn
         if wanted <= 0:
@@ -118,12 +118,12 @@ def _by_folds(config, train, fitted, search, behavior: str, share: int, rng) -> 
         if not asked:
             # What comes next is looked for as it will be: with the touches that the pairs have by other behaviors.
             plain, asked = candidates.histories(train, users[few], {behavior: truth}), True
-            (found,) = retrieval.find(fitted, plain, [search], config.new_items)
+            (found,) = retrieval.find(fitted, plain, [search], config.new_items, shared=shared)
             lists_of = {part: part_found.lists for part, part_found in found.items()}
             counts = _asked(user_numbers(plain, lists_of["familiar"]), lists_of, truth)
         alone = candidates.histories(train, users[few], lessons.everywhere(train, users[few], truth))
         told = None if config.cross_fitting else _as_strangers(train, users[few])
-        (found,) = retrieval.find(fitted, alone, [search], config.new_items, ("new",), told)
+        (found,) = retrieval.find(fitted, alone, [search], config.new_items, ("new",), told, shared)
         draft = lessons.draft(found["new"], truth, "new")
         drawn += 0 if draft is None else len(draft.found.lists.user)
         yield "new", draft, counts

@@ -49,7 +49,7 @@ class FunnelConfig(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     hidden: int = pydantic.Field(
-        48, ge=0, description="units of the hidden layer for familiar items; 0: the linear term alone"
+        96, ge=0, description="units of the hidden layer for familiar items; 0: the linear term alone"
     )
     hidden_new: int = pydantic.Field(16, ge=0, description="likewise for new items, of which fewer answers are known")
     members: int = pydantic.Field(3, ge=1, description="networks that begin differently and are averaged")
@@ -68,9 +68,9 @@ class FunnelConfig(pydantic.BaseModel):
         "pairs of users whom neither has seen",
     )
     folds: int = pydantic.Field(6, ge=2, description="folds that training pairs are dealt into")
-    taught_folds: int = pydantic.Field(4, ge=0, description="folds that are taken out and taught")
+    taught_folds: int = pydantic.Field(6, ge=0, description="folds that are taken out and taught")
     max_lists: int = pydantic.Field(12000, ge=1, description="most lists of a fold [users]")
-    list_length: int = pydantic.Field(96, ge=2, description="most candidates of a training list; a sample of more")
+    list_length: int = pydantic.Field(64, ge=2, description="most candidates of a training list; a sample of more")
     cross_fitting: bool = pydantic.Field(
         True, description="take what is to be predicted out of the numbers first; false: they know the answers"
     )
@@ -83,7 +83,7 @@ class FunnelConfig(pydantic.BaseModel):
         "behavior; fixed: as it begins, for runs that start from another's (train.init_from)",
     )
     l2_weight: float = pydantic.Field(
-        5.0, ge=0, description="factor of the squares of an expert's weights, divided by the number of its lists"
+        2.0, ge=0, description="factor of the squares of an expert's weights, divided by the number of its lists"
     )
     steps: int = pydantic.Field(60, ge=1, description="steps of an epoch")
 
@@ -92,6 +92,7 @@ class Expert(nn.Module):
     """A linear term, and beside it one hidden layer: [..., D] -> [...]."""
 
     hidden: int
+    begin: float  # standard deviation of the hidden layer's share before training, about
 
     @nn.compact
     def __call__(self, x: types.Array) -> types.Array:
@@ -99,7 +100,7 @@ class Expert(nn.Module):
         if self.hidden:
             h = nn.relu(nn.Dense(self.hidden, kernel_init=nn.initializers.lecun_normal(), name="hidden")(x))
             out = out + nn.Dense(
-                1, use_bias=False, kernel_init=nn.initializers.normal(0.1 * self.hidden**-0.5), name="out"
+                1, use_bias=False, kernel_init=nn.initializers.normal(self.begin * self.hidden**-0.5), name="out"
             )(h)
         return out[..., 0]
 
@@ -112,7 +113,7 @@ def build(config: FunnelConfig, info: types.DatasetInfo, batch_size: int) -> typ
       info: sizes and behaviors.
       batch_size: lists of a behavior and part in a batch, over all devices.
     """
-    expert = {"familiar": Expert(config.hidden), "new": Expert(config.hidden_new)}
+    expert = {"familiar": Expert(config.hidden, 1.0), "new": Expert(config.hidden_new, 0.1)}
     experts = ("all", "valid") if len(set(config.sources)) > 1 else ("all",)
     kept: dict[int, Any] = {}  # the regression, from ``prepare`` until ``teach`` has used it
     names = [(b, part) for b in info.behaviors for part in PARTS]
