@@ -14,6 +14,8 @@
     <!-- /results -->
     <!-- results:reached -->     the same in a sentence
     <!-- /results -->
+    <!-- results:parts:funnel --> what a model loses without each of its parts, on every data set
+    <!-- /results -->
 
 Runs that differ by nothing but the seed are one line: mean and population standard deviation.
 """
@@ -24,12 +26,13 @@ import re
 import statistics
 from collections.abc import Sequence
 
-from mbjax import errors, literature, report, summary, tables
+from mbjax import components, errors, literature, report, summary, tables
 from mbjax.report import Record
 
 MARKER = re.compile(r"(<!-- results:(?P<name>\S+) -->\n)(?P<old>.*?)(<!-- /results -->)", re.DOTALL)
 WHOLE = {"summary": summary.honest, "papers": summary.papers, "reached": summary.reached}
 """Markers for what goes over all data sets."""
+PARTS = "parts:"
 
 
 def update(text: str, records: Sequence[Record], *, source: str = "the file") -> str:
@@ -51,6 +54,8 @@ def render(name: str, records: Sequence[Record], source: str = "the file") -> st
     """The Markdown of one marker: ``MODEL-DATASET``, ``DATASET``, ``DATASET:PROTOCOL``, or a key of ``WHOLE``."""
     if name in WHOLE:
         return WHOLE[name](records)
+    if name.startswith(PARTS):
+        return components.table(name.removeprefix(PARTS), records)
     dataset, _, protocol = name.partition(":")
     here = [r for r in records if r["dataset"] == dataset and protocol in ("", r["protocol"]["name"])]
     if here:
