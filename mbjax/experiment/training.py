@@ -35,8 +35,7 @@ def train(
     Raises:
       MbjaxError: see ``mbjax.errors``; nothing half-written is left behind.
     """
-    experiment = wiring.build(config, dataset, teach=True)
-    run = Run(experiment)
+    run = Run(wiring.plan(config, dataset))
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(folders.claimed(config, workdir, resume))
         stack.enter_context(files.then(f"go on with `{printout.resumption(folder.path)}`"))
@@ -45,7 +44,7 @@ def train(
         reason = run.fit()
         outcome = None if reason == "signal" else run.conclude(reason)
         if outcome is not None:
-            printout.final(experiment, outcome, record)
+            printout.final(run.experiment, outcome, record)
     if outcome is None:
         printout.interrupted(folder.path)
         return outcomes.Outcome(folder.path, reason, {}, {}, run.log.rows())
@@ -55,7 +54,8 @@ def train(
 class Run:
     """One training run in its folder: ``open``, ``fit`` and ``conclude``; ``close`` in any case.
 
-    Making one writes nothing, and refuses what cannot go well.
+    Making one writes nothing and computes nothing, and refuses what cannot go well; its graphs are made in a folder
+    that is free to be written to.
     """
 
     def __init__(self, experiment: wiring.Experiment):
@@ -89,7 +89,8 @@ class Run:
 
     def open(self, folder: run_folder.RunFolder, resume: bool) -> None:
         """Begins in a folder that is claimed, or goes on where its last checkpoint stands."""
-        experiment, config = self.experiment, self.config
+        experiment = self.experiment = self.experiment.with_graphs(teach=True)
+        config = self.config
         self.folder, self.state = folder, self._start(folder, resume)
         if experiment.is_trained:
             self.advance = experiment.advance()

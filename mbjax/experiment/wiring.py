@@ -41,6 +41,10 @@ class Experiment:
         """False for anchors, which have nothing to train."""
         return self.model.batch is not None
 
+    def with_graphs(self, *, teach: bool = False) -> Experiment:
+        """The same with its graphs; ``teach``: whether it is about to be trained."""
+        return dataclasses.replace(self, graphs=graphs_of(self.model, self.dataset, self.config, teach=teach))
+
     def graphs_for(self, split: str) -> types.Graphs:
         """The graphs that a split is evaluated with; those of ``"test"`` serve lists too."""
         if split != "valid":
@@ -126,6 +130,15 @@ def build(config: configuration.Config, dataset: data.Dataset | None = None, *, 
     Raises:
       MbjaxError: data that cannot be read, or choices that do not go together.
     """
+    return plan(config, dataset).with_graphs(teach=teach)
+
+
+def plan(config: configuration.Config, dataset: data.Dataset | None = None) -> Experiment:
+    """As ``build``, without the graphs, which may take minutes: enough to refuse what cannot go well.
+
+    Raises:
+      MbjaxError: data that cannot be read, or choices that do not go together.
+    """
     entry = models.entry(config.model_name)
     parallel.check(config.devices)
     if dataset is None:
@@ -139,8 +152,7 @@ def build(config: configuration.Config, dataset: data.Dataset | None = None, *, 
             f"train.batch_size={rows} cannot be divided among --devices={config.devices}; "
             f"use {size} or another multiple of {config.devices}."
         )
-    model = entry.build(config.model, dataset.info, size)
-    return Experiment(config, dataset, model, graphs_of(model, dataset, config, teach=teach), size)
+    return Experiment(config, dataset, entry.build(config.model, dataset.info, size), {}, size)
 
 
 def graphs_of(

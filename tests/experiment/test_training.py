@@ -130,7 +130,7 @@ def test_evaluates_after_the_last_epoch_only_and_compiles_once(folder, tmp_path,
     chex.clear_trace_counter()
     made = wiring.build(trial.config(folder, train__epochs=3, train__eval_every=0))
     model = made.model._replace(loss=chex.assert_max_traces(made.model.loss, n=1))
-    monkeypatch.setattr(wiring, "build", lambda config, dataset, **_: dataclasses.replace(made, model=model))
+    monkeypatch.setattr(wiring, "plan", lambda config, dataset: dataclasses.replace(made, model=model))
     outcome = experiment.train(made.config, tmp_path / "run")
     assert ["valid" in row for row in outcome.rows] == [False, False, True]
     assert outcome.epochs == {"last": 2, "valid": 2}
@@ -161,7 +161,8 @@ def test_an_untrained_model_runs_from_end_to_end(folder, tmp_path, capsys):
     unseen = [f"user-{u}" for u in range(23) if not seen[u, most]]
     assert set(first.filter(pl.col("user").is_in(unseen))["item"].to_list()) == {1000 + most}
     assert experiment.evaluate_run(tmp_path / "run") == {"test": outcome.tables["last"]}
-    assert "checkpoint untrained at step 0" in " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.split())
+    assert "toy, test split. visited" in said and "at step" not in said  # nothing was trained: there is no checkpoint
 
 
 @pytest.mark.parametrize("model", ["own_items", "itemknn", "cross_occurrence", "cascading_rank"])
@@ -289,3 +290,23 @@ def test_a_run_goes_on_bit_for_bit_after_its_data_have_moved(four, two, folder, 
     assert outcome.tables == four.tables
     trial.assert_same_run(folder, workdir, four.workdir)
     assert str(moved) in (workdir / "config.yaml").read_text()
+
+
+def test_what_cannot_go_well_is_refused_before_anything_is_computed(four, folder, tmp_path, monkeypatch):
+    """A closed form of a large log takes minutes, and its user waits for the line that says what was wrong."""
+
+    def compute(*_, **__):
+        raise AssertionError("too late")
+
+    monkeypatch.setattr(wiring, "graphs_of", compute)
+    for workdir, given, message in (
+        (four.workdir, {}, "holds a run already"),
+        (tmp_path / "none", {"data__valid": "none"}, "selects the epoch on validation pairs, and there are none"),
+        (tmp_path / "none", {"train__monitor": "byu:ndcg"}, "unknown behavior in train.monitor 'byu'"),
+    ):
+        with pytest.raises(errors.ConfigError, match=message):
+            experiment.train(trial.config(folder, **given), workdir)
+    assert not (tmp_path / "none").exists()
+    with pytest.raises(AssertionError, match="too late"):
+        experiment.train(trial.config(folder), tmp_path / "none")
+    assert not (tmp_path / "none").exists()  # nor where it fails later
