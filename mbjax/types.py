@@ -29,12 +29,14 @@ class DatasetInfo(NamedTuple):
       num_users: U.
       num_items: I.
       behaviors: names in funnel order, the target last.
+      times: whether it is known when pairs happened.
     """
 
     name: str
     num_users: int
     num_items: int
     behaviors: tuple[str, ...]
+    times: bool = False
 
     @property
     def target(self) -> str:
@@ -243,6 +245,18 @@ class UserBatch:
     points: Points | None = None
 
 
+class Events(NamedTuple):
+    """When the stored entries of a CSR matrix happened, in their order.
+
+    Attributes:
+      ptr: int64 [nnz + 1]; entry p has the events ptr[p]:ptr[p + 1], at least one.
+      seconds: float64 [ptr[-1]], ascending in an entry; from any moment, the same one for all matrices.
+    """
+
+    ptr: Any
+    seconds: Any
+
+
 class Evidence(NamedTuple):
     """Host matrices that a closed form is made of.
 
@@ -254,6 +268,9 @@ class Evidence(NamedTuple):
       seed: of whatever is drawn.
       teach: whether a training run is about to ask ``Model.teach`` for its lists.
       alone: whether only the passive users are going to be ranked.
+      events: behavior -> Events of ``train``; None: it is not known when pairs happened.
+      passive_events: behavior -> Events of ``passive``; None where ``events`` is.
+      later: whether what is held out happened after all training pairs.
     """
 
     train: Mapping[str, Any]
@@ -262,6 +279,9 @@ class Evidence(NamedTuple):
     seed: int = 0
     teach: bool = False
     alone: bool = False
+    events: Mapping[str, Events] | None = None
+    passive_events: Mapping[str, Events] | None = None
+    later: bool = False
 
 
 class Explanation(NamedTuple):
@@ -330,6 +350,7 @@ class Model(NamedTuple):
         pairs of training in what is prepared for it, and for lists; without training again.
       judged: ``graphs -> graphs`` with which the validation split is evaluated, where its pairs teach too. None: the
         same ones.
+      times: whether it asks when pairs happened (``Evidence.events``).
       probabilities: whether scores are natural logarithms of probabilities, over all items of a user and behavior.
       explanation: which of a user's items speak for an item, and how much; None: it cannot say exactly.
       choices: ``(params, graphs) -> {field: value}``: settings that it chose on validation pairs, by the dotted path of
@@ -351,6 +372,7 @@ class Model(NamedTuple):
     teach: Callable[[Evidence, int], tuple[Any, Any]] | None = None
     joins: bool = False
     judged: Callable[[Graphs], Graphs] | None = None
+    times: bool = False
     probabilities: bool = False
     explanation: Explanation | None = None
     choices: Callable[[Params, Graphs], Mapping[str, Any]] | None = None

@@ -57,6 +57,11 @@ class LogConfig(Section):
     time: str | None = Field(
         "time", description="name of the column with times (numbers or dates); none: the rows are in order of time"
     )
+    time_unit: Literal["s", "ms", "us", "ns", "min", "h", "d"] | None = Field(
+        None,
+        description="unit of times that are numbers; none: seconds, or the part of them that makes the times dates of "
+        "our time, counted from 1970",
+    )
     behaviors: tuple[str, ...] | None = Field(
         None, description="values of the behavior column in funnel order, target last; others are left out"
     )

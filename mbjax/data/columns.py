@@ -67,7 +67,7 @@ def read(path: str | os.PathLike, layout: options.LogOptions, notes: list[str] |
         table = _stripped(table, source, places, names, notes)
     said = {field: f"column '{names.get(field)}'" for field in _FIELDS}
     for field in names:
-        _require_filled(table[field], said[field], fail)
+        require_filled(table[field], said[field], fail)
     ids = {}
     for field in ("user", "item"):
         ids[field] = _ids(table[field], said[field], path, is_text=source.is_text)
@@ -156,7 +156,7 @@ def _stripped(table: pl.DataFrame, source: raw_table.Table, places, names, notes
     return table
 
 
-def _require_filled(column: pl.Series, what: str, fail: times.Fail) -> None:
+def require_filled(column: pl.Series, what: str, fail: times.Fail) -> None:
     """Raises for the first null, NaN, or text of nothing or blanks alone."""
     empty = column.is_null()
     if column.dtype in (pl.String, pl.Categorical, pl.Enum):

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mbjax.data import vocabulary
+from mbjax.data import moments, vocabulary
 
 SPLITS = ("train", "valid", "test", "valid_inside_train")
 PUBLISHED_SPLITS = ("train", "valid", "test")
@@ -56,6 +56,8 @@ class Content:
       empty: ``"valid"`` and ``"test"``, where the splitting of a log left no pairs -> why, with a remedy.
       repeats: behavior -> rows of a log that repeated an earlier one of the same user and item and were left out, and
         rows that there were; of behaviors that had such.
+      events: split -> behavior -> when its pairs happened, repeated rows too; those of ``"valid"`` may be of training
+        pairs that happened again. Empty where that is not known.
     """
 
     name: str
@@ -71,13 +73,14 @@ class Content:
     dropped: tuple[Dropped, ...] = ()
     empty: Mapping[str, str] = dataclasses.field(default_factory=dict)
     repeats: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
+    events: moments.Parts = dataclasses.field(default_factory=dict)
 
     def fingerprint(self) -> str:
         """SHA-256 of the sorted pairs of each split and behavior, with the sizes.
 
         ``valid_inside_train`` is not in it: those pairs are training pairs that are in already, and the public
         files of Taobao have no such list. So a download and a prepared folder of the same data agree. Neither are
-        ``hold_out``, empty splits, the order of the behaviors and raw ids.
+        ``hold_out``, empty splits, the order of the behaviors, times and raw ids.
         """
         digest = hashlib.sha256(f"mbjax data set, {self.num_users} users, {self.num_items} items\n".encode())
         for split in PUBLISHED_SPLITS:
@@ -118,6 +121,7 @@ def build(
     dropped: tuple[Dropped, ...] = (),
     empty: Mapping[str, str] | None = None,
     repeats: Mapping[str, tuple[int, int]] | None = None,
+    events: moments.Parts | None = None,
 ) -> Content:
     """Makes a ``Content`` of pairs; duplicates are dropped, counted and named in the notes.
 
@@ -125,7 +129,7 @@ def build(
       pairs: split -> behavior -> integers [n, 2], (user, item), in any order. Readers have checked the ranges.
       users, items: raw ids; None means that indices are the raw ids.
       hold_out: behavior -> integers [n, 2], a list of training pairs.
-      dropped, empty, repeats: see ``Content``.
+      dropped, empty, repeats, events: see ``Content``.
 
     Raises:
       ValueError: for a split that does not exist or an index out of range.
@@ -162,4 +166,5 @@ def build(
         dropped=tuple(dropped),
         empty=dict(empty or {}),
         repeats=dict(repeats or {}),
+        events=dict(events or {}),
     )

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from mbjax import errors, types
-from mbjax.data import content, options, splits, vocabulary
+from mbjax.data import content, moments, options, splits, vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +38,9 @@ class Dataset:
       repeated: held-out split -> behavior -> pairs of the files that stand in the behavior's training too, and so were
         dropped from the split.
       repeats: see ``content.Content``.
+      events: ``"train"`` and ``"valid"`` -> behavior -> when pairs happened, of ``info.behaviors``; empty where that is
+        not known of each behavior. Those of training are of all pairs that the files have in training, held out or not.
+      later: whether validation pairs of the files happened after all training pairs; also where they are not used.
     """
 
     info: types.DatasetInfo
@@ -56,6 +59,12 @@ class Dataset:
     empty: Mapping[str, str] = dataclasses.field(default_factory=dict)
     repeated: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
     repeats: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
+    events: moments.Parts = dataclasses.field(default_factory=dict)
+    later: bool = False
+
+    def without_times(self) -> Dataset:
+        """The same pairs, of which it is not known when they happened."""
+        return dataclasses.replace(self, info=self.info._replace(times=False), events={})
 
     def user_index(self, raws) -> np.ndarray:
         """Indices of raw user ids, int32 [n], as ``Vocabulary.index``; whoever was left out is told why."""
@@ -137,8 +146,9 @@ def prepare(source: content.Content, choice=None) -> Dataset:
     train, drawn = splits.subsample(train, choice.subsample, target=target, seed=choice.seed)
     notes += dropped + held + drawn + [*_without_target(valid, "valid", target), *_without_target(test, "test", target)]
     shape = (source.num_users, source.num_items)
+    events = _events(source, behaviors, rule)
     return Dataset(
-        info=types.DatasetInfo(source.name, source.num_users, source.num_items, behaviors),
+        info=types.DatasetInfo(source.name, source.num_users, source.num_items, behaviors, times=bool(events)),
         train={b: _matrix(keys, shape) for b, keys in train.items()},
         valid={b: _matrix(keys, shape) for b, keys in valid.items() if keys.size},
         test={b: _matrix(keys, shape) for b, keys in test.items() if keys.size},
@@ -154,8 +164,26 @@ def prepare(source: content.Content, choice=None) -> Dataset:
         # Other rules hold out pairs of training, and each of those stands there once.
         repeated=repeated if rule == "file" else repeated | {"valid": {}},
         repeats=source.repeats,
+        events=events,
+        later=_later(source, behaviors) if events else False,
         unused={b: _matrix(keys, shape) for b, keys in _unused(of, train, valid, test).items() if keys.size},
     )
+
+
+def _events(source: content.Content, behaviors: tuple[str, ...], rule: str) -> moments.Parts:
+    """When pairs of training happened, and those of validation where files hold them out."""
+    train = source.events.get("train", {})
+    if any(b not in train for b in behaviors):
+        return {}
+    parts = {split: moments.of_parts(source.events, split, behaviors) for split in ("train", "valid")}
+    if rule == "into_train":
+        return {"train": {b: moments.joined(parts[split][b] for split in parts) for b in behaviors}, "valid": {}}
+    return parts if rule == "file" else {"train": parts["train"], "valid": {}}
+
+
+def _later(source: content.Content, behaviors: tuple[str, ...]) -> bool:
+    train, valid = (moments.of_parts(source.events, split, behaviors).values() for split in ("train", "valid"))
+    return moments.end(train) <= moments.begin(valid) < np.inf
 
 
 def _repeated(held: splits.KeysOf, train: splits.KeysOf) -> dict[str, int]:

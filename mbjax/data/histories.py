@@ -15,7 +15,8 @@ import polars as pl
 from scipy import sparse
 
 from mbjax import errors, paths, wording
-from mbjax.data import cleaning, columns, log, options, vocabulary
+from mbjax.data import cleaning, columns, log, moments, options, vocabulary
+from mbjax.data import times as clock
 
 NAMED = 5  # most ids that a line names
 _FIELDS = ("user", "item", "behavior")
@@ -31,6 +32,7 @@ class Histories:
       pairs: behavior -> CSR [N, I] of ones, for each behavior of the data set.
       without: raw ids of users of whose events none is usable.
       notes: what was left out, one line each.
+      events: behavior -> when the pairs happened; None where the source does not say.
     """
 
     users: pl.Series
@@ -38,11 +40,18 @@ class Histories:
     pairs: Mapping[str, sparse.csr_array]
     without: pl.Series
     notes: tuple[str, ...]
+    events: Mapping[str, moments.Moments] | None = None
 
     def only(self, places: np.ndarray) -> Histories:
         """Those at some of the places 0 .. N - 1."""
         pairs = {behavior: matrix[places] for behavior, matrix in self.pairs.items()}
-        return dataclasses.replace(self, users=self.users.gather(places), known=self.known[places], pairs=pairs)
+        events = self.events
+        if events is not None:
+            width = next(iter(pairs.values())).shape[1]
+            events = {behavior: moments.rows(of, places, width) for behavior, of in events.items()}
+        return dataclasses.replace(
+            self, users=self.users.gather(places), known=self.known[places], pairs=pairs, events=events
+        )
 
 
 def read(
@@ -51,33 +60,43 @@ def read(
     users: vocabulary.Vocabulary,
     items: vocabulary.Vocabulary,
     behaviors: tuple[str, ...],
+    *,
+    times: bool = False,
 ) -> Histories:
     """Reads the events of users.
 
     Args:
       source: the path of a log; a polars or pandas table with the columns of one; or
-        ``{user: {behavior: [item, ...]}}``. Times are not looked at.
+        ``{user: {behavior: [item, ...]}}``, which has no times.
       layout: an ``options.LogOptions`` or anything with its attributes: how the log is written.
       users, items, behaviors: of the data set.
+      times: whether the times of the events are looked at, where there are some.
 
     Raises:
       ConfigError: a source of another kind, or a column that is missing.
       DataError: a malformed file, or no events at all.
     """
-    layout = dataclasses.replace(log.resolve(layout), time=None)
+    whole = log.resolve(layout)
+    layout = dataclasses.replace(whole, time=None)
     notes: list[str] = []
+    seconds = None
     if isinstance(source, str | os.PathLike):
         path = paths.absolute(source)
         try:
-            table, name = columns.read(path, layout, notes).select(_FIELDS), path.name
+            table, name = columns.read(path, whole if times else layout, notes), path.name
         except errors.ConfigError as error:
             raise errors.ConfigError(
                 f"{error} Events of users are written as the log of the run: its separator, its columns."
             ) from None
+        if times and whole.time is not None:
+            seconds = clock.seconds(table["time"], whole.time_unit)
+        table = table.select(_FIELDS)
     elif isinstance(source, Mapping):
         table, name = _of_mapping(source, notes), "histories"
     else:
         table, name = _of_table(source, layout, behaviors), "histories"
+        if times and whole.time is not None:
+            seconds = _times_of_table(source, whole)
     if not table.height:
         raise errors.DataError(f"{name}: holds no events.")
     known_user, known_item = users.places(table["user"]), items.places(table["item"])
@@ -94,7 +113,7 @@ def read(
     row, first = position[row.reshape(-1)], first[order]
     has_events = np.bincount(row[usable], minlength=order.size) > 0
     shape = (order.size, len(items))
-    pairs = {}
+    pairs, events = {}, {}
     for name, k in place.items():
         chosen = usable & (behavior == k)
         keys = np.unique(row[chosen] * shape[1] + known_item[chosen])
@@ -102,6 +121,10 @@ def read(
         matrix = sparse.csr_array((ones, (keys // shape[1], keys % shape[1])), shape=shape)[np.flatnonzero(has_events)]
         matrix.sort_indices()
         pairs[name] = matrix
+        if seconds is not None:
+            events[name] = moments.of(
+                (np.cumsum(has_events) - 1)[row[chosen]] * shape[1] + known_item[chosen], seconds[chosen]
+            )
     ids = _as_known(table["user"].gather(first), users)
     return Histories(
         ids.filter(pl.Series(has_events)),
@@ -109,6 +132,7 @@ def read(
         pairs,
         ids.filter(pl.Series(~has_events)),
         tuple(notes),
+        None if seconds is None else events,
     )
 
 
@@ -189,6 +213,23 @@ def _of_table(source: Any, layout: options.LogOptions, behaviors: tuple[str, ...
             column = source[name]
             found[field] = column if isinstance(column, pl.Series) else column.tolist()
     return _table(found)
+
+
+def _times_of_table(source: Any, layout: options.LogOptions) -> np.ndarray | None:
+    """Seconds of a table's events; None where it has no column of times."""
+    if isinstance(source, pl.LazyFrame):
+        source = source.collect()
+    if layout.time not in list(source.columns):
+        return None
+    column = source[layout.time]
+    column = column if isinstance(column, pl.Series) else pl.Series(column.tolist())
+
+    def fail(row: int, text: str) -> errors.DataError:
+        return errors.DataError(f"histories, row {row + 1}: {text}.")
+
+    what = f"column '{layout.time}'"
+    columns.require_filled(column, what, fail)
+    return clock.seconds(clock.read(column, what, fail), layout.time_unit)
 
 
 def _table(found: Mapping[str, Any]) -> pl.DataFrame:

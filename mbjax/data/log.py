@@ -18,7 +18,7 @@ import polars as pl
 
 from mbjax import errors, wording
 from mbjax.config import presets
-from mbjax.data import cleaning, columns, content, options, readers, splits, times, vocabulary
+from mbjax.data import cleaning, columns, content, log_events, options, readers, splits, times, vocabulary
 
 _TRAIN, _VALID, _TEST = range(3)
 
@@ -82,6 +82,8 @@ def resolve(layout=None) -> options.LogOptions:
         fields |= presets.PRESETS[preset]
     if fields["split"] not in options.LOG_SPLITS:
         raise errors.unknown("data.log.split", fields["split"], options.LOG_SPLITS)
+    if fields["time_unit"] not in (None, *times.UNITS):
+        raise errors.unknown("data.log.time_unit", fields["time_unit"], times.UNITS)
     if fields["min_count_on"] not in ("target", "union"):
         raise errors.unknown("data.log.min_count_on", fields["min_count_on"], ("target", "union"))
     return options.LogOptions(**fields)
@@ -234,6 +236,7 @@ def _behaviors(table: pl.DataFrame, layout: options.LogOptions, path: pathlib.Pa
 
 def _content(name, rows: cleaning.Rows, part, layout, notes, empty) -> content.Content:
     kept = rows.kept
+    events = {} if layout.time is None else log_events.of(rows, part, layout)
     user, item, behavior, part = (
         cleaning.codes(pl.Series(rows.user[kept])),
         cleaning.codes(pl.Series(rows.item[kept])),
@@ -263,4 +266,5 @@ def _content(name, rows: cleaning.Rows, part, layout, notes, empty) -> content.C
         dropped=tuple(rows.dropped),
         empty=empty,
         repeats=rows.repeats,
+        events=events,
     )

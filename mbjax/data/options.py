@@ -17,6 +17,7 @@ class LogOptions:
       user, item: names of the columns with raw ids, of any type.
       behavior: name of the column with behaviors; None if the log has only one, which ``behaviors`` then names.
       time: name of the column with times (numbers or dates); None means that the rows are in order of time.
+      time_unit: of times that are numbers, of ``times.UNITS``; None: as ``times.seconds`` reads it off them.
       separator: of columns; None means comma for csv, tab for tsv and inter.
       format: ``"csv"``, ``"tsv"``, ``"parquet"`` or ``"inter"`` (RecBole); None goes by the suffix.
       quote: the character around texts that hold separators; None means that the file does not quote. An ``inter``
@@ -37,6 +38,7 @@ class LogOptions:
     item: str = "item"
     behavior: str | None = "behavior"
     time: str | None = "time"
+    time_unit: str | None = None
     separator: str | None = None
     format: str | None = None
     quote: str | None = '"'

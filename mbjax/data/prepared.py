@@ -3,8 +3,10 @@
 ``meta.json`` must have ``n_users``, ``n_items``, ``behaviors`` (funnel order) and ``target``; ``counts`` (split ->
 behavior -> ``pairs``), where given, is compared with the files. Ids are 0-based indices; raw ids may lie beside in
 ``users.parquet`` and ``items.parquet``. What no name of a file can hold of a behavior's, ``/`` and such, is
-percent-encoded. Files of other names are left alone (times), or are lists of training pairs, ``NAME.BEHAVIOR.tsv.gz``,
-of which one can be asked for (another paper's hold-out).
+percent-encoded. Files ``train_time.BEHAVIOR.tsv.gz`` of ``user<TAB>item<TAB>seconds``, one line an event, say when
+training pairs happened; they are used where every behavior with training pairs has one. Files of other names are left
+alone, or are lists of training pairs, ``NAME.BEHAVIOR.tsv.gz``, of which one can be asked for (another paper's
+hold-out).
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ import re
 import numpy as np
 
 from mbjax import errors, files, paths
-from mbjax.data import content, readers, vocabulary
+from mbjax.data import content, moments, readers, vocabulary
 
 META = paths.META
+TIMES = "train_time"
 _FILE = re.compile(r"([^.]+)\.(.+?)\.tsv(\.gz)?")
 
 
@@ -60,6 +63,8 @@ def read(folder: str | os.PathLike, name: str | None = None, hold_out: str | Non
         split, behavior = absent[0]
         raise errors.DataError(f"{folder}: {split}.{behavior}.tsv.gz is missing; {META} counts its pairs.")
     listed = pairs.pop(hold_out, None)
+    notes: list[str] = []
+    events = _events(folder, pairs.get("train", {}), decoded, num_users, num_items, notes)
     if "train" not in pairs:
         raise errors.DataError(f"{folder}: holds no train.BEHAVIOR.tsv.gz.")
     return content.build(
@@ -71,11 +76,36 @@ def read(folder: str | os.PathLike, name: str | None = None, hold_out: str | Non
         users=_raw_ids(folder / "users.parquet", num_users),
         items=_raw_ids(folder / "items.parquet", num_items),
         hold_out=listed,
+        notes=notes,
+        events=events,
     )
+
+
+def _events(folder, train, decoded, num_users, num_items, notes: list[str]) -> moments.Parts:
+    """When training pairs happened; empty where a file is missing, or a pair in one."""
+    found = {}
+    of_behavior = {decoded.get(name, name): path for _, name, path in _files(folder, (TIMES,))}
+    if not of_behavior:
+        return {}
+    for behavior, rows in train.items():
+        if not len(rows):
+            continue
+        if behavior not in of_behavior:
+            notes.append(f"times are not used: there is no {TIMES}.{behavior}.tsv.gz")
+            return {}
+        user, item, second = readers.read_events(of_behavior[behavior], num_users=num_users, num_items=num_items)
+        found[behavior] = moments.of(user * num_items + item, second)
+        missing = ~np.isin(rows[:, 0] * num_items + rows[:, 1], found[behavior].keys)
+        if missing.any():
+            notes.append(f"times are not used: {of_behavior[behavior].name} lacks {missing.sum():,} training pairs")
+            return {}
+    return {"train": found}
 
 
 def write(source: content.Content, folder: str | os.PathLike) -> None:
     """Writes content as a prepared folder, ``meta.json`` last; ``read`` gives it back, with fingerprint and raw ids.
+
+    When training pairs happened is written to the second.
 
     Raises:
       WriteError: a file cannot be written.
@@ -92,6 +122,15 @@ def write(source: content.Content, folder: str | os.PathLike) -> None:
             files.replace(folder / name, functools.partial(pathlib.Path.write_bytes, data=packed))
             users, items = (int(np.unique(column).size) for column in pairs.T)
             counts.setdefault(split, {})[behavior] = {"pairs": len(pairs), "users": users, "items": items}
+    known = source.events.get("train", {})
+    first = min((of.seconds.min() for of in known.values() if of.seconds.size), default=0.0)
+    for behavior, of in known.items():
+        key = np.repeat(of.keys, np.diff(of.ptr))
+        columns = (key // source.num_items, key % source.num_items, of.seconds - min(first, 0.0))
+        text = "".join(f"{user}\t{item}\t{second:.0f}\n" for user, item, second in zip(*columns, strict=True))
+        name = f"{TIMES}.{files.name_of(behavior)}.tsv.gz"
+        packed = gzip.compress(text.encode(), mtime=0)
+        files.replace(folder / name, functools.partial(pathlib.Path.write_bytes, data=packed))
     for what in ("users", "items"):
         raw = getattr(source, what)
         if not raw.is_range:

@@ -116,19 +116,30 @@ def read_pairs(path: str | os.PathLike, *, base: int = 0, num_users=None, num_it
     Raises:
       DataError: naming file and line: not UTF-8, not a whole number, negative, too large, or not two columns.
     """
-    path = pathlib.Path(path)
+    rows, lines = _table(pathlib.Path(path), 2, "two: user and item")
+    pairs = rows - base
+    _check_range(path, pairs[:, 0], lines, base, num_users, "user")
+    _check_range(path, pairs[:, 1], lines, base, num_items, "item")
+    return pairs
+
+
+def read_events(path: str | os.PathLike, *, num_users=None, num_items=None) -> np.ndarray:
+    """Reads lines ``user item seconds``, ids from 0 on: int64 [3, n], in file order; otherwise as ``read_pairs``."""
+    rows, lines = _table(pathlib.Path(path), 3, "three: user, item and seconds")
+    _check_range(path, rows[:, 0], lines, 0, num_users, "user")
+    _check_range(path, rows[:, 1], lines, 0, num_items, "item")
+    return rows.T
+
+
+def _table(path: pathlib.Path, width: int, expected: str) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers [n, width] and the lines [n] on which they stand."""
     values, lines = _numbers(path)
     per_line = np.bincount(lines) if lines.size else np.zeros(0, np.int64)
-    wrong = np.flatnonzero((per_line != 0) & (per_line != 2))
+    wrong = np.flatnonzero((per_line != 0) & (per_line != width))
     if wrong.size:
         columns = int(per_line[wrong[0]])
-        raise errors.DataError(
-            f"{path}, line {wrong[0]}: {columns} column{'s' * (columns != 1)}, expected two: user and item."
-        )
-    pairs = values.reshape(-1, 2) - base
-    _check_range(path, pairs[:, 0], lines[0::2], base, num_users, "user")
-    _check_range(path, pairs[:, 1], lines[1::2], base, num_items, "item")
-    return pairs
+        raise errors.DataError(f"{path}, line {wrong[0]}: {columns} column{'s' * (columns != 1)}, expected {expected}.")
+    return values.reshape(-1, width), lines[::width]
 
 
 def read_adjacency(path: str | os.PathLike, *, base: int = 0, num_users=None, num_items=None) -> np.ndarray:

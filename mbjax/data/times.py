@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import numpy as np
 import polars as pl
 
 from mbjax import errors
@@ -43,6 +44,29 @@ def read(column: pl.Series, what: str, fail: Fail) -> pl.Series:
     numbers = column.cast(pl.Float64, strict=False)
     _require(numbers.is_finite(), column, what, fail)
     return numbers
+
+
+UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0, "d": 86400.0}
+"""Units of times that are numbers, in seconds."""
+
+
+def seconds(column: pl.Series, unit: str | None = None) -> np.ndarray:
+    """Times as ``read`` gives them, in seconds from any moment: float64 [n].
+
+    Args:
+      unit: of numbers, of ``UNITS``; None: what makes the median a date of our time, counted from 1970, in seconds or
+        parts of them; numbers that are too small for that (before 1973) are taken for seconds.
+    """
+    kind = column.dtype
+    if kind.is_temporal():
+        kinds = {pl.Date: 86400.0, pl.Time: 1e-9}
+        scale = kinds.get(kind) or UNITS[kind.time_unit]
+        return column.to_physical().to_numpy().astype(np.float64) * scale
+    numbers = column.cast(pl.Float64).to_numpy()
+    if unit is None:
+        middle = float(np.median(np.abs(numbers))) if numbers.size else 0.0
+        unit = next(name for name, least in (("ns", 1e17), ("us", 1e14), ("ms", 1e11), ("s", -1.0)) if middle > least)
+    return numbers * UNITS[unit]
 
 
 def show(column: pl.Series, row: int) -> str:

@@ -9,8 +9,9 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from mbjax import candidates, errors, seen, types, wording
+from mbjax import candidates, data, errors, seen, types, wording
 from mbjax.data import histories as events
+from mbjax.data import moments
 from mbjax.experiment import fold_in, wiring
 
 
@@ -62,7 +63,7 @@ def of_run(run: Run, rule: candidates.Rule) -> Audience:
         lines.append(f"new users get no list ({events.named(new.users)}): {fold_in.describe(experiment)}")
         return Audience(experiment.model, run.params, experiment.graphs_for("test"), users, ids, pairs, tuple(lines))
     lines.append(f"lists of new users are {fold_in.describe(experiment)}")
-    extended = fold_in.extend(experiment, run.params, new.pairs)
+    extended = fold_in.extend(experiment, run.params, new.pairs, events=new.events)
     return Audience(
         *extended,
         np.arange(extended.model.info.num_users),
@@ -76,7 +77,8 @@ def of_histories(run: Run, source: Any, rule: candidates.Rule) -> Audience:
     """The users of some events."""
     experiment, dataset = run.experiment, run.experiment.dataset
     info = dataset.info
-    found = events.read(source, experiment.config.data.log, dataset.users, dataset.items, info.behaviors)
+    layout, times = experiment.config.data.log, experiment.model.times
+    found = events.read(source, layout, dataset.users, dataset.items, info.behaviors, times=times)
     is_known = found.known >= 0
     new, old = int((~is_known).sum()), int(is_known.sum())
     lines = [*run.lines, *found.notes]
@@ -104,7 +106,8 @@ def of_histories(run: Run, source: Any, rule: candidates.Rule) -> Audience:
         who = f"lists of {wording.count(new, 'user')} whom training has not seen, from their events"
         if old:
             who += f", and of {wording.count(old, 'user')} whom it has, from all that is known of them"
-        extended = fold_in.extend(experiment, run.params, pairs, found.known, alone=True)  # or raises
+        known = _moments(dataset, found) if times else None
+        extended = fold_in.extend(experiment, run.params, pairs, found.known, alone=True, events=known)  # or raises
         users = info.num_users + np.arange(new + old)
         nothing = sparse.csr_array((info.num_users, info.num_items), dtype=np.uint8)
         nobody = candidates.Pairs(nothing, nothing)
@@ -126,6 +129,25 @@ def of_histories(run: Run, source: Any, rule: candidates.Rule) -> Audience:
         lambda behavior: candidates.Pairs(*(sparse.csr_array(place @ part) for part in _own(pairs, behavior, rule))),
         (*lines, f"{who}: {how}", *held),
     )
+
+
+def _moments(dataset: data.Dataset, found: events.Histories) -> dict[str, moments.Moments]:
+    """When the events happened, and what the data set has of users whom it knows; nothing where nobody says."""
+    known = {}
+    places = np.flatnonzero(found.known >= 0)
+    for behavior in dataset.info.behaviors:
+        parts = [] if found.events is None else [found.events[behavior]]
+        for split in ("train", "valid"):
+            if behavior in dataset.events[split]:
+                of = moments.rows(dataset.events[split][behavior], found.known[places], dataset.info.num_items)
+                parts.append(of._replace(keys=_moved(of.keys, places, dataset.info.num_items)))
+        known[behavior] = moments.joined(parts)
+    return known
+
+
+def _moved(keys: np.ndarray, places: np.ndarray, width: int) -> np.ndarray:
+    """Keys of the users 0, 1, ... as those of the users at some places."""
+    return places[keys // width] * width + keys % width
 
 
 def _own(pairs: Mapping[str, sparse.csr_array], behavior: str, rule: candidates.Rule) -> candidates.Pairs:

@@ -16,6 +16,7 @@ import numpy as np
 from scipy import sparse
 
 from mbjax import errors, models, types
+from mbjax.data import moments
 from mbjax.experiment import wiring
 from mbjax.ops import graph
 
@@ -59,6 +60,7 @@ def extend(
     known: np.ndarray | None = None,
     *,
     alone: bool = False,
+    events: Mapping[str, moments.Moments] | None = None,
 ) -> Extended:
     """Adds passive users to a model.
 
@@ -67,6 +69,7 @@ def extend(
       params: the trained parameters.
       passive: behavior -> CSR [N, I], the pairs of the users; of every behavior of the data set.
       known: int [N], users of the data set whose trained rows are taken; -1: zeros. None: all zeros.
+      events: when the pairs of the users happened; where that is not known, they do so at the end of all that is.
       alone: only the passive users are going to be ranked; what is prepared need not serve the others.
 
     Raises:
@@ -86,7 +89,7 @@ def extend(
     graphs = graph.from_train(model.graphs, experiment.dataset.train, passive)
     if model.prepare is not None:
         joined = wiring.joins(experiment.model, experiment.dataset)
-        more = {"passive": passive, "alone": alone}
+        more = {"passive": passive, "alone": alone, "times": model.times, "passive_events": events}
         graphs |= model.prepare(wiring.evidence(experiment.dataset, config, joined=joined, **more))
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), graphs))
 

@@ -12,7 +12,7 @@ from mbjax import config as configuration
 from mbjax import data, errors, paths, types, wording
 from mbjax.config import datasets
 from mbjax.data import histories as events
-from mbjax.data import tables
+from mbjax.data import moments, tables
 from mbjax.experiment import runs, wiring
 from mbjax.train import run_folder
 
@@ -64,7 +64,8 @@ def read(workdir: str | pathlib.Path, config: configuration.Config, checkpoint: 
     then = folder.dataset()
     users, items = (data.Vocabulary.from_parquet(file) for file in (folder.users_file, folder.items_file))
     behaviors = tuple(then["behaviors"])
-    now = events.read(path, config.data.log, users, items, behaviors)
+    times = bool(then.get("times")) and config.data.log.time is not None
+    now = events.read(path, config.data.log, users, items, behaviors, times=times)
     old, new = np.flatnonzero(now.known >= 0), np.flatnonzero(now.known < 0)
     train, more = {}, 0
     for behavior in behaviors:
@@ -86,7 +87,7 @@ def read(workdir: str | pathlib.Path, config: configuration.Config, checkpoint: 
         "holds now, parameters are as they were trained",
         *now.notes,
     ]
-    info = types.DatasetInfo(then["name"], len(users), len(items), behaviors)
+    info = types.DatasetInfo(then["name"], len(users), len(items), behaviors, times)
     grown = data.Dataset(
         info=info,
         train=train,
@@ -97,7 +98,18 @@ def read(workdir: str | pathlib.Path, config: configuration.Config, checkpoint: 
         mask_valid=False,
         valid_rule="none",
         fingerprint=then["fingerprint"],
+        events={"train": _of_known(now, old, len(items)), "valid": {}} if times else {},
     )
     experiment = wiring.build(config, grown)
     params, _ = runs.restore_params(workdir, experiment, which=checkpoint)
     return Grown(experiment, params, newcomers, tuple(lines))
+
+
+def _of_known(now: events.Histories, old: np.ndarray, width: int) -> dict[str, moments.Moments]:
+    """When pairs of the run's users happened, by their indices in the run."""
+    found = {}
+    for behavior, of in (now.events or {}).items():
+        of = moments.rows(of, old, width)
+        keys = np.repeat(of.keys, np.diff(of.ptr))
+        found[behavior] = moments.of(now.known[old].astype(np.int64)[keys // width] * width + keys % width, of.seconds)
+    return found

@@ -49,9 +49,33 @@ def build(
     workdir: str | pathlib.Path, config: configuration.Config, dataset: data.Dataset | None = None
 ) -> wiring.Experiment:
     """A run's data set and model. Raises CheckpointError if the data are not those of its training."""
-    experiment = wiring.build(config, dataset)
-    run_folder.RunFolder(workdir).check_same(experiment.dataset)
+    folder = run_folder.RunFolder(workdir)
+    folder.config_text()
+    experiment = wiring.build(config, as_trained(folder, config, dataset))
+    folder.check_same(experiment.dataset)
     return experiment
+
+
+def as_trained(
+    folder: run_folder.RunFolder, config: configuration.Config, dataset: data.Dataset | None = None
+) -> data.Dataset:
+    """A run's data set, with times if it was trained with them.
+
+    Raises:
+      CheckpointError: it was, the model uses them, and they are gone.
+    """
+    dataset = data.load(config.dataset, config.data) if dataset is None else dataset
+    then = bool(folder.dataset().get("times"))
+    if then == dataset.info.times:
+        return dataset
+    if dataset.info.times:
+        return dataset.without_times()
+    if models.entry(config.model_name).build(config.model, dataset.info._replace(times=True), 1).times:
+        raise errors.CheckpointError(
+            f"run folder {folder.path} was trained with the times of its data, and '{dataset.info.name}' has none now. "
+            "Point --dataset at the data as they were, with data.log.time or the train_time files."
+        )
+    return dataset
 
 
 def read_config(workdir: str | pathlib.Path) -> configuration.Config:

@@ -11,7 +11,7 @@ import jax
 
 from mbjax import config as configuration
 from mbjax import data, errors, files, machine, parallel, selections, types, wording
-from mbjax.experiment import beginning, folders, keeper, outcomes, printout, warm_start, wiring
+from mbjax.experiment import beginning, folders, keeper, outcomes, printout, runs, warm_start, wiring
 from mbjax.train import logging, loop, progress, run_folder
 
 
@@ -35,6 +35,8 @@ def train(
     Raises:
       MbjaxError: see ``mbjax.errors``; nothing half-written is left behind.
     """
+    if resume and workdir is not None and run_folder.RunFolder(workdir).has_run():
+        dataset = runs.as_trained(run_folder.RunFolder(workdir), config, dataset)
     run = Run(wiring.plan(config, dataset))
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(folders.claimed(config, workdir, resume))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ import optax
 
 from mbjax import config as configuration
 from mbjax import data, errors, evaluate, models, parallel, seen, types
+from mbjax.data import moments
 from mbjax.ops import graph, sampling
 from mbjax.train import loop, step
 
@@ -102,7 +104,7 @@ class Experiment:
         """What draws the batches of training, and the store that they are drawn from."""
         if self.model.teach is None:
             return sampling.user_sampler(self.model.batch, self.dataset.train, num_devices)
-        return self.model.teach(evidence(self.dataset, self.config, teach=True), num_devices)
+        return self.model.teach(evidence(self.dataset, self.config, times=self.model.times, teach=True), num_devices)
 
     def advance(self) -> loop.Advance:
         """How training moves a state on, compiled for the configured number of devices."""
@@ -171,7 +173,7 @@ def _graphs(model, dataset, config, **options) -> types.Graphs:
     graphs = graph.from_train(model.graphs, dataset.train)
     if model.prepare is None:
         return graphs
-    return graphs | dict(model.prepare(evidence(dataset, config, **options)))
+    return graphs | dict(model.prepare(evidence(dataset, config, times=model.times, **options)))
 
 
 def joins(model: types.Model, dataset: data.Dataset) -> bool:
@@ -180,20 +182,43 @@ def joins(model: types.Model, dataset: data.Dataset) -> bool:
 
 
 def evidence(
-    dataset: data.Dataset, config: configuration.Config | None, *, joined: bool = False, **more: Any
+    dataset: data.Dataset,
+    config: configuration.Config | None,
+    *,
+    joined: bool = False,
+    times: bool = False,
+    passive_events: Mapping[str, moments.Moments] | None = None,
+    **more: Any,
 ) -> types.Evidence:
     """What closed forms and lessons are made of.
 
     Args:
       config: has the seed; None: that of 0.
       joined: whether validation pairs are among those of training, in every behavior that had them.
+      times: whether it has to say when pairs happened, where that is known.
+      passive_events: of the passive users, where that is known.
       more: fields of ``types.Evidence``.
     """
     train, valid = dataset.train, dataset.valid
     if joined:
         train = {b: seen.union([m, *_held(dataset, b)], m.shape).astype("uint8") for b, m in train.items()}
         valid = {}
+    if times and dataset.info.times:
+        more |= _events(dataset, train, joined, more.get("passive"), passive_events)
     return types.Evidence(train, valid=valid, seed=config.seed if config else 0, **more)
+
+
+def _events(dataset: data.Dataset, train, joined: bool, passive, passive_events) -> dict[str, Any]:
+    """When the pairs of evidence happened; where that is not known of one, at the end of what is known."""
+    known = dataset.events["train"]
+    if joined and dataset.events["valid"]:
+        known = {b: moments.joined([known[b], dataset.events["valid"][b]]) for b in train}
+    end = moments.end([*known.values(), *(passive_events or {}).values()])
+    found: dict[str, Any] = {"events": {b: moments.aligned(known[b], m, end) for b, m in train.items()}}
+    if passive is not None:
+        of = moments.of_parts({"": passive_events or {}}, "", train)
+        found["passive_events"] = {b: moments.aligned(of[b], m, end) for b, m in passive.items()}
+    return found | {"later": dataset.later}
 
 
 def _held(dataset: data.Dataset, behavior: str) -> list[Any]:

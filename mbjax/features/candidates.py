@@ -12,13 +12,16 @@ from mbjax.features import lists
 Pairs = Mapping[str, sparse.csr_array]
 
 
-def histories(train: Pairs, users: np.ndarray, removed: Pairs | None = None) -> lists.Lists:
+def histories(
+    train: Pairs, users: np.ndarray, removed: Pairs | None = None, until: np.ndarray | None = None
+) -> lists.Lists:
     """Lists without candidates of users of training, one for each.
 
     Args:
       train: behavior -> CSR [U, I].
       users: int [L], ascending.
       removed: behavior -> CSR [L, I], pairs that are taken out of the histories; None: none.
+      until: [L], as of ``lists.Clock``; None: all events are known.
     """
     shape = (len(users), next(iter(train.values())).shape[1])
     nothing = sparse.csr_array(shape, dtype=np.float32)
@@ -26,17 +29,22 @@ def histories(train: Pairs, users: np.ndarray, removed: Pairs | None = None) -> 
     taken = {b: nothing if removed is None or b not in removed else removed[b] for b in train}
     kept = {b: lists.without(m, taken[b]) if taken[b].nnz else m for b, m in whole.items()}
     pointers = np.zeros(len(users) + 1, np.int64)
-    return lists.Lists(np.asarray(users, np.int32), kept, taken, pointers, np.zeros(0, np.int32))
+    clock = lists.Clock.of(users) if until is None else lists.Clock(np.asarray(users, np.int64), until)
+    return lists.Lists(np.asarray(users, np.int32), kept, taken, pointers, np.zeros(0, np.int32), clock)
 
 
-def strangers(passive: Pairs) -> lists.Lists:
-    """Lists without candidates of users who are no part of the statistics, of their pairs CSR [N, I]."""
+def strangers(passive: Pairs, person: np.ndarray | None = None) -> lists.Lists:
+    """Lists without candidates of users who are no part of the statistics, of their pairs CSR [N, I].
+
+    Args:
+      person: [N], as of ``lists.Clock``; None: nobody asks for their events.
+    """
     number = next(iter(passive.values())).shape[0]
     kept = {b: sparse.csr_array(m.astype(np.float32)) for b, m in passive.items()}
     taken = {b: sparse.csr_array(m.shape, dtype=np.float32) for b, m in kept.items()}
-    return lists.Lists(
-        np.full(number, -1, np.int32), kept, taken, np.zeros(number + 1, np.int64), np.zeros(0, np.int32)
-    )
+    clock = None if person is None else lists.Clock.of(person)
+    ptr = np.zeros(number + 1, np.int64)
+    return lists.Lists(np.full(number, -1, np.int32), kept, taken, ptr, np.zeros(0, np.int32), clock)
 
 
 def familiar(of: lists.Lists, target: str) -> sparse.csr_array:

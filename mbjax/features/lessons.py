@@ -8,13 +8,13 @@ ranked behavior alone, for new ones out of all.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
 
-from mbjax.features import candidates, lists, regression, retrieval, table
+from mbjax.features import candidates, events, lists, regression, retrieval, table
 
 SHRUNK = re.compile(r"rank_near_sum_.*_shrunk")
 
@@ -33,23 +33,83 @@ class Draft(NamedTuple):
     positive: np.ndarray
 
 
-def folds(train: candidates.Pairs, target: str, number: int, taught: int, most: int, rng: np.random.Generator):
-    """Users and their pairs of the target that are taken out together: yields (users [L], CSR [L, I]).
+class Fold(NamedTuple):
+    """Pairs of the target that are taken out together.
+
+    Attributes:
+      users: int [L], ascending.
+      taken: CSR [L, I], the pairs to be predicted.
+      begin: nothing is known from then on; None: all else is.
+    """
+
+    users: np.ndarray
+    taken: sparse.csr_array
+    begin: float | None = None
+
+    @property
+    def until(self) -> np.ndarray:
+        """As of ``lists.Clock``, [L]."""
+        return np.full(self.users.size, np.inf if self.begin is None else self.begin)
+
+
+def folds(
+    train: candidates.Pairs,
+    target: str,
+    number: int,
+    taught: int,
+    most: int,
+    rng: np.random.Generator,
+    log: events.Log | None = None,
+    order: str = "random",
+) -> Iterator[Fold]:
+    """Deals the pairs of the target into folds.
 
     Args:
       number: folds that the pairs are dealt into.
       taught: folds of them that are used.
       most: users of a fold, drawn where it has more.
+      log: when they happened.
+      order: ``"random"``. With a log also ``"latest"``: of each user's pairs the latest are of fold 0, the next of fold
+        1, and so on; ``"time"``: all pairs are dealt so, at the same moments for everyone, and nothing that happened
+        from the moment of a fold on is known to its lists; the first pairs of all are of none.
     """
     row, column = lists.pairs(train[target])
-    fold = rng.integers(0, number, row.size)
-    for k in range(taught):
+    moment = None if log is None else log.first(target)
+    begin: list[float | None] = [None] * number
+    if moment is None or order == "random":
+        fold = rng.integers(0, number, row.size)
+    elif order == "latest":
+        size = np.diff(train[target].indptr)[row]
+        place = np.empty(row.size, np.int64)
+        place[np.lexsort((-moment, row))] = np.arange(row.size)
+        fold = (place - train[target].indptr[row]) * number // size
+    else:
+        cuts = np.quantile(moment, np.arange(number - 1, 0, -1) / number, method="higher")
+        fold = (moment[:, None] < cuts).sum(axis=1)
+        begin = cuts.tolist()
+    # Before the pairs of the last fold in time there is nothing to know.
+    for k in range(min(taught, len(begin))):
         mine = lists.ones(row[fold == k], column[fold == k], train[target].shape)
-        users = np.flatnonzero(np.diff(mine.indptr))
+        has = np.diff(mine.indptr) > 0
+        if begin[k] is not None:
+            has &= log.known_before(begin[k])
+        users = np.flatnonzero(has)
         if users.size > most:
             users = np.sort(rng.choice(users, most, replace=False))
         if users.size:
-            yield users, sparse.csr_array(mine[users])
+            yield Fold(users, sparse.csr_array(mine[users]), begin[k])
+
+
+def removed(train: candidates.Pairs, fold: Fold, target: str, log: events.Log | None) -> dict[str, sparse.csr_array]:
+    """What is taken out of the histories of a fold, CSR [L, I]: its pairs, and what happened later."""
+    found = {target: fold.taken}
+    if fold.begin is None:
+        return found
+    for b, matrix in train.items():
+        row, column = lists.pairs(sparse.csr_array(matrix[fold.users]))
+        later = lists.rows_of(log.first(b), matrix, fold.users) >= fold.begin
+        found[b] = lists.ones(row[later], column[later], fold.taken.shape)
+    return found
 
 
 def everywhere(train: candidates.Pairs, users: np.ndarray, taken: sparse.csr_array) -> dict[str, sparse.csr_array]:

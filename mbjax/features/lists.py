@@ -4,9 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
+
+
+class Clock(NamedTuple):
+    """Whose lists they are where the events of all are looked up, and how far those are looked at.
+
+    Attributes:
+      person: int64 [L], rows of the events: users of training, then passive ones.
+      until: float64 [L], events from that moment on are not known; infinity: all are.
+    """
+
+    person: np.ndarray
+    until: np.ndarray
+
+    @classmethod
+    def of(cls, person: np.ndarray) -> Clock:
+        """Of people all of whose events are known."""
+        return cls(np.asarray(person, np.int64), np.full(len(person), np.inf))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +37,7 @@ class Lists:
       removed: behavior -> CSR [L, I] of ones, the pairs taken out of his history, which the statistics hold.
       ptr: int64 [L + 1].
       item: int32 [N], ascending in a list.
+      clock: where the events of the lists are; None: nobody asks.
     """
 
     user: np.ndarray
@@ -26,6 +45,7 @@ class Lists:
     removed: Mapping[str, sparse.csr_array]
     ptr: np.ndarray
     item: np.ndarray
+    clock: Clock | None = None
 
     @property
     def row(self) -> np.ndarray:
@@ -39,20 +59,23 @@ class Lists:
         history, removed = (
             {b: sparse.csr_array(m[keep]) for b, m in part.items()} for part in (self.history, self.removed)
         )
-        return Lists(self.user[keep], history, removed, ptr, self.item[inside])
+        clock = self.clock and Clock(*(x[keep] for x in self.clock))
+        return Lists(self.user[keep], history, removed, ptr, self.item[inside], clock)
 
     def permuted(self, order: np.ndarray) -> Lists:
         """Another order of lists without candidates."""
         history, removed = (
             {b: sparse.csr_array(m[order]) for b, m in part.items()} for part in (self.history, self.removed)
         )
-        return Lists(self.user[order], history, removed, self.ptr, self.item)
+        clock = self.clock and Clock(*(x[order] for x in self.clock))
+        return Lists(self.user[order], history, removed, self.ptr, self.item, clock)
 
     def span(self, start: int, stop: int) -> Lists:
         """Those at the places start .. stop - 1."""
         history, removed = ({b: m[start:stop] for b, m in part.items()} for part in (self.history, self.removed))
         first, end = self.ptr[start], self.ptr[stop]
-        return Lists(self.user[start:stop], history, removed, self.ptr[start : stop + 1] - first, self.item[first:end])
+        ptr, clock = self.ptr[start : stop + 1] - first, self.clock and Clock(*(x[start:stop] for x in self.clock))
+        return Lists(self.user[start:stop], history, removed, ptr, self.item[first:end], clock)
 
     def of(self, matrix: sparse.csr_array, row: np.ndarray | None = None) -> np.ndarray:
         """Whether each candidate is stored in a matrix [L, I], float32 [N]."""
@@ -94,6 +117,11 @@ def joined(parts: Sequence[Lists], num_items: int) -> tuple[Lists, list[np.ndarr
 def pairs(matrix: sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of the stored entries, in order."""
     return np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr)), matrix.indices
+
+
+def rows_of(values: np.ndarray, matrix: sparse.csr_array, rows: np.ndarray) -> np.ndarray:
+    """Values of the stored entries of a matrix, of some of its rows."""
+    return sparse.csr_array((values, matrix.indices, matrix.indptr), matrix.shape)[rows].data
 
 
 def ones(row: np.ndarray, column: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from mbjax import errors, types
-from mbjax.features import candidates, lists, regression, retrieval, similarity, table, teaching, whole
+from mbjax.features import candidates, events, lists, regression, retrieval, similarity, table, teaching, whole
 from mbjax.ops import inverse, memory
 
 SLICE = 4096  # rows summed at once
@@ -44,11 +44,14 @@ def prepare(config: Any, info: types.DatasetInfo, evidence: types.Evidence) -> P
     check_memory(config, info, train)
     fitted = regression.fit(train, config.penalty)
     of = candidates.histories(train, np.arange(next(iter(train.values())).shape[0]))
+    log = events.of_evidence(evidence)
     if evidence.passive is not None:
-        of = _joined(_nobody(of) if evidence.alone else of, candidates.strangers(evidence.passive))
+        number = next(iter(evidence.passive.values())).shape[0]
+        strangers = candidates.strangers(evidence.passive, len(of.user) + np.arange(number))
+        of = _joined(_nobody(of) if evidence.alone else of, strangers)
     searches = [retrieval.retriever(train, fitted, b) for b in info.behaviors]
     found = dict(zip(info.behaviors, retrieval.find(fitted, of, searches, config.new_items), strict=True))
-    drafts = teaching.drafts(config, info, evidence, fitted, searches) if evidence.teach else None
+    drafts = teaching.drafts(config, info, evidence, fitted, searches, log) if evidence.teach else None
     del fitted, searches
     # What is similar to what is counted once, for the candidates of all behaviors and for all lessons.
     parts = {(b, part): one.lists for b, by_part in found.items() for part, one in by_part.items()}
@@ -56,7 +59,7 @@ def prepare(config: Any, info: types.DatasetInfo, evidence: types.Evidence) -> P
     asked = [similarity.Asked(together, info.behaviors), *(drafts.asked() if drafts else ())]
     near = similarity.aggregate(train, asked)
     counts = table.counts(train)
-    sources = {b: table.Source(train, counts, b) for b in info.behaviors}
+    sources = {b: table.Source(train, counts, b, log) for b in info.behaviors}
     lessons = drafts.lessons(config, sources, near[1:]) if drafts else None
     device, users = {b: {} for b in info.behaviors}, {}
     for (behavior, part), place in zip(parts, places, strict=True):
@@ -119,7 +122,7 @@ def _rest(target: sparse.csr_array, of: lists.Lists, searched: list[lists.Lists]
 def _nobody(of: lists.Lists) -> lists.Lists:
     """Empty histories in the places of users."""
     empty = {b: sparse.csr_array(m.shape, dtype=np.float32) for b, m in of.history.items()}
-    return lists.Lists(np.full(len(of.user), -1, np.int32), empty, empty, of.ptr, of.item)
+    return lists.Lists(np.full(len(of.user), -1, np.int32), empty, empty, of.ptr, of.item, of.clock)
 
 
 def _joined(of: lists.Lists, more: lists.Lists) -> lists.Lists:
@@ -130,7 +133,8 @@ def _joined(of: lists.Lists, more: lists.Lists) -> lists.Lists:
 
     user = np.concatenate([of.user, more.user])
     history, removed = below(of.history, more.history), below(of.removed, more.removed)
-    return lists.Lists(user, history, removed, np.zeros(user.size + 1, np.int64), np.zeros(0, np.int32))
+    clock = lists.Clock(*map(np.concatenate, zip(of.clock, more.clock, strict=True)))
+    return lists.Lists(user, history, removed, np.zeros(user.size + 1, np.int64), np.zeros(0, np.int32), clock)
 
 
 def check_memory(config: Any, info: types.DatasetInfo, train: candidates.Pairs) -> None:

@@ -13,13 +13,13 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from mbjax.features import lists, similarity
+from mbjax.features import events, lists, similarity, times
 from mbjax.features.regression import Predicted
 
 PRIOR = 10.0  # users, of a smoothed rate
 SMALL = 1e-3  # added to a prediction before its logarithm
 GAIN = 64.0  # of predictions, which are small
-FAMILIES = ("touch", "count", "ease", "near", "rank")
+FAMILIES = ("touch", "count", "ease", "near", "rank", "time")
 
 Columns = dict[str, np.ndarray]
 
@@ -43,11 +43,13 @@ class Source(NamedTuple):
       train: behavior -> CSR [U, I] of ones, funnel order: the pairs of the statistics.
       counts: of these.
       target: the ranked behavior.
+      log: when everything happened; None: there is no family "time".
     """
 
     train: Mapping[str, sparse.csr_array]
     counts: Counts
     target: str
+    log: events.Log | None = None
 
 
 def counts(train: Mapping[str, sparse.csr_array]) -> Counts:
@@ -82,11 +84,13 @@ def table(source: Source, of: lists.Lists, predicted: Predicted, near: similarit
     columns |= _similarities(source, near)
     telling = {name: x for name, x in columns.items() if _is_telling(name, source.target, familiar)}
     columns |= _ranks(of, row, telling, deviations=familiar)
+    if source.log is not None:
+        columns |= times.columns(source.log, of, source.target, familiar=familiar)
     return {name: np.asarray(x, np.float32) for name, x in columns.items()}
 
 
-def names(behaviors: Sequence[str], target: str, *, familiar: bool) -> list[str]:
-    """The columns of ``table``, in order."""
+def names(behaviors: Sequence[str], target: str, *, familiar: bool, timed: bool = False) -> list[str]:
+    """The columns of ``table``, in order; ``timed`` where it is known when everything happened."""
     others = [b for b in behaviors if b != target]
     found = [f"touch_{b}" for b in others] if familiar else []
     for b in behaviors:
@@ -102,7 +106,8 @@ def names(behaviors: Sequence[str], target: str, *, familiar: bool) -> list[str]
             found += [f"near_sum_{a}_{b}", f"near_max_{a}_{b}"]
     found += [f"near_sum_{a}_shrunk" for a in behaviors]
     kinds = ("rank_", "rank_z_") if familiar else ("rank_",)
-    return found + [f"{kind}{name}" for name in found if _is_telling(name, target, familiar) for kind in kinds]
+    found += [f"{kind}{name}" for name in found if _is_telling(name, target, familiar) for kind in kinds]
+    return found + (times.names(behaviors, target, familiar=familiar) if timed else [])
 
 
 def _is_telling(name: str, target: str, familiar: bool) -> bool:

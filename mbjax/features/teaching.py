@@ -1,7 +1,7 @@
 """What the experts learn from: lists of folds and of validation pairs, in stores that batches are drawn from.
 
 Knows of a model's configuration the fields ``folds, taught_folds, max_lists, list_length, sources, cross_fitting,
-members, new_items, features, steps``.
+members, new_items, features, steps, fold_order``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from mbjax import errors, types
-from mbjax.features import candidates, lessons, lists, regression, retrieval, similarity, table, whole
+from mbjax.features import candidates, events, lessons, lists, regression, retrieval, similarity, table, whole
 from mbjax.features.retrieval import PARTS
 from mbjax.ops import listwise
 
@@ -78,6 +78,7 @@ def drafts(
     evidence: types.Evidence,
     fitted: regression.Fit,
     searches: Sequence[retrieval.Retriever],
+    log: events.Log | None = None,
 ) -> Drafts:
     """Takes folds of pairs out and finds the candidates of their users."""
     rng = np.random.default_rng([evidence.seed, 41])
@@ -87,7 +88,8 @@ def drafts(
             continue
         # What nobody judges has a quarter of everything.
         share = 1 if _judged(evidence, behavior) or behavior == info.target else 4
-        for part, draft, counts in _by_folds(config, evidence.train, fitted, search, behavior, share, rng):
+        order = _order(config, evidence, log)
+        for part, draft, counts in _by_folds(config, evidence.train, fitted, search, behavior, share, rng, log, order):
             if draft is not None:
                 out.lists.setdefault((behavior, part), []).append(draft)
             if counts is not None and not _judged(evidence, behavior):
@@ -100,12 +102,23 @@ def _judged(evidence: types.Evidence, behavior: str) -> bool:
     return valid is not None and valid.nnz > 0
 
 
-def _by_folds(config, train, fitted, search, behavior: str, share: int, rng) -> Iterator[tuple[str, Any, Any]]:
+def _order(config: Any, evidence: types.Evidence, log: events.Log | None) -> str:
+    """How pairs are dealt, for ``lessons.folds``."""
+    if config.fold_order == "auto":
+        return "time" if log is not None and evidence.later else "random"
+    return config.fold_order
+
+
+def _by_folds(
+    config, train, fitted, search, behavior: str, share: int, rng, log, order
+) -> Iterator[tuple[str, Any, Any]]:
     """Yields (part, draft or None, counts or None) of a behavior."""
     number, most, most_new = (-(-of // share) for of in (config.taught_folds, config.max_lists, NEW_LISTS))
     drawn, asked, shared = 0, False, regression.spread(fitted, behavior, list(train))
-    for users, taken in lessons.folds(train, behavior, config.folds, number, most, rng):
-        of = candidates.histories(train, users, {behavior: taken})
+    for fold in lessons.folds(train, behavior, config.folds, number, most, rng, log, order):
+        users, taken = fold.users, fold.taken
+        gone = lessons.removed(train, fold, behavior, log)
+        of = candidates.histories(train, users, gone, fold.until)
         told = None if config.cross_fitting else _as_strangers(train, users)
         (found,) = retrieval.find(fitted, of, [search], config.new_items, ("familiar",), told, shared)
         yield "familiar", lessons.draft(found["familiar"], taken, "familiar"), None
@@ -114,14 +127,17 @@ def _by_folds(config, train, fitted, search, behavior: str, share: int, rng) -> 
             continue
         few = np.sort(rng.choice(users.size, min(users.size, 2 * wanted), replace=False))
         truth = sparse.csr_array(taken[few])
+        gone, until = {b: sparse.csr_array(m[few]) for b, m in gone.items()}, fold.until[few]
         counts = None
         if not asked:
             # What comes next is looked for as it will be: with the touches that the pairs have by other behaviors.
-            plain, asked = candidates.histories(train, users[few], {behavior: truth}), True
+            plain, asked = candidates.histories(train, users[few], gone, until), True
             (found,) = retrieval.find(fitted, plain, [search], config.new_items, shared=shared)
             lists_of = {part: part_found.lists for part, part_found in found.items()}
             counts = _asked(user_numbers(plain, lists_of["familiar"]), lists_of, truth)
-        alone = candidates.histories(train, users[few], lessons.everywhere(train, users[few], truth))
+        everywhere = lessons.everywhere(train, users[few], truth)
+        gone = {b: lists.union([m, *([gone[b]] if b in gone else [])], m.shape) for b, m in everywhere.items()}
+        alone = candidates.histories(train, users[few], gone, until)
         told = None if config.cross_fitting else _as_strangers(train, users[few])
         (found,) = retrieval.find(fitted, alone, [search], config.new_items, ("new",), told, shared)
         draft = lessons.draft(found["new"], truth, "new")
@@ -131,7 +147,7 @@ def _by_folds(config, train, fitted, search, behavior: str, share: int, rng) -> 
 
 def _as_strangers(train: candidates.Pairs, users: np.ndarray) -> lists.Lists:
     """Users with their whole histories, who stay in all statistics: these know what is to be predicted."""
-    return candidates.strangers({b: sparse.csr_array(m[users]) for b, m in train.items()})
+    return candidates.strangers({b: sparse.csr_array(m[users]) for b, m in train.items()}, users)
 
 
 def teach(

@@ -52,7 +52,8 @@ def matrix(
       look: is given the first candidate of each block, the one after its last, and all its columns.
     """
     of = found.lists
-    chosen = shown(features, table.names(list(source.train), source.target, familiar=part == "familiar"))
+    timed = source.log is not None
+    chosen = shown(features, table.names(list(source.train), source.target, familiar=part == "familiar", timed=timed))
     out = memory.aligned((of.item.size, len(chosen)), np.float16)
     cuts = np.searchsorted(of.ptr, np.arange(BLOCK, of.item.size, BLOCK))
     bounds = np.unique(np.concatenate([[0], cuts, [len(of.user)]]))

@@ -35,7 +35,7 @@ from mbjax.features import lessons, prepared, table, teaching, whole
 from mbjax.features.retrieval import PARTS
 from mbjax.ops import listwise, rows
 
-Family = Literal["touch", "count", "ease", "near", "rank"]
+Family = Literal["touch", "count", "ease", "near", "rank", "time"]
 PRIORS = {"familiar": "ease_kept_log", "new": "ease_left_log"}
 """What an expert says before it has learned anything."""
 FAST = 20.0
@@ -68,6 +68,12 @@ class FunnelConfig(pydantic.BaseModel):
         "pairs of users whom neither has seen",
     )
     folds: int = pydantic.Field(6, ge=2, description="folds that training pairs are dealt into")
+    fold_order: Literal["auto", "random", "latest", "time"] = pydantic.Field(
+        "auto",
+        description="how pairs are dealt, where it is known when they happened; random; latest: each user's latest "
+        "pairs in the first fold, and so on; time: cut at the same moments for everyone, and nothing later is known; "
+        "auto: time where validation pairs are later than all training pairs, else random",
+    )
     taught_folds: int = pydantic.Field(6, ge=0, description="folds that are taken out and taught")
     max_lists: int = pydantic.Field(12000, ge=1, description="most lists of a fold [users]")
     list_length: int = pydantic.Field(64, ge=2, description="most candidates of a training list; a sample of more")
@@ -117,8 +123,11 @@ def build(config: FunnelConfig, info: types.DatasetInfo, batch_size: int) -> typ
     experts = ("all", "valid") if len(set(config.sources)) > 1 else ("all",)
     kept: dict[int, Any] = {}  # the regression, from ``prepare`` until ``teach`` has used it
     names = [(b, part) for b in info.behaviors for part in PARTS]
+    timed = info.times and "time" in config.features
     columns = {
-        (b, part): whole.shown(config.features, table.names(info.behaviors, b, familiar=part == "familiar"))
+        (b, part): whole.shown(
+            config.features, table.names(info.behaviors, b, familiar=part == "familiar", timed=timed)
+        )
         for b, part in names
     }
 
@@ -256,6 +265,7 @@ def build(config: FunnelConfig, info: types.DatasetInfo, batch_size: int) -> typ
         prepare=prepare,
         teach=teach,
         joins=True,
+        times=timed,
         judged=lambda graphs: dict(graphs) | {"judge": jnp.asarray(True)},
         probabilities=True,
     )

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from mbjax.features import candidates, lessons, regression, retrieval, similarity, table
+from mbjax import types
+from mbjax.features import candidates, events, lessons, regression, retrieval, similarity, table
 
 USERS, ITEMS = 30, 25
 
@@ -19,12 +20,54 @@ def train():
 
 def test_folds_part_the_pairs_of_the_target(train):
     whole = np.zeros((USERS, ITEMS))
-    for users, taken in lessons.folds(train, "buy", 4, 4, USERS, np.random.default_rng(0)):
+    for users, taken, _ in lessons.folds(train, "buy", 4, 4, USERS, np.random.default_rng(0)):
         assert (np.diff(users) > 0).all() and (np.diff(taken.indptr) > 0).all()
         whole[users] += taken.toarray()
     np.testing.assert_array_equal(whole, train["buy"].toarray())
     few = list(lessons.folds(train, "buy", 4, 2, 5, np.random.default_rng(0)))
-    assert len(few) == 2 and all(len(users) == 5 == taken.shape[0] for users, taken in few)
+    assert len(few) == 2 and all(len(users) == 5 == taken.shape[0] for users, taken, _ in few)
+
+
+def clocked(train):
+    """Each pair happened once, at a moment of its own."""
+    rng = np.random.default_rng(4)
+    moments = {b: types.Events(np.arange(m.nnz + 1), rng.permutation(m.nnz) * 100.0) for b, m in train.items()}
+    return events.of_evidence(types.Evidence(train, events=moments))
+
+
+def test_the_latest_pairs_of_each_user_are_dealt_first(train):
+    log = clocked(train)
+    when = sparse.csr_array((log.first("buy"), train["buy"].indices, train["buy"].indptr), train["buy"].shape).toarray()
+    has, whole = train["buy"].toarray() > 0, np.zeros((USERS, ITEMS))
+    later = np.full(USERS, np.inf)
+    for users, taken, begin in lessons.folds(train, "buy", 4, 4, USERS, np.random.default_rng(0), log, "latest"):
+        assert begin is None
+        mine = taken.toarray() > 0
+        assert (np.where(mine, when[users], 0).max(axis=1) < later[users]).all()
+        later[users] = np.where(mine, when[users], np.inf).min(axis=1)
+        whole[users] += mine
+        assert (mine.sum(axis=1) <= np.ceil(has[users].sum(axis=1) / 4)).all()
+    np.testing.assert_array_equal(whole, has)
+
+
+def test_nothing_is_known_from_the_moment_of_a_fold_on(train):
+    log = clocked(train)
+    found = list(lessons.folds(train, "buy", 3, 3, USERS, np.random.default_rng(0), log, "time"))
+    firsts = np.sort(log.first("buy"))
+    assert [fold.begin for fold in found] == [np.quantile(firsts, q, method="higher") for q in (2 / 3, 1 / 3)]
+    end = np.inf
+    for fold in found:
+        gone = lessons.removed(train, fold, "buy", log)
+        of = candidates.histories(train, fold.users, gone)
+        for b, matrix in train.items():
+            when = sparse.csr_array((log.first(b) + 1, matrix.indices, matrix.indptr), matrix.shape)[
+                fold.users
+            ].toarray()
+            np.testing.assert_array_equal(of.history[b].toarray() > 0, (when > 0) & (when <= fold.begin))
+            if b == "buy":
+                np.testing.assert_array_equal(fold.taken.toarray() > 0, (when > fold.begin) & (when <= end))
+        assert sum(np.diff(m.indptr) for m in of.history.values()).min() > 0  # nothing is asked of nothing
+        end = fold.begin
 
 
 def test_a_pair_is_taken_out_of_every_behavior_that_has_it(train):
@@ -42,7 +85,7 @@ def test_a_pair_is_taken_out_of_every_behavior_that_has_it(train):
 
 def taught(train, part, most):
     fitted = regression.fit(train, 2.0)
-    (users, taken), *_ = lessons.folds(train, "buy", 3, 1, USERS, np.random.default_rng(1))
+    (users, taken, _), *_ = lessons.folds(train, "buy", 3, 1, USERS, np.random.default_rng(1))
     removed = {"buy": taken} if part == "familiar" else lessons.everywhere(train, users, taken)
     of = candidates.histories(train, users, removed)
     (found,) = retrieval.find(fitted, of, [retrieval.retriever(train, fitted, "buy")], most, (part,))

@@ -1,0 +1,206 @@
+"""When a user met an item: recency, repetition and sessions, what is like the items of late, what is new or in demand.
+
+Letters: t an event, T_b(u, i) the events of a pair by behavior b, T(u, i) those by any, t* = max T(u, .) the user's
+*reference time*, the last event that is left in his history, and m the *moment* of the list: the end of the log, or the
+moment from which on nothing is known of the user (``lists.Clock.until``). Only differences of times are looked at, so
+that another origin of the clock changes nothing.
+
+Of familiar candidates, for each behavior b but the ranked one (b is left out of the names for any of them):
+
+    since_b = log(1 + (t* - max T_b) / minute)     of those not met by b: the length of the log, as the difference
+    count_b = log(1 + |T_b|)                       touches
+    days_b  = log(1 + number of days with a touch) days are counted from the first event of the log
+    day_b   = sum over T_b of 2^(-(t* - t) / day)  touches, recent ones most; week_b likewise
+    session = 1 if max T is in the user's last session, a run of events with gaps of 30 minutes at most
+    place   = log(1 + number of candidates of the list with a later max T)
+
+Of all candidates, n_b(i) users having met i by b, the user himself left out of everything:
+
+    last    = log(small + cosine of i to the user's last item by t, by c(h, i) / sqrt(n(h) n_k(i)))
+    recent  = log(small + sum of these cosines over his items h, weighted by 2^(-(t* - max T(u, h)) / day))
+    demand_b = log(1 + users who met i by b for the first time in the week before m)
+    today   = log(1 + users who met i by any behavior for the first time in the day before m)
+    age     = log(1 + (m - first event of i) / day); of an item that nobody else has met: 0
+
+with c(h, i) the other users who met h by any behavior and i by the ranked one k.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import sparse
+
+from mbjax.features import events, lists
+
+SMALL = 1e-3  # added to similarities before their logarithm
+BLOCK = 2048  # lists whose items of late are multiplied with all others at once
+
+Columns = dict[str, np.ndarray]
+
+
+def names(behaviors: Sequence[str], target: str, *, familiar: bool) -> list[str]:
+    """The columns of ``columns``, in order."""
+    found = []
+    if familiar:
+        for b in behaviors:
+            if b != target:
+                found += [f"time_{kind}_{b}" for kind in ("since", "count", "days", "day", "week")]
+        found += ["time_since", "time_place", "time_session"]
+    found += ["time_last", "time_recent"]
+    return found + [f"time_demand_{b}" for b in behaviors] + ["time_today", "time_age"]
+
+
+def columns(log: events.Log, of: lists.Lists, target: str, *, familiar: bool) -> Columns:
+    """Name -> float32 [N]; see above."""
+    touched = {b: events.touches(log.events[b], of.history[b], of.clock) for b in log.events}
+    reference, session = events.reference(touched, len(of.user))
+    row, found = of.row, {}
+    if familiar:
+        found |= _touch_columns(log, of, row, touched, reference, session, target)
+    found |= _near(log, of, row, touched, reference, target)
+    found |= _items(log, of, row)
+    return {name: x.astype(np.float32) for name, x in found.items()}
+
+
+def _touch_columns(log: events.Log, of, row, touched, reference, session, target) -> Columns:
+    found: Columns = {}
+    width = log.met.shape[1]
+    wanted = row * width + of.item
+    latest = np.full(wanted.size, -1.0)
+    for b, t in touched.items():
+        if b == target:
+            continue
+        place = np.minimum(np.searchsorted(t.keys, wanted), max(t.keys.size - 1, 0))
+        has = t.keys[place] == wanted if t.keys.size else np.zeros(wanted.size, bool)
+        pair = place[has]
+        low, high, ref = t.low[pair], t.high[pair], reference[row[has]]
+        found |= {f"time_{kind}_{b}": np.zeros(wanted.size) for kind in ("since", "count", "days", "day", "week")}
+        found[f"time_since_{b}"][:] = np.log1p(log.end / events.MINUTE)
+        found[f"time_since_{b}"][has] = np.log1p((ref - t.last[pair]) / events.MINUTE)
+        found[f"time_count_{b}"][has] = np.log1p(high - low)
+        found[f"time_days_{b}"][has] = np.log1p(t.events.days[high] - t.events.days[low])
+        if pair.size:
+            ago = np.repeat(ref, high - low) - t.events.seconds[events.ragged(low, high - low)]
+            first = np.concatenate([[0], np.cumsum(high - low)[:-1]])
+            for kind, half in (("day", events.DAY), ("week", events.WEEK)):
+                found[f"time_{kind}_{b}"][has] = np.log1p(np.add.reduceat(np.exp2(-ago / half), first))
+        latest[has] = np.maximum(latest[has], t.last[pair])
+    is_met = latest >= 0
+    since = np.where(is_met, reference[row] - latest, log.end)
+    found["time_since"] = np.log1p(since / events.MINUTE)
+    order = np.lexsort((since, row))
+    ordered, ordered_row = since[order], row[order]
+    is_new = np.ones(since.size, bool)
+    is_new[1:] = (ordered[1:] != ordered[:-1]) | (ordered_row[1:] != ordered_row[:-1])
+    before = np.maximum.accumulate(np.where(is_new, np.arange(since.size), 0))  # ties share a place
+    place = np.empty(since.size)
+    place[order] = before - of.ptr[ordered_row]
+    found["time_place"] = np.log1p(place)
+    found["time_session"] = (is_met & (latest >= session[row])).astype(np.float64)
+    return found
+
+
+def _near(log: events.Log, of: lists.Lists, row, touched, reference, target) -> Columns:
+    """Cosines to the user's last item, and to those of late."""
+    width, number = log.met.shape[1], len(of.user)
+    keys = np.concatenate([t.keys for t in touched.values()])
+    last = np.concatenate([t.last for t in touched.values()])
+    order = np.lexsort((last, keys))
+    keys, last = keys[order], last[order]
+    is_last = np.ones(keys.size, bool)
+    is_last[:-1] = keys[1:] != keys[:-1]
+    keys, last = keys[is_last], last[is_last]
+    line, item = keys // width, (keys % width).astype(np.int32)
+    part = (of.user >= 0).astype(np.float64)
+    count = np.asarray(log.met.sum(axis=0), np.float64).ravel()
+    scale = 1 / np.sqrt(np.maximum(count[item] - part[line], 1))
+    late = np.exp2(-(reference[line] - last) / events.DAY)
+    newest = last >= reference[line]
+    newest = newest / np.maximum(np.bincount(line, newest, minlength=number), 1)[line]
+    ptr = np.searchsorted(line, np.arange(number + 1))
+    ranked = log.train[target].astype(np.float64)
+    counted = np.asarray(ranked.sum(axis=0)).ravel()
+    mine = part[row] * lists.has(log.train[target], of.clock.person[row] * (part[row] > 0).astype(np.int64), of.item)
+    norm = 1 / np.sqrt(np.maximum(counted[of.item] - mine, 1))
+    people = log.met.T.tocsr().astype(np.float64)
+    found = {name: np.zeros(row.size) for name in ("time_last", "time_recent")}
+    for start in range(0, number, BLOCK):
+        stop = min(start + BLOCK, number)
+        span, inside = slice(ptr[start], ptr[stop]), slice(of.ptr[start], of.ptr[stop])
+        for name, weight in (("time_last", newest), ("time_recent", late)):
+            used = weight[span] > 1e-3
+            rows = np.concatenate([[0], np.cumsum(used)])[ptr[start : stop + 1] - ptr[start]]
+            chosen = sparse.csr_array(
+                ((weight * scale)[span][used], item[span][used], rows), shape=(stop - start, width)
+            )
+            of_people = sparse.coo_array(chosen @ people)
+            # The user himself is nobody who is like him.
+            line_, person = of_people.coords
+            of_people.data[(of.user[start:stop][line_] == person)] = 0
+            near = sparse.csr_array(of_people) @ ranked
+            near.sort_indices()
+            found[name][inside] = _stored(near, row[inside] - start, of.item[inside])
+    # An item is not like itself.
+    own = np.searchsorted(keys, row * width + of.item)
+    is_own = (own < keys.size) & (keys[np.minimum(own, keys.size - 1)] == row * width + of.item) if keys.size else None
+    if is_own is not None and is_own.any():
+        self_ = own[is_own]
+        shared = _shared(log, target, of.item[is_own]) - mine[is_own]
+        found["time_last"][is_own] -= (newest * scale)[self_] * shared
+        found["time_recent"][is_own] -= np.where(late > 1e-3, late * scale, 0)[self_] * shared
+    return {name: np.log(np.maximum(x, 0) * norm + SMALL) for name, x in found.items()}
+
+
+def _shared(log: events.Log, target: str, item: np.ndarray) -> np.ndarray:
+    """Users who met the item by any behavior and by the ranked one: those of the latter."""
+    return np.asarray(log.train[target].sum(axis=0), np.float64).ravel()[item]
+
+
+def _items(log: events.Log, of: lists.Lists, row: np.ndarray) -> Columns:
+    """What other users do with the item of late."""
+    width = log.met.shape[1]
+    moment = np.minimum(of.clock.until, log.end)[row]
+    is_part = (of.user >= 0)[row]
+    wanted = of.clock.person[row] * width + of.item
+    own, found = {}, {}
+    for b, known in log.events.items():
+        place = np.minimum(np.searchsorted(known.keys, wanted), max(known.keys.size - 1, 0))
+        has = is_part & (known.keys[place] == wanted) if known.keys.size else np.zeros(wanted.size, bool)
+        own[b] = np.full(wanted.size, np.inf)
+        own[b][has] = known.seconds[known.ptr[place[has]]]
+    own[""] = np.min(list(own.values()), axis=0)
+
+    def users(b: str, time: np.ndarray) -> np.ndarray:
+        """Other users who met the item up to a time."""
+        at = np.searchsorted(log.firsts[b].keys, of.item * log.span + np.maximum(time, -1.0), side="right")
+        return at - log.firsts[b].ptr[of.item] - (own[b] <= time)
+
+    for b in log.events:
+        found[f"time_demand_{b}"] = np.log1p(users(b, moment) - users(b, moment - events.WEEK))
+    found["time_today"] = np.log1p(users("", moment) - users("", moment - events.DAY))
+    of_any = log.firsts[""]
+    low, high = of_any.ptr[of.item], of_any.ptr[of.item + 1]
+    first, second = (_time(of_any, low + k, high, of.item, log.span) for k in (0, 1))
+    first = np.where(own[""] <= first, second, first)
+    found["time_age"] = np.log1p(np.maximum(moment - np.minimum(first, moment), 0) / events.DAY)
+    return found
+
+
+def _time(firsts: events.Firsts, place: np.ndarray, high: np.ndarray, item: np.ndarray, span: float) -> np.ndarray:
+    """The time at a place of an item, infinity beyond its last."""
+    if not firsts.keys.size:
+        return np.full(item.size, np.inf)
+    value = firsts.keys[np.minimum(place, firsts.keys.size - 1)] - item * span
+    return np.where(place < high, value, np.inf)
+
+
+def _stored(matrix: sparse.csr_array, row: np.ndarray, item: np.ndarray) -> np.ndarray:
+    """Values at places, 0 where nothing is stored."""
+    keys = events.keys_of(matrix)
+    if not keys.size:
+        return np.zeros(row.size)
+    wanted = row * matrix.shape[1] + item
+    place = np.minimum(np.searchsorted(keys, wanted), keys.size - 1)
+    return np.where(keys[place] == wanted, matrix.data[place], 0.0)
