@@ -35,20 +35,20 @@ class Shared:
         """What a run of these settings would have made."""
         rest = (settings.penalty, settings.new_items, settings.folds, settings.taught_folds, settings.max_lists)
         lessons = (settings.cross_fitting, evidence.seed) if evidence.teach else None
-        key = (evidence.teach, lessons, rest)
+        key = (evidence.teach, lessons, rest, evidence.events is None)
         if key not in self.kept:
             for old in [k for k in self.kept if k[0] == evidence.teach]:
                 del self.kept[old]
             everything = settings.model_copy(update={"features": table.FAMILIES, "sources": ("folds", "valid")})
             self.kept[key] = self.prepare(everything, info, evidence)
-        return self._taken(settings, info, self.kept[key])
+        return self._taken(settings, info, evidence, self.kept[key])
 
-    def _taken(self, settings: Any, info: Any, made: prepared.Prepared) -> prepared.Prepared:
-        device, taught = {}, {}
+    def _taken(self, settings: Any, info: Any, evidence: Any, made: prepared.Prepared) -> prepared.Prepared:
+        device, taught, timed = {}, {}, evidence.events is not None
         for behavior in info.behaviors:
             device[behavior] = dict(made.device[behavior])
             for part in made.lists[behavior]:
-                names = table.names(info.behaviors, behavior, familiar=part == "familiar")
+                names = table.names(info.behaviors, behavior, familiar=part == "familiar", timed=timed)
                 seen = set(whole.shown(settings.features, names))
                 columns = np.flatnonzero([name in seen for name in names])
                 of = device[behavior][part] = dict(device[behavior][part])
