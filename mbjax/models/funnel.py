@@ -33,6 +33,7 @@ from flax import linen as nn
 from mbjax import types
 from mbjax.features import lessons, prepared, table, teaching, whole
 from mbjax.features.retrieval import PARTS
+from mbjax.models import funnel_findings
 from mbjax.ops import listwise, rows
 
 Family = Literal["touch", "count", "ease", "near", "rank", "time"]
@@ -253,6 +254,15 @@ def build(config: FunnelConfig, info: types.DatasetInfo, batch_size: int) -> typ
         rest = of["rest"][users][:, None] + jax.lax.dynamic_slice_in_dim(of["popularity"], start, size)
         return jnp.where(out < 0, out, rest)
 
+    def findings(params, graphs):
+        def q(behavior):
+            return jax.nn.sigmoid(gate(params, behavior, graphs["funnel"][behavior]["user"]))
+
+        def rest(behavior):
+            return jax.nn.sigmoid(FAST * params["gate"][behavior]["rest"])
+
+        return funnel_findings.findings(info.behaviors, params, graphs, q, rest)
+
     return types.Model(
         info=info,
         graphs={},
@@ -268,6 +278,7 @@ def build(config: FunnelConfig, info: types.DatasetInfo, batch_size: int) -> typ
         times=timed,
         judged=lambda graphs: dict(graphs) | {"judge": jnp.asarray(True)},
         probabilities=True,
+        findings=findings,
     )
 
 

@@ -162,3 +162,15 @@ def test_what_does_not_fit_is_refused_before_it_is_made(free, what, monkeypatch)
     monkeypatch.setattr(prepared.inverse, "bytes_needed", lambda size, platform: 4 * size**2)
     with pytest.raises(errors.IncompatibleError, match=rf"{what}.*GB of memory are free.*--model=ease --rank=512"):
         trained(log(), 1)
+
+
+def test_what_a_run_tells_is_how_often_familiar_items_come_next():
+    """Half of the held-out purchases are of viewed items; nobody has anything but views to be familiar with."""
+    source = log(0.5)
+    model, params, graphs, _ = trained(source, 6)
+    (found,) = model.findings(params, graphs)
+    rows = {row[0]: dict(zip(found.columns[1:], row[1:], strict=True)) for row in found.rows}
+    assert set(rows) == {"view", "buy"} and rows["buy"]["=users with familiar items"] == "100%"
+    assert float(rows["buy"]["=q"]) == pytest.approx(0.5, abs=0.12)
+    assert rows["view"]["=q"] == "-"  # all that was bought was viewed
+    assert len(rows["buy"]["=familiar"].split(" + ")) == 2

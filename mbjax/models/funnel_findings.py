@@ -1,0 +1,53 @@
+"""What a trained funnel has to tell: how often a familiar item comes next, and which teacher is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from mbjax import types
+
+TITLE = "what comes next"
+NOTE = (
+    "q: how likely the next item is a familiar one, met by another behavior and not yet by this; mean over the users "
+    "who have any, and the range of four fifths of them. Near 1 lists begin with familiar items, near 0 with new ones. "
+    "searched: of new items, the share that the search is expected to find. Weights of the experts that learned from "
+    "folds and validation pairs, and from validation pairs alone."
+)
+
+
+def findings(
+    behaviors: Sequence[str],
+    params: types.Params,
+    graphs: types.Graphs,
+    q: Callable[[str], Any],
+    rest: Callable[[str], Any],
+) -> list[types.Finding]:
+    """The table, for ``types.Model.findings``.
+
+    Args:
+      behaviors: those that are ranked.
+      params: of the model.
+      graphs: with what was prepared.
+      q: behavior -> probability of a familiar item for each user, [L].
+      rest: behavior -> share of new items that the search does not find.
+    """
+    rows = []
+    for behavior in behaviors:
+        of = graphs["funnel"][behavior]
+        some = np.diff(np.asarray(of["familiar"]["ptr"])) > 0
+        cells = [behavior, f"{some.mean():.0%}"]
+        if some.any():
+            values = np.asarray(q(behavior))[some]
+            low, high = np.quantile(values, [0.1, 0.9])
+            cells += [f"{values.mean():.2f}", f"{low:.2f} to {high:.2f}"]
+        else:
+            cells += ["-", "-"]
+        cells.append(f"{1 - float(rest(behavior)):.0%}")
+        for part in ("familiar", "new"):
+            cells.append(" + ".join(f"{float(w):.2f}" for w in params["mix"][f"{behavior}:{part}"]))
+        rows.append(tuple(cells))
+    columns = ("behavior", "=users with familiar items", "=q", "=of most users", "=searched", "=familiar", "=new")
+    return [types.Finding(TITLE, columns, tuple(rows), NOTE)]
