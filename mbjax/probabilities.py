@@ -168,7 +168,10 @@ def lines(table: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def in_short(table: Mapping[str, Mapping[str, Any]]) -> str:
     """The same in one line; empty for a table without probabilities."""
     rows = _of(table)
-    errors = ", ".join(f"{behavior} {_percent(row['calibration_error'])}" for behavior, row in rows.items())
+    errors = ", ".join(
+        f"{behavior} {_percent(row['calibration_error'])} ({_percent(row['error_by_chance'])} by chance)"
+        for behavior, row in rows.items()
+    )
     losses = ", ".join(f"{behavior} {row['log_loss']:.3f}" for behavior, row in rows.items())
     return f"probabilities: calibration error {errors}; log loss {losses} nats" if rows else ""
 

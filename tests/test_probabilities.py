@@ -193,4 +193,6 @@ def test_in_words():
     assert probabilities.lines(table) == [
         "buy: log loss 5.000 nats, 7.500 if all candidates were alike; calibration error 4.1 %, 3.0 % by chance alone"
     ]
-    assert probabilities.in_short(table) == "probabilities: calibration error buy 4.1 %; log loss buy 5.000 nats"
+    assert probabilities.in_short(table) == (
+        "probabilities: calibration error buy 4.1 % (3.0 % by chance); log loss buy 5.000 nats"
+    )
