@@ -170,7 +170,7 @@ def teach(
 
     for behavior in info.behaviors:
         is_judged = _judged(evidence, behavior)
-        size = batch_size if is_judged or behavior == info.target else batch_size // 4
+        size = batch_size if is_judged or behavior == info.target else max(1, batch_size // 4)
         if is_judged:
             truth = sparse.csr_array(evidence.valid[behavior].astype(np.float32))
             of = made.lists[behavior]

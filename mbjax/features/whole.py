@@ -29,8 +29,13 @@ class Compared(NamedTuple):
 
 def shown(features: Sequence[str], names: Iterable[str]) -> list[str]:
     """Those of some columns that belong to the given families."""
-    gone = [family for family in table.FAMILIES if family not in features]
-    return [name for name in names if not any(family in name.split("_") for family in gone)]
+    return [name for name in names if set(_families(name)) <= set(features)]
+
+
+def _families(name: str) -> list[str]:
+    """The family of a column; of a rank, that of what is ranked as well. A behavior may be called like a family."""
+    first, _, rest = name.partition("_")
+    return [first, rest.removeprefix("z_").partition("_")[0]] if first == "rank" else [first]
 
 
 def matrix(

@@ -210,11 +210,13 @@ def build(config: FunnelConfig, info: types.DatasetInfo, batch_size: int) -> typ
                 if len(found) > 1:
                     mixed = _mixed(params, name, list(found.values()), stop=True)
                     parts["mix"] += jnp.sum(each(mixed, drawn) * is_mine) / batch.total[full]
-            for which in experts:
-                own = count if which == "all" else batch.count.get(f"{name}:valid", count)
-                if given:
-                    squares = _squares(params["experts"][f"{name}:{which}"])
-                    parts["l2"] += batch.share * config.l2_weight * squares / own
+            # An expert without lists stays as it is.
+            counts = {"all": count} if given else {}
+            if "valid" in given and len(experts) > 1:
+                counts["valid"] = batch.count[f"{name}:valid"]
+            for which, own in counts.items():
+                squares = _squares(params["experts"][f"{name}:{which}"])
+                parts["l2"] += batch.share * config.l2_weight * squares / own
         for behavior, (x, pairs, familiar, found) in batch.everything.items():
             if config.gate == "fixed":
                 continue
@@ -335,7 +337,8 @@ def _encoded(own, of, gate, values) -> dict[str, Any]:
       values: part -> logits of its candidates, [N].
     """
     has = {part: jnp.diff(of[part]["ptr"]) > 0 for part in PARTS}
-    familiar = jax.nn.log_sigmoid(gate)
+    # Who has only the one kind left has all of it.
+    familiar = jnp.where(has["new"] | of["is_left"], jax.nn.log_sigmoid(gate), 0.0)
     other = jnp.where(has["familiar"], jax.nn.log_sigmoid(-gate), 0.0)
     rest = jnp.where(has["new"], jax.nn.log_sigmoid(FAST * own["rest"]), 0.0)
     tables: dict[str, Any] = {"popularity": of["popularity"], "rest": other + rest - of["others"]}

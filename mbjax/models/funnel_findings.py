@@ -13,8 +13,8 @@ TITLE = "what comes next"
 NOTE = (
     "q: how likely the next item is a familiar one, met by another behavior and not yet by this; mean over the users "
     "who have any, and the range of four fifths of them. Near 1 lists begin with familiar items, near 0 with new ones. "
-    "searched: of new items, the share that the search is expected to find. Weights of the experts that learned from "
-    "folds and validation pairs, and from validation pairs alone."
+    "searched: of new items, the share that the search is expected to find (all: there are no others). familiar, new: "
+    "weights of the experts that learned from all lists, and of those that learned from validation pairs alone."
 )
 
 
@@ -45,9 +45,9 @@ def findings(
             cells += [f"{values.mean():.2f}", f"{low:.2f} to {high:.2f}"]
         else:
             cells += ["-", "-"]
-        cells.append(f"{1 - float(rest(behavior)):.0%}")
+        cells.append(f"{1 - float(rest(behavior)):.0%}" if np.asarray(of["is_left"]).any() else "all")
         for part in ("familiar", "new"):
             cells.append(" + ".join(f"{float(w):.2f}" for w in params["mix"][f"{behavior}:{part}"]))
         rows.append(tuple(cells))
-    columns = ("behavior", "=users with familiar items", "=q", "=of most users", "=searched", "=familiar", "=new")
+    columns = ("behavior", "users with familiar items", "q", "of most users", "searched", "familiar", "new")
     return [types.Finding(TITLE, columns, tuple(rows), NOTE)]

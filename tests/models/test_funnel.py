@@ -170,7 +170,32 @@ def test_what_a_run_tells_is_how_often_familiar_items_come_next():
     model, params, graphs, _ = trained(source, 6)
     (found,) = model.findings(params, graphs)
     rows = {row[0]: dict(zip(found.columns[1:], row[1:], strict=True)) for row in found.rows}
-    assert set(rows) == {"view", "buy"} and rows["buy"]["=users with familiar items"] == "100%"
-    assert float(rows["buy"]["=q"]) == pytest.approx(0.5, abs=0.12)
-    assert rows["view"]["=q"] == "-"  # all that was bought was viewed
-    assert len(rows["buy"]["=familiar"].split(" + ")) == 2
+    assert set(rows) == {"view", "buy"} and rows["buy"]["users with familiar items"] == "100%"
+    assert float(rows["buy"]["q"]) == pytest.approx(0.5, abs=0.12)
+    assert rows["view"]["q"] == "-"  # all that was bought was viewed
+    assert len(rows["buy"]["familiar"].split(" + ")) == 2
+
+
+def test_with_nothing_new_left_familiar_items_have_all_the_probability():
+    """A user who has viewed the whole catalog: whatever the gate says, there is nothing else to come."""
+    source = log(0.5)
+    view = source.train["view"].tolil()
+    view[7] = 1
+    source = dataclasses.replace(source, train=source.train | {"view": view.tocsr().astype(np.uint8)})
+    model, params, graphs, _ = trained(source, 1)
+    values = scores(model, params, graphs, 1)[7]
+    bought = np.flatnonzero(source.train["buy"].toarray()[7])
+    assert np.exp(np.delete(values, bought)).sum() == pytest.approx(1, abs=1e-4)
+
+
+def test_fewer_users_than_behaviors_are_a_batch():
+    """A quarter of a batch of three lists is one list, not none."""
+    source = log(0.5)
+    rows = np.arange(3)
+    few = {name: {b: m[rows] for b, m in getattr(source, name).items()} for name in ("train", "valid", "test")}
+    source = dataclasses.replace(source, info=source.info._replace(num_users=3), **few)
+    model = funnel.build(funnel.FunnelConfig(**SMALL), source.info, 3)
+    evidence = types.Evidence(source.train, valid=source.valid, teach=True)
+    model.prepare(evidence)
+    sampler, _ = model.teach(evidence, 1)
+    assert sampler.sizes and all(size >= 1 for _, size in sampler.sizes.values())
