@@ -78,6 +78,7 @@ HEADER_OF = {
 WITHOUT_PAPER = {"cross_occurrence", "funnel", "own_items", "popularity"}
 # Modules that hold no model of a paper: what several share, and what a frame is.
 SHARED = {
+    "funnel_findings",
     "__init__",
     "base",
     "compose",
