@@ -50,10 +50,10 @@ class FunnelConfig(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     hidden: int = pydantic.Field(
-        96, ge=0, description="units of the hidden layer for familiar items; 0: the linear term alone"
+        64, ge=0, description="units of the hidden layer for familiar items; 0: the linear term alone"
     )
     hidden_new: int = pydantic.Field(16, ge=0, description="likewise for new items, of which fewer answers are known")
-    members: int = pydantic.Field(3, ge=1, description="networks that begin differently and are averaged")
+    members: int = pydantic.Field(6, ge=1, description="networks that begin differently and are averaged")
     penalty: float = pydantic.Field(120.0, gt=0, description="lambda' of the ridge regression [pairs]")
     features: tuple[Family, ...] = pydantic.Field(
         table.FAMILIES, min_length=1, description="families of numbers that the experts see"
