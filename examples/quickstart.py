@@ -18,7 +18,9 @@ def main(workdir: str = "runs/quickstart", epochs: int = 3) -> None:
         print(f"{behavior}: {dataset.train[behavior].nnz:,} training pairs")
 
     # A configuration: the values of configs/models/funnel.yaml, which is the default model, and our own on top.
-    settings = mbjax.load_config(dataset="demo", overrides={"train.epochs": epochs, "evaluate.ks": [10]})
+    # Few epochs of small batches keep this to a minute.
+    own = {"train.epochs": epochs, "train.batch_size": 128, "evaluate.ks": [10]}
+    settings = mbjax.load_config(dataset="demo", overrides=own)
 
     # Training selects the epoch on validation pairs and reads the test pairs once.
     outcome = mbjax.train_run(settings, workdir, dataset=dataset)
