@@ -1,5 +1,7 @@
 """What may be named on the command line, and which numbers of it are taken."""
 
+from types import SimpleNamespace
+
 import polars as pl
 import pytest
 
@@ -135,3 +137,21 @@ def test_other_checkpoints_and_splits_of_run_folders(trained, compiled):
     words = [str(trained / "multivae0"), str(trained / "some.parquet")]
     with pytest.raises(errors.ConfigError, match="has no valid results at selection 'valid'"):
         sources.read(words, split="valid")
+
+
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_a_run_is_measured_with_the_graphs_of_the_split(split):
+    """Of models that let validation pairs join, these are others for the test split than for training."""
+
+    def evaluator(which, ks):
+        assert which == split and ks == (5, 10)
+        return lambda model, params, graphs, per_user: SimpleNamespace(table=(model, params, graphs), per_user=per_user)
+
+    made = SimpleNamespace(
+        config=SimpleNamespace(evaluate=SimpleNamespace(ks=(5,))),
+        model="model",
+        graphs="those of training",
+        graphs_for=lambda which: f"those of {which}",
+        evaluator=evaluator,
+    )
+    assert sources.measure(made, "params", split, (10, 5)) == (("model", "params", f"those of {split}"), True)
