@@ -105,8 +105,8 @@ def probable(made):
 
 
 def test_probabilities_are_told_in_a_line_drawn_and_recorded(folder, tmp_path, capsys, monkeypatch):
-    build = wiring.build
-    monkeypatch.setattr(wiring, "build", lambda config, dataset=None, **_: probable(build(config, dataset)))
+    plan = wiring.plan
+    monkeypatch.setattr(wiring, "plan", lambda config, dataset=None: probable(plan(config, dataset)))
     outcome = experiment.train(trial.config(folder, model="popularity"), tmp_path / "run")
     out = capsys.readouterr().out
     row = outcome.tables["last"]["buy"]["probabilities"]
