@@ -206,7 +206,6 @@ JD = {
     "NMTR-MLP, 10 epochs": "nmtr-jd-mlp-epochs_10-eval_every_10",
     "`popularity`": "popularity-jd",
 }
-WITHOUT_FILE = {"BVAE, 40 epochs"}  # it stands in docs/comparison/jd alone
 
 
 def record(name: str) -> dict:
@@ -259,7 +258,7 @@ def test_the_table_of_retail_rocket():
 
 def test_the_table_of_jd():
     table = rows("## 6. JD")
-    assert set(table) == set(JD) | WITHOUT_FILE
+    assert set(table) == set(JD)
     for label, name in JD.items():
         found = result(name, "valid")
         purchase = found["purchase"]
