@@ -120,7 +120,7 @@ def touches(events: Events, history: sparse.csr_array, clock: lists.Clock) -> To
     low, high = events.ptr[pair], events.ptr[pair + 1]
     if np.isfinite(clock.until).any():
         every = np.repeat(np.arange(row.size), high - low)
-        inside = events.seconds[ragged(low, high - low)] < clock.until[row][every]
+        inside = events.seconds[lists.ragged(low, high - low)] < clock.until[row][every]
         # The first event is kept in any case: whoever has the pair in a history knows of it.
         high = low + np.maximum(np.bincount(every, inside, minlength=row.size).astype(np.int64), 1)
     last = events.seconds[high - 1] if row.size else np.zeros(0)
@@ -130,7 +130,7 @@ def touches(events: Events, history: sparse.csr_array, clock: lists.Clock) -> To
 def reference(touched: Mapping[str, Touches], number: int) -> tuple[np.ndarray, np.ndarray]:
     """The last event of each list and the beginning of its last session, [L]; 0 of nothing."""
     row = np.concatenate([np.repeat(t.row, t.high - t.low) for t in touched.values()])
-    time = np.concatenate([t.events.seconds[ragged(t.low, t.high - t.low)] for t in touched.values()])
+    time = np.concatenate([t.events.seconds[lists.ragged(t.low, t.high - t.low)] for t in touched.values()])
     order = np.lexsort((time, row))
     row, time = row[order], time[order]
     reference, session = np.zeros(number), np.zeros(number)
@@ -157,9 +157,3 @@ def _days(ptr: np.ndarray, seconds: np.ndarray) -> np.ndarray:
 def _firsts(item: np.ndarray, seconds: np.ndarray, width: int, span: float) -> Firsts:
     keys = np.sort(item * span + seconds)
     return Firsts(keys, np.searchsorted(keys, np.arange(width + 1) * span))
-
-
-def ragged(start: np.ndarray, length: np.ndarray) -> np.ndarray:
-    """start_k, start_k + 1, ..., of length_k, one after another."""
-    before = np.cumsum(length) - length
-    return np.arange(length.sum()) + np.repeat(start - before, length)

@@ -114,6 +114,12 @@ def joined(parts: Sequence[Lists], num_items: int) -> tuple[Lists, list[np.ndarr
     return together, [np.searchsorted(whole, key).astype(np.int32) for key in keys]
 
 
+def ragged(start: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """start_k, start_k + 1, ..., of length_k, one after another."""
+    before = np.cumsum(length) - length
+    return np.arange(length.sum()) + np.repeat(start - before, length)
+
+
 def pairs(matrix: sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of the stored entries, in order."""
     return np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr)), matrix.indices

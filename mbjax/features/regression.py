@@ -176,7 +176,7 @@ def products_at(of: Rows, fitted: Fit, row: np.ndarray, item: np.ndarray) -> tup
                 continue
             number = length[picked]
             first = np.concatenate([[0], np.cumsum(number)[:-1]])
-            met = columns.indices[np.arange(number.sum()) + np.repeat(columns.indptr[item[picked]] - first, number)]
+            met = columns.indices[lists.ragged(columns.indptr[item[picked]], number)]
             met = met + np.repeat(row[picked] * columns.shape[1], number)
             for k, values in enumerate(parts):
                 found[k, a, picked] = np.add.reduceat(values.ravel().take(met), first)

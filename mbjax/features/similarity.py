@@ -110,7 +110,7 @@ class _Part:
         history, row = self.of.history[a], self.row[picked]
         length = np.diff(history.indptr)[row]
         first = np.concatenate([[0], np.cumsum(length)[:-1]])
-        met = history.indices[np.arange(length.sum()) + np.repeat(history.indptr[row] - first, length)]
+        met = history.indices[lists.ragged(history.indptr[row], length)]
         line = (self.place[picked] - start).astype(np.int64) * shared.shape[1]
         value = shared.ravel().take(np.repeat(line, length) + met)
         contributed, is_part = self.own[b][picked].astype(np.float32), self.is_part[row]

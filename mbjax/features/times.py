@@ -82,7 +82,7 @@ def _touch_columns(log: events.Log, of, row, touched, reference, session, target
         found[f"time_count_{b}"][has] = np.log1p(high - low)
         found[f"time_days_{b}"][has] = np.log1p(t.events.days[high] - t.events.days[low])
         if pair.size:
-            ago = np.repeat(ref, high - low) - t.events.seconds[events.ragged(low, high - low)]
+            ago = np.repeat(ref, high - low) - t.events.seconds[lists.ragged(low, high - low)]
             first = np.concatenate([[0], np.cumsum(high - low)[:-1]])
             for kind, half in (("day", events.DAY), ("week", events.WEEK)):
                 found[f"time_{kind}_{b}"][has] = np.log1p(np.add.reduceat(np.exp2(-ago / half), first))

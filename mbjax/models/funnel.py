@@ -122,7 +122,7 @@ def build(config: FunnelConfig, info: types.DatasetInfo, batch_size: int) -> typ
     """
     expert = {"familiar": Expert(config.hidden, 1.0), "new": Expert(config.hidden_new, 0.1)}
     experts = ("all", "valid") if len(set(config.sources)) > 1 else ("all",)
-    kept: dict[int, Any] = {}  # the regression, from ``prepare`` until ``teach`` has used it
+    kept: dict[int, Any] = {}  # what ``prepare`` made, until ``teach`` has used it
     names = [(b, part) for b in info.behaviors for part in PARTS]
     timed = info.times and "time" in config.features
     columns = {
