@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import numpy as np
+import optax
 from scipy import sparse
 
 from mbjax import data, types
@@ -65,3 +66,27 @@ def random(rng, mask_valid=False, num_users=17, num_items=40):
     test = {"buy": [p for p in pairs(0.06) if p not in seen], "view": pairs(0.02) or [(0, 0)]}
     test["buy"] = test["buy"] or [(0, next(i for i in range(num_items) if (0, i) not in seen))]
     return dataset(num_users, num_items, ("view", "cart", "buy"), train, test, valid, mask_valid=mask_valid)
+
+
+def taught(model: types.Model, evidence: types.Evidence, epochs: int, rate: float):
+    """A model that teaches itself, after some epochs: (model, parameters, what it prepared, (sampler, store))."""
+    graphs = dict(model.prepare(evidence))
+    sampler, store = model.teach(evidence, 1)
+    optimizer = optax.adam(rate)
+    params = jax.jit(model.init)(jax.random.key(0), graphs)
+
+    @jax.jit
+    def epoch(params, state, plan):
+        def step(carry, place):
+            params, state = carry
+            batch = sampler.batch(store, plan, None, place)
+            gradient, _ = jax.grad(model.loss, has_aux=True)(params, graphs, batch, None, 0)
+            updates, state = optimizer.update(gradient, state, params)
+            return (optax.apply_updates(params, updates), state), None
+
+        return jax.lax.scan(step, (params, state), jax.numpy.arange(sampler.steps_per_epoch))[0]
+
+    state = optimizer.init(params)
+    for number in range(epochs):
+        params, state = epoch(params, state, sampler.plan(jax.random.key(1), number))
+    return model, params, graphs, (sampler, store)

@@ -6,7 +6,6 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import planted
 import pytest
 from scipy import sparse
@@ -41,26 +40,7 @@ def trained(source, epochs, rate=0.01, **options):
     """(model, parameters, what it prepared, what it learned from)."""
     model = funnel.build(funnel.FunnelConfig(**(SMALL | options)), source.info, 64)
     evidence = types.Evidence(source.train, valid=source.valid, teach=True)
-    graphs = dict(model.prepare(evidence))
-    sampler, store = model.teach(evidence, 1)
-    optimizer = optax.adam(rate)
-    params = jax.jit(model.init)(jax.random.key(0), graphs)
-
-    @jax.jit
-    def epoch(params, state, plan):
-        def step(carry, place):
-            params, state = carry
-            batch = sampler.batch(store, plan, None, place)
-            gradient, _ = jax.grad(model.loss, has_aux=True)(params, graphs, batch, None, 0)
-            updates, state = optimizer.update(gradient, state, params)
-            return (optax.apply_updates(params, updates), state), None
-
-        return jax.lax.scan(step, (params, state), jnp.arange(sampler.steps_per_epoch))[0]
-
-    state = optimizer.init(params)
-    for number in range(epochs):
-        params, state = epoch(params, state, sampler.plan(jax.random.key(1), number))
-    return model, params, graphs, (sampler, store)
+    return planted.taught(model, evidence, epochs, rate)
 
 
 def scores(model, params, graphs, behavior):

@@ -6,7 +6,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
+import planted
 import pytest
 from scipy import sparse
 
@@ -54,26 +54,7 @@ def trained(source, epochs=6, **options):
     config = funnel.FunnelConfig(**(SMALL | options))
     model = funnel.build(config, source.info, 64)
     evidence = wiring.evidence(source, None, times=model.times, teach=True)
-    graphs = dict(model.prepare(evidence))
-    sampler, store = model.teach(evidence, 1)
-    optimizer = optax.adam(0.02)
-    params = jax.jit(model.init)(jax.random.key(0), graphs)
-
-    @jax.jit
-    def epoch(params, state, plan):
-        def step(carry, place):
-            params, state = carry
-            batch = sampler.batch(store, plan, None, place)
-            gradient, _ = jax.grad(model.loss, has_aux=True)(params, graphs, batch, None, 0)
-            updates, state = optimizer.update(gradient, state, params)
-            return (optax.apply_updates(params, updates), state), None
-
-        return jax.lax.scan(step, (params, state), jnp.arange(sampler.steps_per_epoch))[0]
-
-    state = optimizer.init(params)
-    for number in range(epochs):
-        params, state = epoch(params, state, sampler.plan(jax.random.key(1), number))
-    return model, params, graphs, (sampler, store)
+    return planted.taught(model, evidence, epochs, 0.02)
 
 
 def scores(made):
