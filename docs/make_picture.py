@@ -3,7 +3,7 @@
 python docs/make_picture.py            trains the run of ``make demo`` if there is none: a minute and a half
 
 The left half is one user of the embedded data set, whose items belong to planted groups: the history of each behavior
-in training, and the list that BVAE ranks for it. The right half is the summary of the README's table on Taobao.
+in training, and the list that funnel ranks for it. The right half is the summary of the README's table on Taobao.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main(argv=None) -> None:
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs" / "mbjax.png")
     options = parser.parse_args(argv)
     if not (options.workdir / "config.yaml").exists():
-        mbjax.train_run(mbjax.load_config("bvae", "demo"), options.workdir)
+        mbjax.train_run(mbjax.load_config("funnel", "demo", overrides={"train.batch_size": 128}), options.workdir)
     dataset, planted = synthetic.funnel()
     user = choose_user(dataset, planted)
     with tempfile.TemporaryDirectory() as folder:
@@ -89,7 +89,7 @@ def draw_user(axes, dataset, planted, user: int, lists) -> None:
 
     title = {"fontsize": 12, "fontweight": "bold", "color": INK, "va": "center"}
     axes.text(1.3, 42, "One user's history, by behavior", **title)
-    axes.text(41.2, 42, "What BVAE ranks next", **title)
+    axes.text(41.2, 42, "What funnel ranks next", **title)
     for row, name in enumerate(dataset.info.behaviors):
         y = 34.6 - 7.4 * row
         axes.text(1.3, y + 0.65, name, fontsize=11, color=INK, va="center")
@@ -123,17 +123,18 @@ def draw_models(drawing, records) -> None:
     """Bars of every model with an honest run on the data set, visited and unvisited pairs apart."""
     lines = summary.shares(records, DATASET)[::-1]
     marked = [(line.model, DATASET) in summary.CHOSEN_ON_TEST for line in lines]
-    names = [line.model.replace(", ", ",\n") + "*" * mark for line, mark in zip(lines, marked, strict=True)]
+    names = [line.model + "*" * mark for line, mark in zip(lines, marked, strict=True)]
     colors = [LEARNED if line.is_trained else PLAIN for line in lines]
     text = {"color": INK, "va": "center"}
     drawing.text(0.68, 0.933, "Purchases found on Taobao", fontsize=12, fontweight="bold", **text)
-    for left, part, words in ((0.772, "visited", "met before"), (0.895, "unvisited", "new to user")):
-        axes = drawing.add_axes((left, 0.18, 0.085, 0.61), facecolor=BACK)
+    for left, part, words in ((0.805, "visited", "met before"), (0.91, "unvisited", "new to user")):
+        axes = drawing.add_axes((left, 0.15, 0.07, 0.69), facecolor=BACK)
         values = [getattr(line, part) for line in lines]
         bars = axes.barh(range(len(lines)), values, color=colors, height=0.62)
-        axes.bar_label(bars, [f"{value:.1f}" for value in values], padding=3, fontsize=9, color=INK)
-        axes.set_xlim(0, 1.35 * max(values))
-        axes.set_yticks(range(len(lines)), names if part == "visited" else [""] * len(lines), fontsize=9.5, color=INK)
+        axes.bar_label(bars, [f"{value:.1f}" for value in values], padding=3, fontsize=8, color=INK)
+        axes.set_xlim(0, 1.4 * max(values))
+        axes.set_ylim(-0.7, len(lines) - 0.3)
+        axes.set_yticks(range(len(lines)), names if part == "visited" else [""] * len(lines), fontsize=8, color=INK)
         axes.set_xticks([])
         axes.tick_params(length=0)
         axes.set_title(words, fontsize=9.5, color=INK, loc="left")
@@ -141,7 +142,7 @@ def draw_models(drawing, records) -> None:
         axes.spines["left"].set_color(PALE)
     words = "% of users with a hit in the first ten. Gray: not trained."
     words += "\n* one setting was chosen on the test split" if any(marked) else ""
-    drawing.text(0.68, 0.088, words, fontsize=8.5, **text)
+    drawing.text(0.68, 0.075, words, fontsize=8.5, **text)
 
 
 if __name__ == "__main__":
