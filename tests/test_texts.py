@@ -78,7 +78,9 @@ HEADER_OF = {
 WITHOUT_PAPER = {"cross_occurrence", "funnel", "own_items", "popularity"}
 # Modules that hold no model of a paper: what several share, and what a frame is.
 SHARED = {
+    "funnel_config",
     "funnel_findings",
+    "funnel_tables",
     "__init__",
     "base",
     "compose",

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from mbjax.features import events, lists, similarity, times
+from mbjax.features import events, lists, similarity, times, touched
 from mbjax.features.regression import Predicted
 
 PRIOR = 10.0  # users, of a smoothed rate
@@ -30,10 +30,12 @@ class Counts(NamedTuple):
     Attributes:
       item: behavior -> float64 [I], users of each item.
       both: (behavior, a later one) -> float64 [I], users of each item by both.
+      touched: users of each item by the behaviors that they met it by.
     """
 
     item: Mapping[str, np.ndarray]
     both: Mapping[tuple[str, str], np.ndarray]
+    touched: touched.Touched
 
 
 class Source(NamedTuple):
@@ -59,7 +61,7 @@ def counts(train: Mapping[str, sparse.csr_array]) -> Counts:
         (a, b): np.asarray(train[a].multiply(train[b]).sum(axis=0), np.float64).ravel()
         for a, b in itertools.combinations(train, 2)
     }
-    return Counts(item, both)
+    return Counts(item, both, touched.count(train))
 
 
 def table(source: Source, of: lists.Lists, predicted: Predicted, near: similarity.Near, *, familiar: bool) -> Columns:
@@ -80,6 +82,8 @@ def table(source: Source, of: lists.Lists, predicted: Predicted, near: similarit
     if familiar:
         columns |= {f"touch_{b}": history[b] for b in source.train if b != source.target}
     columns |= _counts(source, of, row, own, part)
+    if familiar:
+        columns |= touched.columns(source.counts.touched, of, row, own, source.target)
     columns |= _predictions(source, predicted)
     columns |= _similarities(source, near)
     telling = {name: x for name, x in columns.items() if _is_telling(name, source.target, familiar)}
@@ -99,6 +103,7 @@ def names(behaviors: Sequence[str], target: str, *, familiar: bool, timed: bool 
         for b in behaviors[place + 1 :]:
             found += [f"count_rate_item_{a}_{b}", f"count_rate_user_{a}_{b}", f"count_rate_user_{b}_{a}"]
     found += [f"count_rate_item_{target}_per_{a}" for a in others]
+    found += touched.NAMES if familiar else ()
     found += ["ease_kept", "ease_left", "ease_difference", *(f"ease_gain_{b}" for b in others)]
     found += ["ease_kept_log", "ease_left_log"]
     for a in behaviors:

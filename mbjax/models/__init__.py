@@ -20,6 +20,7 @@ from mbjax.models import (
     cross_occurrence,
     ease,
     funnel,
+    funnel_config,
     itemknn,
     lightgcn,
     lightgcn_m,
@@ -55,7 +56,7 @@ class ModelEntry(NamedTuple):
 
 MODELS: dict[str, ModelEntry] = {
     "funnel": ModelEntry(
-        funnel.FunnelConfig, funnel.build, "familiar and new items, an expert each, and a gate (ours)"
+        funnel_config.FunnelConfig, funnel.build, "familiar and new items, an expert each, and a gate (ours)"
     ),
     "copf": ModelEntry(copf.CopfConfig, copf.build, "cascaded graph convolution with fitted experts (KDD 2025)"),
     "bvae": ModelEntry(bvae.BvaeConfig, bvae.build, "behavior-aware variational autoencoder (RecSys 2023)"),

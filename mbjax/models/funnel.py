@@ -23,76 +23,22 @@ Differences: there is no paper; the mixture is ours. The numbers come from EASE 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import pydantic
 from flax import linen as nn
 
 from mbjax import types
 from mbjax.features import lessons, prepared, table, teaching, whole
 from mbjax.features.retrieval import PARTS
-from mbjax.models import funnel_findings
+from mbjax.models import funnel_config, funnel_findings, funnel_tables
 from mbjax.ops import listwise, rows
 
-Family = Literal["touch", "count", "ease", "near", "rank", "time"]
 PRIORS = {"familiar": "ease_kept_log", "new": "ease_left_log"}
 """What an expert says before it has learned anything."""
 FAST = 20.0
 """Factor of the few parameters that have far to go, in a run that is made for the small steps of an expert."""
-ROWS = 65536  # candidates scored at once
-
-
-class FunnelConfig(pydantic.BaseModel):
-    """What the experts see and learn from. Defaults serve every data set."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    hidden: int = pydantic.Field(
-        64, ge=0, description="units of the hidden layer for familiar items; 0: the linear term alone"
-    )
-    hidden_new: int = pydantic.Field(16, ge=0, description="likewise for new items, of which fewer answers are known")
-    members: int = pydantic.Field(6, ge=1, description="networks that begin differently and are averaged")
-    penalty: float = pydantic.Field(120.0, gt=0, description="lambda' of the ridge regression [pairs]")
-    features: tuple[Family, ...] = pydantic.Field(
-        table.FAMILIES, min_length=1, description="families of numbers that the experts see"
-    )
-    new_items: int = pydantic.Field(
-        80, ge=1, description="new items of a user found by the regression, and as many by neighbors [items]"
-    )
-    sources: tuple[Literal["folds", "valid"], ...] = pydantic.Field(
-        ("folds", "valid"),
-        min_length=1,
-        description="the lists that teach; folds: training pairs that are taken out again; valid: validation pairs. "
-        "With both, one expert learns from all and one from validation pairs alone, weighted by what predicts the "
-        "pairs of users whom neither has seen",
-    )
-    folds: int = pydantic.Field(6, ge=2, description="folds that training pairs are dealt into")
-    fold_order: Literal["auto", "random", "latest", "time"] = pydantic.Field(
-        "auto",
-        description="how pairs are dealt, where it is known when they happened; random; latest: each user's latest "
-        "pairs in the first fold, and so on; time: cut at the same moments for everyone, and nothing later is known; "
-        "auto: time where validation pairs are later than all training pairs, else random",
-    )
-    taught_folds: int = pydantic.Field(6, ge=0, description="folds that are taken out and taught")
-    max_lists: int = pydantic.Field(12000, ge=1, description="most lists of a fold [users]")
-    list_length: int = pydantic.Field(64, ge=2, description="most candidates of a training list; a sample of more")
-    cross_fitting: bool = pydantic.Field(
-        True, description="take what is to be predicted out of the numbers first; false: they know the answers"
-    )
-    loss: Literal["listwise", "pointwise"] = pydantic.Field(
-        "listwise", description="softmax over a list, or one by one"
-    )
-    gate: Literal["user", "constant", "fixed"] = pydantic.Field(
-        "user",
-        description="how often a familiar item comes next; user: a function of the user; constant: one share a "
-        "behavior; fixed: as it begins, for runs that start from another's (train.init_from)",
-    )
-    l2_weight: float = pydantic.Field(
-        2.0, ge=0, description="factor of the squares of an expert's weights, divided by the number of its lists"
-    )
-    steps: int = pydantic.Field(60, ge=1, description="steps of an epoch")
 
 
 class Expert(nn.Module):
@@ -112,7 +58,7 @@ class Expert(nn.Module):
         return out[..., 0]
 
 
-def build(config: FunnelConfig, info: types.DatasetInfo, batch_size: int) -> types.Model:
+def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_size: int) -> types.Model:
     """Makes the model for a data set.
 
     Args:
@@ -123,6 +69,7 @@ def build(config: FunnelConfig, info: types.DatasetInfo, batch_size: int) -> typ
     expert = {"familiar": Expert(config.hidden, 1.0), "new": Expert(config.hidden_new, 0.1)}
     experts = ("all", "valid") if len(set(config.sources)) > 1 else ("all",)
     kept: dict[int, Any] = {}  # what ``prepare`` made, until ``teach`` has used it
+    chosen: list[float] = []  # the penalty of training, which serves where validation pairs have joined it
     names = [(b, part) for b in info.behaviors for part in PARTS]
     timed = info.times and "time" in config.features
     columns = {
@@ -132,15 +79,31 @@ def build(config: FunnelConfig, info: types.DatasetInfo, batch_size: int) -> typ
         for b, part in names
     }
 
+    def settled(evidence: types.Evidence) -> funnel_config.FunnelConfig:
+        if config.penalty == "auto" and not chosen:
+            penalty, is_chosen = funnel_config.penalty_of(config, evidence)
+            if is_chosen:
+                chosen.append(penalty)
+        else:
+            penalty = chosen[0] if chosen else config.penalty
+        return config.model_copy(update={"penalty": penalty})
+
     def prepare(evidence: types.Evidence) -> dict[str, Any]:
-        made = prepared.prepare(config, info, evidence)
+        prepared.check_memory(config, info, evidence.train)
+        settings = settled(evidence)
+        made = prepared.prepare(settings, info, evidence)
         if evidence.teach:
             kept[id(evidence.train)] = made
         groups = lessons.groups(made.number, config.members, evidence.seed)
-        return {"funnel": made.device, "groups": jnp.asarray(groups), "judge": jnp.asarray(False)}
+        return {
+            "funnel": made.device,
+            "groups": jnp.asarray(groups),
+            "judge": jnp.asarray(False),
+            "penalty": jnp.float32(settings.penalty),
+        }
 
     def teach(evidence: types.Evidence, num_devices: int):
-        made = kept.pop(id(evidence.train), None) or prepared.prepare(config, info, evidence)
+        made = kept.pop(id(evidence.train), None) or prepared.prepare(settled(evidence), info, evidence)
         return teaching.teach(config, info, evidence, made, batch_size, num_devices)
 
     def init(key, graphs):
@@ -189,6 +152,10 @@ def build(config: FunnelConfig, info: types.DatasetInfo, batch_size: int) -> typ
         x = standard(params, f"{behavior}:user", x)
         return FAST * (own["bias"] + (x @ own["weight"] if config.gate == "user" else jnp.zeros(len(x))))
 
+    def unsearched(params, behavior):
+        """Logit of the share of new items that the search does not find."""
+        return FAST * params["gate"][behavior]["rest"]
+
     def loss(params, graphs, batch, key, step):
         del graphs, key, step
         measure = listwise.softmax_loss if config.loss == "listwise" else listwise.pointwise_loss
@@ -220,7 +187,7 @@ def build(config: FunnelConfig, info: types.DatasetInfo, batch_size: int) -> typ
         for behavior, (x, pairs, familiar, found) in batch.everything.items():
             if config.gate == "fixed":
                 continue
-            value, rest = gate(params, behavior, x), FAST * params["gate"][behavior]["rest"]
+            value, rest = gate(params, behavior, x), unsearched(params, behavior)
             fresh = pairs - familiar
             nll = pairs * jax.nn.softplus(value) - familiar * value
             nll += fresh * jax.nn.softplus(rest) - (fresh - found) * rest
@@ -241,9 +208,9 @@ def build(config: FunnelConfig, info: types.DatasetInfo, batch_size: int) -> typ
                     of_group = jnp.take_along_axis(found, graphs["groups"][row][None], axis=0)[0]
                     return jnp.where(graphs["judge"], of_group, found.mean(axis=0))
 
-                return _over_blocks(block, (of[part]["x"], of[part]["row"]))
+                return funnel_tables.over_blocks(block, (of[part]["x"], of[part]["row"]))
 
-            return _encoded(params["gate"][behavior], of, gate(params, behavior, of["user"]), values)
+            return funnel_tables.encoded(gate(params, behavior, of["user"]), unsearched(params, behavior), of, values)
 
         return {b: one(b) for b in info.behaviors}
 
@@ -261,9 +228,12 @@ def build(config: FunnelConfig, info: types.DatasetInfo, batch_size: int) -> typ
             return jax.nn.sigmoid(gate(params, behavior, graphs["funnel"][behavior]["user"]))
 
         def rest(behavior):
-            return jax.nn.sigmoid(FAST * params["gate"][behavior]["rest"])
+            return jax.nn.sigmoid(unsearched(params, behavior))
 
         return funnel_findings.findings(info.behaviors, params, graphs, q, rest)
+
+    def choices(params, graphs):
+        return {"model.penalty": chosen[0]} if chosen else {}
 
     return types.Model(
         info=info,
@@ -281,6 +251,7 @@ def build(config: FunnelConfig, info: types.DatasetInfo, batch_size: int) -> typ
         judged=lambda graphs: dict(graphs) | {"judge": jnp.asarray(True)},
         probabilities=True,
         findings=findings,
+        choices=choices,
     )
 
 
@@ -307,45 +278,9 @@ def _mixed(params, name: str, each: list[types.Array], stop: bool = False) -> ty
     )
 
 
-def _over_blocks(function, arrays):
-    """``function`` of blocks of rows of several arrays, put together again."""
-    number = -(-arrays[0].shape[0] // ROWS)
-    size = -(-arrays[0].shape[0] // number)
-
-    def padded(x):
-        rest = ((0, number * size - x.shape[0]),) + ((0, 0),) * (x.ndim - 1)
-        return jnp.pad(x, rest).reshape(number, size, *x.shape[1:])
-
-    return jax.lax.map(function, tuple(map(padded, arrays))).reshape(-1)[: arrays[0].shape[0]]
-
-
 def _unscaled(width: int) -> dict[str, types.Array]:
     return {"mean": jnp.zeros(width), "deviation": jnp.ones(width)}
 
 
 def _standard(scale: Mapping[str, types.Array], x: types.Array) -> types.Array:
     return jnp.clip((x.astype(jnp.float32) - scale["mean"]) / scale["deviation"], -5.0, 5.0)
-
-
-def _encoded(own, of, gate, values) -> dict[str, Any]:
-    """Log probabilities of all candidates, and what is left for the rest.
-
-    Args:
-      own: the gate's parameters.
-      of: the prepared candidates.
-      gate: logits of q, [L].
-      values: part -> logits of its candidates, [N].
-    """
-    has = {part: jnp.diff(of[part]["ptr"]) > 0 for part in PARTS}
-    # Who has only the one kind left has all of it.
-    familiar = jnp.where(has["new"] | of["is_left"], jax.nn.log_sigmoid(gate), 0.0)
-    other = jnp.where(has["familiar"], jax.nn.log_sigmoid(-gate), 0.0)
-    rest = jnp.where(has["new"], jax.nn.log_sigmoid(FAST * own["rest"]), 0.0)
-    tables: dict[str, Any] = {"popularity": of["popularity"], "rest": other + rest - of["others"]}
-    new = other + jnp.where(of["is_left"], jax.nn.log_sigmoid(-FAST * own["rest"]), 0.0)
-    for part, share in (("familiar", familiar), ("new", new)):
-        row = of[part]["row"]
-        inside = listwise.log_softmax(values(part), row, gate.shape[0]) + share[row]
-        # A probability of 1 would be taken for no candidate.
-        tables[part] = {"ptr": of[part]["ptr"], "item": of[part]["item"], "value": jnp.minimum(inside, -1e-6)}
-    return tables

@@ -50,4 +50,5 @@ def findings(
             cells.append(" + ".join(f"{float(w):.2f}" for w in params["mix"][f"{behavior}:{part}"]))
         rows.append(tuple(cells))
     columns = ("behavior", "users with familiar items", "q", "of most users", "searched", "familiar", "new")
-    return [types.Finding(TITLE, columns, tuple(rows), NOTE)]
+    penalty = f" Penalty of the regression: {float(graphs['penalty']):.4g} pairs."
+    return [types.Finding(TITLE, columns, tuple(rows), NOTE + penalty)]

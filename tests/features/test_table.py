@@ -51,6 +51,16 @@ def test_counts_are_those_of_the_other_users_and_of_what_is_left(train, of):
         wanted["count_rate_item_buy_per_cart"] = np.log(
             (others["buy"][:, item].sum() + 1) / (others["cart"][:, item].sum() + 5)
         )
+        ways = [b for b in ("view", "cart") if kept[b][row, item]]
+        if ways:  # of those who met the item in these ways, who bought it; likewise of the user's own items
+            met, mine = (
+                np.prod([of_all[b] for b in ways], axis=0) for of_all in (others, {b: m[row] for b, m in kept.items()})
+            )
+            bought = met * others["buy"]
+            rate = bought.sum() / met.sum()
+            wanted["count_rate_item_touched"] = np.log((bought[:, item].sum() + 10 * rate) / (met[:, item].sum() + 10))
+            bought = (mine * kept["buy"][row]).sum()
+            wanted["count_rate_user_touched"] = np.log((bought + 2 * rate) / (mine.sum() + 2))
         found = {name: columns[name][place] for name in wanted}
         assert found == pytest.approx(wanted, abs=1e-5), (row, item)
 

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from mbjax import errors, types
 from mbjax.features import prepared
-from mbjax.models import funnel
+from mbjax.models import funnel, funnel_config
 
 USERS, ITEMS, VIEWS, BUYS = 120, 40, 10, 3
 SMALL = {"hidden": 4, "hidden_new": 4, "members": 2, "penalty": 5.0, "steps": 20}
@@ -38,7 +38,7 @@ def log(share: float = 1.0):
 
 def trained(source, epochs, rate=0.01, **options):
     """(model, parameters, what it prepared, what it learned from)."""
-    model = funnel.build(funnel.FunnelConfig(**(SMALL | options)), source.info, 64)
+    model = funnel.build(funnel_config.FunnelConfig(**(SMALL | options)), source.info, 64)
     evidence = types.Evidence(source.train, valid=source.valid, teach=True)
     return planted.taught(model, evidence, epochs, rate)
 
@@ -174,7 +174,7 @@ def test_fewer_users_than_behaviors_are_a_batch():
     rows = np.arange(3)
     few = {name: {b: m[rows] for b, m in getattr(source, name).items()} for name in ("train", "valid", "test")}
     source = dataclasses.replace(source, info=source.info._replace(num_users=3), **few)
-    model = funnel.build(funnel.FunnelConfig(**SMALL), source.info, 3)
+    model = funnel.build(funnel_config.FunnelConfig(**SMALL), source.info, 3)
     evidence = types.Evidence(source.train, valid=source.valid, teach=True)
     model.prepare(evidence)
     sampler, _ = model.teach(evidence, 1)

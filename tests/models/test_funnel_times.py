@@ -14,7 +14,7 @@ from mbjax import data, types
 from mbjax.data import content, moments
 from mbjax.experiment import wiring
 from mbjax.features import table
-from mbjax.models import funnel
+from mbjax.models import funnel, funnel_config
 
 USERS, ITEMS, VIEWS, BUYS = 150, 40, 10, 3
 SMALL = {"hidden": 0, "hidden_new": 0, "members": 2, "penalty": 5.0, "steps": 20, "new_items": 4}
@@ -51,7 +51,7 @@ def timed(num_users, num_items, pairs, when, shift=0.0) -> data.Dataset:
 
 def trained(source, epochs=6, **options):
     """(model, parameters, what it prepared, what it learned from)."""
-    config = funnel.FunnelConfig(**(SMALL | options))
+    config = funnel_config.FunnelConfig(**(SMALL | options))
     model = funnel.build(config, source.info, 64)
     evidence = wiring.evidence(source, None, times=model.times, teach=True)
     return planted.taught(model, evidence, epochs, 0.02)
@@ -74,7 +74,7 @@ def hits(source, found) -> float:
 def test_recency_decides_and_is_found(sources):
     source = log()
     assert source.info.times
-    without = funnel.build(funnel.FunnelConfig(features=table.FAMILIES[:-1]), source.info, 64)
+    without = funnel.build(funnel_config.FunnelConfig(features=table.FAMILIES[:-1]), source.info, 64)
     assert not without.times
     assert hits(source, scores(trained(source, sources=sources))) > 0.9
     if len(sources) == 2:
@@ -119,7 +119,7 @@ def test_another_origin_of_time_changes_nothing():
 def test_columns_are_absent_without_times():
     source = log()
     bare = source.without_times()
-    with_, without = (funnel.build(funnel.FunnelConfig(), s.info, 64) for s in (source, bare))
+    with_, without = (funnel.build(funnel_config.FunnelConfig(), s.info, 64) for s in (source, bare))
     assert with_.times and not without.times
     wide, narrow = (
         dict(model.prepare(wiring.evidence(s, None, times=model.times)))["funnel"]["buy"]
@@ -135,7 +135,7 @@ def test_columns_are_absent_without_times():
 def test_new_users_have_the_numbers_of_users():
     """A user who is taken out and comes back with the same events is ranked by the same numbers; without times, too."""
     source = log()
-    model = funnel.build(funnel.FunnelConfig(**SMALL), source.info, 64)
+    model = funnel.build(funnel_config.FunnelConfig(**SMALL), source.info, 64)
     evidence = wiring.evidence(source, None, times=True)
     whole = dict(model.prepare(evidence))["funnel"]["buy"]
     mine = np.array([USERS - 1])  # his indices are the last ones, so that those of the others stay

@@ -1,0 +1,90 @@
+"""The configuration of ``models/funnel.py``, and the penalty of its regression where that is chosen on validation."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pydantic
+from scipy import sparse
+
+from mbjax import types
+from mbjax.features import table
+from mbjax.models import ease_penalty
+from mbjax.ops import ridge
+
+Family = Literal["touch", "count", "ease", "near", "rank", "time"]
+MULTIPLE = 3.0
+"""Penalty without validation pairs, in mean square lengths of a user's row."""
+
+
+class FunnelConfig(pydantic.BaseModel):
+    """What the experts see and learn from. Defaults serve every data set."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    hidden: int = pydantic.Field(
+        64, ge=0, description="units of the hidden layer for familiar items; 0: the linear term alone"
+    )
+    hidden_new: int = pydantic.Field(16, ge=0, description="likewise for new items, of which fewer answers are known")
+    members: int = pydantic.Field(6, ge=1, description="networks that begin differently and are averaged")
+    penalty: Literal["auto"] | pydantic.PositiveFloat = pydantic.Field(
+        "auto",
+        description="lambda' of the ridge regression [pairs]; auto: of "
+        f"{', '.join(f'{x:g}' for x in ease_penalty.PENALTIES)} times the pairs of a mean user the best for new items "
+        f"on validation pairs of {ease_penalty.USERS:,} users, or {MULTIPLE:g} times where there are none",
+    )
+    features: tuple[Family, ...] = pydantic.Field(
+        table.FAMILIES, min_length=1, description="families of numbers that the experts see"
+    )
+    new_items: int = pydantic.Field(
+        80, ge=1, description="new items of a user found by the regression, and as many by neighbors [items]"
+    )
+    sources: tuple[Literal["folds", "valid"], ...] = pydantic.Field(
+        ("folds", "valid"),
+        min_length=1,
+        description="the lists that teach; folds: training pairs that are taken out again; valid: validation pairs. "
+        "With both, one expert learns from all and one from validation pairs alone, weighted by what predicts the "
+        "pairs of users whom neither has seen",
+    )
+    folds: int = pydantic.Field(6, ge=2, description="folds that training pairs are dealt into")
+    fold_order: Literal["auto", "random", "latest", "time"] = pydantic.Field(
+        "auto",
+        description="how pairs are dealt, where it is known when they happened; random; latest: each user's latest "
+        "pairs in the first fold, and so on; time: cut at the same moments for everyone, and nothing later is known; "
+        "auto: time where validation pairs are later than all training pairs, else random",
+    )
+    taught_folds: int = pydantic.Field(6, ge=0, description="folds that are taken out and taught")
+    max_lists: int = pydantic.Field(12000, ge=1, description="most lists of a fold [users]")
+    list_length: int = pydantic.Field(64, ge=2, description="most candidates of a training list; a sample of more")
+    cross_fitting: bool = pydantic.Field(
+        True, description="take what is to be predicted out of the numbers first; false: they know the answers"
+    )
+    loss: Literal["listwise", "pointwise"] = pydantic.Field(
+        "listwise", description="softmax over a list, or one by one"
+    )
+    gate: Literal["user", "constant", "fixed"] = pydantic.Field(
+        "user",
+        description="how often a familiar item comes next; user: a function of the user; constant: one share a "
+        "behavior; fixed: as it begins, for runs that start from another's (train.init_from)",
+    )
+    l2_weight: float = pydantic.Field(
+        2.0, ge=0, description="factor of the squares of an expert's weights, divided by the number of its lists"
+    )
+    steps: int = pydantic.Field(60, ge=1, description="steps of an epoch")
+
+
+def penalty_of(config: FunnelConfig, evidence: types.Evidence) -> tuple[float, bool]:
+    """lambda' [pairs], and whether it was chosen on validation pairs.
+
+    What is compared are regressions for new items, which see no column of the item (``ease_penalty``): familiar ones
+    have many other numbers, and hardly depend on it.
+    """
+    if config.penalty != "auto":
+        return config.penalty, False
+    blocks = [sparse.csr_array(matrix).astype(np.float32) for matrix in evidence.train.values()]
+    weights = ridge.column_weights(np.ones(len(blocks)), len(blocks), blocks[0].shape[1])
+    found = ease_penalty.choose(blocks, weights, evidence, "all")
+    multiple = MULTIPLE if found is None else found
+    absolute = ridge.absolute_penalty(ridge.weighted(blocks, weights), multiple)
+    return float(f"{absolute:.4g}"), found is not None
