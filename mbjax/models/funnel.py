@@ -22,6 +22,7 @@ Differences: there is no paper; the mixture is ours. The numbers come from EASE 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,7 +34,7 @@ from mbjax import types
 from mbjax.features import lessons, prepared, table, teaching, whole
 from mbjax.features.retrieval import PARTS
 from mbjax.models import funnel_config, funnel_findings, funnel_tables
-from mbjax.ops import listwise, rows
+from mbjax.ops import at_once, listwise, rows
 
 PRIORS = {"familiar": "ease_kept_log", "new": "ease_left_log"}
 """What an expert says before it has learned anything."""
@@ -156,34 +157,43 @@ def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_siz
         """Logit of the share of new items that the search does not find."""
         return FAST * params["gate"][behavior]["rest"]
 
-    def loss(params, graphs, batch, key, step):
-        del graphs, key, step
+    def of_lists(name, source, drawn, share, number, params):
+        """Of the lists of one source: what its experts lose, and the mixture of them where both have learned."""
         measure = listwise.softmax_loss if config.loss == "listwise" else listwise.pointwise_loss
         each = jax.vmap(measure, in_axes=(0, None))
-        parts = {name: jnp.float32(0) for name in ("lists", "mix", "gate", "l2")}
-        member = jnp.arange(config.members)[:, None]
+        # Member m learns from no validation pair of the users of group m.
+        is_mine = drawn.group == jnp.arange(config.members)[:, None]  # [members, B]
+        found = {e: logits(params, name, e, drawn.x) for e in experts if e == "all" or source == "valid"}
+        parts = {"lists": jnp.float32(0), "mix": jnp.float32(0)}
+        for which, values in found.items():
+            parts["lists"] += (share if which == "all" else 1.0) * jnp.sum(each(values, drawn) * ~is_mine) / number
+        if len(found) > 1:
+            mixed = _mixed(params, name, list(found.values()), stop=True)
+            parts["mix"] += jnp.sum(each(mixed, drawn) * is_mine) / number
+        return sum(parts.values()), parts
+
+    def loss(params, graphs, batch, key, step):
+        del graphs, key, step
+        terms, l2 = [], jnp.float32(0)
         for behavior, part in names:
             name = f"{behavior}:{part}"
-            given = {s: batch.lists[f"{name}:{s}"] for s in config.sources if f"{name}:{s}" in batch.lists}
-            count = sum(batch.count[f"{name}:{s}"] for s in given)
-            for source, drawn in given.items():
+            given = [s for s in config.sources if f"{name}:{s}" in batch.lists]
+            counts = {s: batch.count[f"{name}:{s}"] for s in given}
+            whole = sum(counts.values())
+            for source in given:
                 full = f"{name}:{source}"
-                # Member m learns from no validation pair of the users of group m.
-                is_mine = drawn.group == member  # [members, B]
-                found = {e: logits(params, name, e, drawn.x) for e in experts if e == "all" or source == "valid"}
-                for which, values in found.items():
-                    share = batch.count[full] / count if which == "all" else 1.0
-                    parts["lists"] += share * jnp.sum(each(values, drawn) * ~is_mine) / batch.total[full]
-                if len(found) > 1:
-                    mixed = _mixed(params, name, list(found.values()), stop=True)
-                    parts["mix"] += jnp.sum(each(mixed, drawn) * is_mine) / batch.total[full]
+                about = batch.lists[full], counts[source] / whole, batch.total[full]
+                terms.append(functools.partial(of_lists, name, source, *about))
             # An expert without lists stays as it is.
-            counts = {"all": count} if given else {}
+            learning = {"all": whole} if given else {}
             if "valid" in given and len(experts) > 1:
-                counts["valid"] = batch.count[f"{name}:valid"]
-            for which, own in counts.items():
+                learning["valid"] = counts["valid"]
+            for which, own in learning.items():
                 squares = _squares(params["experts"][f"{name}:{which}"])
-                parts["l2"] += batch.share * config.l2_weight * squares / own
+                l2 += batch.share * config.l2_weight * squares / own
+        of_all, found = at_once.total(terms, {kind: params[kind] for kind in ("experts", "prior", "mix", "scale")})
+        parts = {name: sum((one[name] for one in found), jnp.float32(0)) for name in ("lists", "mix")}
+        parts |= {"gate": jnp.float32(0), "l2": l2}
         for behavior, (x, pairs, familiar, found) in batch.everything.items():
             if config.gate == "fixed":
                 continue
@@ -193,7 +203,7 @@ def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_siz
             nll += fresh * jax.nn.softplus(rest) - (fresh - found) * rest
             parts["gate"] += batch.share * nll.sum() / jnp.maximum(pairs.sum(), 1.0)
             parts["gate"] += batch.share * 1e-3 * jnp.sum((FAST * params["gate"][behavior]["weight"]) ** 2)
-        return sum(parts.values()), parts
+        return of_all + parts["gate"] + parts["l2"], parts
 
     def encode(params, graphs):
         def one(behavior):

@@ -6,7 +6,7 @@ padded to one length. So lists of all lengths cost what they hold, and shapes ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -110,7 +110,7 @@ class ListSampler(NamedTuple):
         return ListBatch(lists, everything, jnp.float32(1 / self.num_devices), total, counts)
 
 
-def store(parts: Sequence[Any], group: np.ndarray, longest: int, rng: np.random.Generator) -> Store:
+def store(parts: list[Any], group: np.ndarray, longest: int, rng: np.random.Generator) -> Store:
     """Puts lists on the device; of a longer one than ``longest`` all right answers and a sample of the others are kept.
 
     Args:
@@ -126,7 +126,8 @@ def store(parts: Sequence[Any], group: np.ndarray, longest: int, rng: np.random.
     place = np.full((length.size, width), total, np.int32)
     weight = np.zeros(place.shape, np.float32)
     line, end = 0, 0
-    for part in parts:
+    while parts:
+        part = parts.pop(0)
         kept, lengths = np.ones(part.positive.size, bool), np.diff(part.ptr)
         for row in np.flatnonzero(lengths > width):
             span = np.arange(part.ptr[row], part.ptr[row + 1])
