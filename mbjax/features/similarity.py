@@ -7,6 +7,9 @@ With c_ab(h, i) the number of users who met h by behavior a and i by behavior b,
 Of a user u who is part of the counts his own contribution is taken out of each: c - [u met i by b], n_a(h) - 1,
 n_b(i) - [u met i by b] (every h is of his history by a).
 
+A walk from h to i over a user is less telling the more he has met: the same sum with every user v counting
+w_v = ``WORTH`` / (pairs of v) in c, by which u's own contribution is taken out as well.
+
 Counts are made once, in dense tiles of items, and serve all lists that are asked for.
 """
 
@@ -24,25 +27,28 @@ from mbjax.features import lists
 
 SMALL = 1e-3  # added to a sum or maximum of similarities before its logarithm
 SHRINKAGE = 10.0  # users
-DENSE = 48_000_000  # entries of a dense tile of counts
+WORTH = 30.0  # pairs, of a user who counts 1 in walks
+DENSE = 24_000_000  # entries of a dense tile of counts
 CHUNK = 2_000_000  # (candidate, item of the history) taken at once
 
 Near = dict[str, np.ndarray]
-"""``sum_A_B``, ``max_A_B`` and ``shrunk_A_B`` (a sum with ``SHRINKAGE``), behavior A of the history and B of the
-candidate -> float16 [N], logarithms of the value + ``SMALL``."""
+"""``sum_A_B``, ``max_A_B``, ``shrunk_A_B`` (a sum with ``SHRINKAGE``) and ``walk_A_B`` (a sum of walks), behavior A of
+the history and B of the candidate -> float16 [N], logarithms of the value + ``SMALL``."""
 
 
 class Asked(NamedTuple):
-    """Lists whose candidates are compared with the histories, and the behaviors B that have ``shrunk_A_B``."""
+    """Lists whose candidates are compared with the histories, and the behaviors B that have all columns."""
 
     lists: lists.Lists
-    shrunk: Collection[str]
+    ranked: Collection[str]
 
 
-def names(behaviors: Sequence[str], shrunk: Collection[str]) -> list[str]:
+def names(behaviors: Sequence[str], ranked: Collection[str]) -> list[str]:
     """The columns of ``Near``."""
     found = [f"{kind}_{a}_{b}" for a in behaviors for b in behaviors for kind in ("sum", "max")]
-    return found + [f"shrunk_{a}_{b}" for a in behaviors for b in behaviors if b in shrunk]
+    return found + [
+        f"{kind}_{a}_{b}" for kind in ("shrunk", "walk") for a in behaviors for b in behaviors if b in ranked
+    ]
 
 
 def aggregate(train: Mapping[str, sparse.csr_array], asked: Sequence[Asked]) -> list[Near]:
@@ -57,22 +63,28 @@ def aggregate(train: Mapping[str, sparse.csr_array], asked: Sequence[Asked]) -> 
     """
     num_items = next(iter(train.values())).shape[1]
     counts = {b: np.asarray(m.sum(axis=0), np.float32).ravel() for b, m in train.items()}
+    met = sum(np.diff(m.indptr) for m in train.values())
+    worth = (WORTH / np.maximum(met, 1)).astype(np.float32)  # [U]
     # Only items that are candidates need rows of counts.
     items = np.unique(np.concatenate([np.zeros(0, np.int32), *(np.unique(one.lists.item) for one in asked)]))
-    parts = [_Part(one, list(train), items) for one in asked]
+    parts = [_Part(one, list(train), items, worth) for one in asked]
     tile = max(1, DENSE // num_items)
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for b, of_candidates in train.items():
             by_item = sparse.csr_array(of_candidates.T).astype(np.float32)
             for a, of_history in train.items():
                 right = sparse.csr_array(of_history.astype(np.float32))
+                weighted = sparse.csr_array(sparse.diags_array(worth) @ right)
+                has_walks = any(b in part.ranked for part in parts)
                 for start in range(0, items.size, tile):
                     wanted = [part.chosen(a, start, start + tile) for part in parts]
                     if not any(chosen.size for chosen in wanted):
                         continue
                     mine = items[start : start + tile]
-                    shared = np.asarray((by_item[mine] @ right).toarray(), np.float32)  # [tile, I]
-                    shared[np.arange(mine.size), mine] = 0
+                    shared = [by_item[mine] @ of for of in ((right, weighted) if has_walks else (right,))]
+                    shared = [np.asarray(x.toarray(), np.float32) for x in shared]  # [tile, I] each
+                    for x in shared:
+                        x[np.arange(mine.size), mine] = 0
                     arguments = (a, b, shared, start, counts)
                     spans = [(part, span) for part, of in zip(parts, wanted, strict=True) for span in part.cut(a, of)]
                     list(pool.map(lambda one, rest=arguments: one[0].reduce(one[1], *rest), spans))
@@ -82,16 +94,17 @@ def aggregate(train: Mapping[str, sparse.csr_array], asked: Sequence[Asked]) -> 
 class _Part:
     """One of ``asked`` on its way."""
 
-    def __init__(self, asked: Asked, behaviors: Sequence[str], items: np.ndarray):
+    def __init__(self, asked: Asked, behaviors: Sequence[str], items: np.ndarray, worth: np.ndarray):
         of = asked.lists
-        self.of, self.row, self.shrunk = of, of.row.astype(np.int32), asked.shrunk
+        self.of, self.row, self.ranked = of, of.row.astype(np.int32), asked.ranked
+        self.worth = worth[np.maximum(of.user, 0)]
         self.place = np.searchsorted(items, of.item).astype(np.int32)
         self.order = np.argsort(self.place, kind="stable")
         self.sorted = self.place[self.order]
         self.is_part = (of.user >= 0).astype(np.float32)
         self.own = {b: lists.contributed(of, b, self.row).astype(np.uint8) for b in behaviors}
         nothing = np.float16(np.log(SMALL))
-        self.found = {name: np.full(of.item.size, nothing) for name in names(behaviors, asked.shrunk)}
+        self.found = {name: np.full(of.item.size, nothing) for name in names(behaviors, asked.ranked)}
 
     def chosen(self, a: str, start: int, stop: int) -> np.ndarray:
         """Candidates that are items start .. stop - 1, of users who have a history of ``a``."""
@@ -105,24 +118,30 @@ class _Part:
         cuts = np.searchsorted(ends, np.arange(CHUNK, ends[-1] if ends.size else 0, CHUNK))
         yield from (part for part in np.split(chosen, np.unique(cuts)) if part.size)
 
-    def reduce(self, picked: np.ndarray, a: str, b: str, shared: np.ndarray, start: int, counts: Any) -> None:
+    def reduce(self, picked: np.ndarray, a: str, b: str, shared: list[np.ndarray], start: int, counts: Any) -> None:
         """Enters the columns of some candidates, whose histories by ``a`` are not empty."""
         history, row = self.of.history[a], self.row[picked]
         length = np.diff(history.indptr)[row]
         first = np.concatenate([[0], np.cumsum(length)[:-1]])
         met = history.indices[lists.ragged(history.indptr[row], length)]
-        line = (self.place[picked] - start).astype(np.int64) * shared.shape[1]
-        value = shared.ravel().take(np.repeat(line, length) + met)
+        line = (self.place[picked] - start).astype(np.int64) * shared[0].shape[1]
+        place = np.repeat(line, length) + met
         contributed, is_part = self.own[b][picked].astype(np.float32), self.is_part[row]
-        if contributed.any():
+
+        def others_of(counted: np.ndarray, own: np.ndarray) -> np.ndarray:
+            value = counted.ravel().take(place)
             # Where the item itself is in the history nothing is shared, and nothing is to be taken off.
-            value = np.maximum(value - np.repeat(contributed, length), 0)
+            return np.maximum(value - np.repeat(own, length), 0) if contributed.any() else value
+
+        value = others_of(shared[0], contributed)
         others = np.sqrt(np.maximum(counts[b][self.of.item[picked]] - contributed, 1))
         whole, less = np.sqrt(np.maximum(counts[a], 1)), np.sqrt(np.maximum(counts[a] - 1, 1))
         of_met = less[met] if is_part.all() else np.where(np.repeat(is_part, length) > 0, less[met], whole[met])
-        if b in self.shrunk:
+        if b in self.ranked:
             damped = value / (of_met * np.repeat(others, length) + np.float32(SHRINKAGE))
             self._enter(f"shrunk_{a}_{b}", picked, np.add.reduceat(damped, first))
+            walks = others_of(shared[1], contributed * self.worth[row]) / of_met
+            self._enter(f"walk_{a}_{b}", picked, np.add.reduceat(walks, first) / others)
         value /= of_met
         self._enter(f"sum_{a}_{b}", picked, np.add.reduceat(value, first) / others)
         self._enter(f"max_{a}_{b}", picked, np.maximum.reduceat(value, first) / others)

@@ -109,7 +109,7 @@ def names(behaviors: Sequence[str], target: str, *, familiar: bool, timed: bool 
     for a in behaviors:
         for b in behaviors:
             found += [f"near_sum_{a}_{b}", f"near_max_{a}_{b}"]
-    found += [f"near_sum_{a}_shrunk" for a in behaviors]
+    found += [*(f"near_sum_{a}_shrunk" for a in behaviors), *(f"near_walk_{a}" for a in behaviors)]
     kinds = ("rank_", "rank_z_") if familiar else ("rank_",)
     found += [f"{kind}{name}" for name in found if _is_telling(name, target, familiar) for kind in kinds]
     return found + (times.names(behaviors, target, familiar=familiar) if timed else [])
@@ -118,7 +118,7 @@ def names(behaviors: Sequence[str], target: str, *, familiar: bool, timed: bool 
 def _is_telling(name: str, target: str, familiar: bool) -> bool:
     if name in ("ease_kept", "ease_left", f"count_item_{target}"):
         return True
-    return name.startswith(("near_", "count_rate_item") if familiar else "near_sum_")
+    return name.startswith(("near_", "count_rate_item") if familiar else ("near_sum_", "near_walk_"))
 
 
 def _counts(source: Source, of: lists.Lists, row: np.ndarray, own: Columns, part: np.ndarray) -> Columns:
@@ -160,10 +160,11 @@ def _predictions(source: Source, predicted: Predicted) -> Columns:
 
 
 def _similarities(source: Source, near: similarity.Near) -> Columns:
-    """Logarithms of sums and maxima of cosines, by pairs of behaviors; those of the target's side shrunk too."""
+    """Logarithms of sums and maxima of cosines, by pairs of behaviors; of the target's side shrunk and walks too."""
     names = [f"{kind}_{a}_{b}" for a in source.train for b in source.train for kind in ("sum", "max")]
     columns = {f"near_{name}": near[name] for name in names}
-    return columns | {f"near_sum_{a}_shrunk": near[f"shrunk_{a}_{source.target}"] for a in source.train}
+    columns |= {f"near_sum_{a}_shrunk": near[f"shrunk_{a}_{source.target}"] for a in source.train}
+    return columns | {f"near_walk_{a}": near[f"walk_{a}_{source.target}"] for a in source.train}
 
 
 def _ranks(of: lists.Lists, row: np.ndarray, telling: Columns, *, deviations: bool) -> Columns:

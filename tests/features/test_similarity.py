@@ -11,13 +11,14 @@ from mbjax.features import candidates, similarity
 NAMES = ("view", "cart", "buy")
 
 
-def expected(train, of, a, b, shrinkage=0.0):
+def expected(train, of, a, b, shrinkage=0.0, worth=None):
     total, largest = [], []
+    worth = np.ones(12) if worth is None else worth
     for row, item in zip(of.row, of.item, strict=True):
         others = np.arange(12) != of.user[row]
         left, right = (train[x].toarray()[others].astype(float) for x in (a, b))
         cosines = [
-            left[:, h]
+            (left[:, h] * worth[others])
             @ right[:, item]
             / (np.sqrt(max(left[:, h].sum(), 1)) * np.sqrt(max(right[:, item].sum(), 1)) + shrinkage)
             for h in np.flatnonzero(of.history[a].toarray()[row])
@@ -28,11 +29,14 @@ def expected(train, of, a, b, shrinkage=0.0):
     return total, largest
 
 
-def check(train, of, found, shrunk):
-    assert list(found) == similarity.names(NAMES, shrunk)
+def check(train, of, found, ranked):
+    assert list(found) == similarity.names(NAMES, ranked)
     for name, values in found.items():
         kind, a, b = name.split("_")
-        wanted = expected(train, of, a, b, similarity.SHRINKAGE if kind == "shrunk" else 0.0)[kind == "max"]
+        pairs = sum(m.toarray().sum(axis=1) for m in train.values())
+        worth = similarity.WORTH / np.maximum(pairs, 1) if kind == "walk" else None
+        shrinkage = similarity.SHRINKAGE if kind == "shrunk" else 0.0
+        wanted = expected(train, of, a, b, shrinkage, worth)[kind == "max"]
         np.testing.assert_allclose(values, np.log(np.array(wanted) + similarity.SMALL), atol=4e-3, err_msg=name)
 
 
@@ -50,9 +54,9 @@ def test_several_lists_share_the_counts_and_strangers_lose_nothing(train, of):
     alone = listed.everything(candidates.strangers(of.history))
     fewer = alone.only(np.array([1, 3]))
     fewer = dataclasses.replace(fewer, ptr=np.array([0, 2, 3]), item=np.int32([0, 6, 7]))
-    asked = [similarity.Asked(one, shrunk) for one, shrunk in ((of, NAMES), (alone, ["view"]), (fewer, []))]
+    asked = [similarity.Asked(one, ranked) for one, ranked in ((of, NAMES), (alone, ["view"]), (fewer, []))]
     for one, found in zip(asked, similarity.aggregate(train, asked), strict=True):
-        check(train, one.lists, found, one.shrunk)
+        check(train, one.lists, found, one.ranked)
 
 
 def test_a_user_and_an_item_that_only_he_has(train):
