@@ -10,6 +10,8 @@ A part is ``WHAT/DATASET``, the data set a name or a path:
   float32 products are computed in full or as the platform does by default (TF32 on recent NVIDIA GPUs); what a model
   solves in closed form. All with the configuration of the authors' protocol.
 * ``fit-`` and a model, ``fit-lightgcn/jd``: a whole training with its default configuration, and its test metrics.
+* ``long-`` and a model, ``long-copf/taobao``: as many epochs as its paper's training has, without evaluations, as far
+  as ``--training`` seconds go, and what all of them would take at that rate.
 
 Each part runs in a process of its own with a time limit: what fails is one line and takes nothing from the others. The
 file is written after every part.
@@ -31,11 +33,17 @@ from mbjax.bench import apart, platform, printout, record
 from mbjax.bench import options as common
 
 PARTS = (
-    *("products/taobao", "copf/taobao", "lightgcn/taobao", "bvae/jd", "ease/jd", "ease/taobao"),
-    *("fit-funnel/jd", "fit-funnel/taobao"),
+    *("products/taobao", "copf/taobao", "bvae/jd", "nmtr/taobao", "ease/taobao", "lightgcn/taobao", "ease/jd"),
+    *("long-copf/taobao", "long-bvae/jd", "fit-funnel/taobao", "fit-funnel/jd"),
 )
-FIT = "fit-"
-TIMES = ("prepare", "first_chunk", "step", "test_pass", "test_pass_float32", "end_to_end")  # as a part has them
+FIT, LONG = "fit-", "long-"
+EPOCHS = {"copf": 200, "bvae": 1000}
+"""Of ``long-``; 100 of other models."""
+TIMES = (
+    *("prepare", "first_chunk", "step", "epoch", "test_pass", "test_pass_float32"),
+    *("all_epochs", "end_to_end"),
+)
+"""As a part has them."""
 
 
 def measured(part: str, limits: platform.Limits) -> Iterator[dict[str, Any]]:
@@ -44,6 +52,9 @@ def measured(part: str, limits: platform.Limits) -> Iterator[dict[str, Any]]:
     what, _, dataset = part.partition("/")
     if what == "products":
         yield from platform.products(dataset, limits)
+    elif what.startswith(LONG):
+        model = what.removeprefix(LONG)
+        yield from platform.long(model, dataset, EPOCHS.get(model, 100), limits)
     elif what.startswith(FIT):
         yield from platform.fit(what.removeprefix(FIT), dataset, limits)
     else:
@@ -56,7 +67,12 @@ def check(part: str) -> None:
     if not slash or not dataset:
         raise errors.ConfigError(f"part '{part}': it is WHAT/DATASET, such as copf/taobao. See --help.")
     if what != "products":
-        models.entry(what.removeprefix(FIT))
+        models.entry(model_of(what))
+
+
+def model_of(what: str) -> str:
+    """The model of a part."""
+    return what.removeprefix(FIT).removeprefix(LONG)
 
 
 def short(part: str) -> str:
@@ -69,6 +85,7 @@ def run(parts: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
     """All parts, one after another, each in its process; what is found so far is written after each."""
     began = time.perf_counter()
     words = [f"--repeat={options.repeat}", f"--seconds={options.seconds}", f"--steps={options.steps}"]
+    words.append(f"--training={options.training}")
     found: dict[str, Any] = {"benchmark": "accelerator", "parts": {}}
     for part in parts:
         left = options.deadline - (time.perf_counter() - began)
@@ -143,19 +160,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--limit", type=float, default=300.0, help="seconds that a part may take (300)")
     parser.add_argument("--deadline", type=float, default=3600.0, help="seconds for all parts together (3600)")
     parser.add_argument("--steps", type=int, default=limits.steps, help=f"of a chunk of training ({limits.steps})")
+    parser.add_argument(
+        "--training", type=float, default=limits.training, help=f"seconds of the epochs of long- ({limits.training:g})"
+    )
     parser.add_argument("--keep", metavar="FILE", help=argparse.SUPPRESS)  # a part, in a process of its own
     common.add_repeats(parser, repeat=limits.repeat, limit=limits.seconds)
     try:
         options = parser.parse_args(sys.argv[1:] if argv is None else argv)
         common.check_repeats(options)
         # Models that this version has not are left out, unless they are asked for.
-        known = [part for part in PARTS if part.partition("/")[0].removeprefix(FIT) in {*models.MODELS, "products"}]
+        known = [part for part in PARTS if model_of(part.partition("/")[0]) in {*models.MODELS, "products"}]
         parts = options.parts or known
         for part in parts:
             check(part)
         against = json.loads(pathlib.Path(options.against).read_text(encoding="utf-8")) if options.against else {}
         if options.keep:
-            given = platform.Limits(options.repeat, options.seconds, options.steps)
+            given = platform.Limits(options.repeat, options.seconds, options.steps, options.training)
             apart.keep(measured(parts[0], given), options.keep)
             return 0
     except errors.MbjaxError as error:

@@ -123,6 +123,16 @@ def test_a_whole_training(script, folder, monkeypatch, tmp_path):
     assert found["end_to_end"] > 0 and "buy hr@5" in found["metrics"]
 
 
+@pytest.mark.parametrize(("seconds", "done"), [(600.0, 3), (0.0, 1)], ids=["all", "as far as the time goes"])
+def test_many_epochs(script, folder, monkeypatch, seconds, done):
+    monkeypatch.setitem(script.EPOCHS, "bpr_mf", 3)
+    found = {}
+    for more in script.measured(f"long-bpr_mf/{folder}", QUICK._replace(training=seconds)):
+        found |= more
+    assert (found["epochs"], found["epochs_done"]) == (3, done)
+    assert found["all_epochs"] >= 3 * found["epoch"] > 0 and found["seconds_done"] > 0
+
+
 def test_lists_that_the_default_precision_changes_are_counted(folder, monkeypatch):
     experiment = wiring.build(trial.config(folder, "popularity"))
     evaluator = experiment.evaluator("test", behaviors=("buy",))

@@ -20,6 +20,7 @@ from mbjax import config, data, evaluate, machine, models, seen, topk, types
 from mbjax.bench import forms, measure, rates, timing
 from mbjax.experiment import training, wiring
 from mbjax.ops import graph
+from mbjax.train import loop
 
 WIDTH = 64  # columns of the dense matrices
 SQUARE = {"cpu": 2048}  # of a matrix product that shows the rate of a platform; LARGE elsewhere
@@ -34,11 +35,13 @@ class Limits(NamedTuple):
       repeat: calls of each kind.
       seconds: that they may take together, as in ``timing.repeated``.
       steps: of a chunk of training.
+      training: seconds that the epochs of ``long`` may take.
     """
 
     repeat: int = 3
     seconds: float = 5.0
     steps: int = 16
+    training: float = 60.0
 
 
 def settings_of(model: str, dataset: str, protocol: str, **fields: Any) -> config.Config:
@@ -137,6 +140,24 @@ def fit(model: str, dataset: str, limits: Limits) -> Iterator[dict[str, Any]]:
         outcome = training.train(settings_of(model, dataset, "honest"), pathlib.Path(folder, "run"))
         yield {"end_to_end": time.perf_counter() - start, "times": outcome.seconds, "epochs": outcome.epochs}
         yield {"metrics": flat(next(iter(outcome.tables.values())))}
+    yield {"peak_memory_mib": machine.peak_memory_mib(), "peak_device_memory_mib": machine.peak_device_memory_mib()}
+
+
+def long(model: str, dataset: str, epochs: int, limits: Limits) -> Iterator[dict[str, Any]]:
+    """Epochs one after another without evaluations, as many of those asked for as the time allows."""
+    experiment = wiring.build(settings_of(model, dataset, "paper"))
+    start, taken = time.perf_counter(), []
+
+    def on_epoch(epoch, state, position):
+        taken.append(position.seconds)
+        return time.perf_counter() - start > limits.training
+
+    advance = experiment.advance()
+    loop.fit(experiment.start(), loop.Position(), advance, epochs=epochs, on_epoch=on_epoch)
+    usual = float(np.median(taken[1:] or taken))
+    yield {"epochs": epochs, "epochs_done": len(taken), "seconds_done": time.perf_counter() - start}
+    # What compiling took is in the first epoch.
+    yield {"epoch": usual, "all_epochs": taken[0] + usual * (epochs - 1)}
     yield {"peak_memory_mib": machine.peak_memory_mib(), "peak_device_memory_mib": machine.peak_device_memory_mib()}
 
 
