@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import sparse
 
-from mbjax import errors, seen, topk, wording
+from mbjax import errors, parallel, seen, topk, wording
 from mbjax.data import item_files
 
 if TYPE_CHECKING:
@@ -116,12 +116,15 @@ def divide(own: sparse.csr_array, others: sparse.csr_array, rule: Rule) -> Pairs
     return Pairs(seen.without(others, own) if rule.repeat else met, met)
 
 
-def query(users: np.ndarray, pairs: Pairs, kind: str, batch_size: int) -> topk.Queries:
+def query(
+    users: np.ndarray, pairs: Pairs, kind: str, batch_size: int, placement: parallel.Placement = parallel.ONE
+) -> topk.Queries:
     """The candidates of users for a kind of list, on the device; arguments as for ``topk.prepare``."""
     if kind == "discover":
         left_out = seen.union((pairs.left_out, pairs.met), pairs.met.shape)
-        return topk.prepare(users, left_out, batch_size)
-    return topk.prepare(users, pairs.left_out, batch_size, only=pairs.met if kind == "continue" else None)
+        return topk.prepare(users, left_out, batch_size, placement=placement)
+    met = pairs.met if kind == "continue" else None
+    return topk.prepare(users, pairs.left_out, batch_size, only=met, placement=placement)
 
 
 def describe(rule: Rule, left_out: str) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from mbjax import parts, probabilities, seen, topk, types
+from mbjax import parallel, parts, probabilities, seen, topk, types
 
 if TYPE_CHECKING:
     from mbjax import data
@@ -30,6 +30,7 @@ class Details:
       ks: cut-offs.
       batch_size: users scored at once.
       item_tile: items scored at once.
+      placement: the devices that the users are divided among.
     """
 
     dataset: data.Dataset
@@ -38,6 +39,7 @@ class Details:
     ks: Sequence[int]
     batch_size: int
     item_tile: int
+    placement: parallel.Placement = parallel.ONE
 
     def __post_init__(self):
         self._among: dict[str, parts.Parts] = {}
@@ -72,7 +74,7 @@ class Details:
         if self.dataset.info.num_behaviors > 1 and self.mask != "all_behaviors":
             if behavior not in self._among:
                 familiar = seen.familiar(self.dataset, behavior)
-                self._among[behavior] = parts.prepare(held_out, masked, familiar, self.batch_size)
+                self._among[behavior] = parts.prepare(held_out, masked, familiar, self.batch_size, self.placement)
             row |= parts.measure(
                 model, params, tables, self._among[behavior], behavior, self.ks, item_tile=self.item_tile
             )

@@ -22,7 +22,7 @@ import polars as pl
 from scipy import sparse
 
 from mbjax import details as detailed
-from mbjax import errors, files, metrics, parts, seen, topk, types
+from mbjax import errors, files, metrics, parallel, parts, seen, topk, types
 
 if TYPE_CHECKING:
     from mbjax import data
@@ -95,6 +95,7 @@ class Evaluator:
       mask: ``"same_behavior"`` or ``"all_behaviors"``.
       batch_size: users scored at once.
       item_tile: items scored at once. Neither changes any result; memory is their product times 4 bytes.
+      placement: the devices that the users are divided among.
 
     Raises:
       ConfigError: an unknown option, a behavior without held-out pairs, or a split without any.
@@ -110,6 +111,7 @@ class Evaluator:
         mask: str = "same_behavior",
         batch_size: int = 512,
         item_tile: int = 16384,
+        placement: parallel.Placement = parallel.ONE,
     ):
         if split not in SPLITS:
             raise errors.unknown("split", split, SPLITS)
@@ -123,14 +125,14 @@ class Evaluator:
         self.info = dataset.info
         self.split = split
         self.ks = tuple(dict.fromkeys(int(k) for k in ks))
-        self._item_tile = item_tile
+        self._item_tile, self._placement = item_tile, placement
         self._mask = mask
         self._raw_users = dataset.users
-        self._details = detailed.Details(dataset, split, mask, self.ks, batch_size, item_tile)
+        self._details = detailed.Details(dataset, split, mask, self.ks, batch_size, item_tile, placement)
         held_out: dict[str, sparse.csr_array] = getattr(dataset, split)
         self.behaviors = _choose(behaviors, dataset, held_out, split)
         union = seen.union(dataset.train.values(), (dataset.info.num_users, dataset.info.num_items))
-        self._tasks = {b: _prepare(dataset, split, b, mask, union, batch_size) for b in self.behaviors}
+        self._tasks = {b: _prepare(dataset, split, b, mask, union, batch_size, placement) for b in self.behaviors}
 
     def __call__(
         self,
@@ -161,7 +163,8 @@ class Evaluator:
             raise ValueError(f"the model is built for {model.info}, the evaluator for {self.info}.")
         began = time.perf_counter()
         labels = _group_labels(groups)
-        tables = topk.encode(model, params, graphs)
+        params, graphs = self._placement.everywhere((params, graphs))
+        tables = topk.encode(model, params, graphs, self._placement)
         # All passes are started before the first is waited for, so that the host counts while the device ranks.
         passes = {
             behavior: topk.start(model, params, tables, task.queries, behavior, max(self.ks), self._item_tile)
@@ -236,7 +239,13 @@ def _choose(
 
 
 def _prepare(
-    dataset: data.Dataset, split: str, behavior: str, mask: str, union: sparse.csr_array, batch_size: int
+    dataset: data.Dataset,
+    split: str,
+    behavior: str,
+    mask: str,
+    union: sparse.csr_array,
+    batch_size: int,
+    placement: parallel.Placement,
 ) -> _Task:
     held_out = sparse.csr_array(getattr(dataset, split)[behavior] != 0, dtype=np.int32)
     users = np.flatnonzero(np.diff(held_out.indptr)).astype(np.int32)
@@ -247,7 +256,7 @@ def _prepare(
     masked = seen.pairs(dataset, behavior, exclude="train", mask=mask, split=split)
     unreachable = int(truth.multiply(masked[users] != 0).nnz) if mask == "all_behaviors" else 0
     history = np.diff(union.indptr)[users]
-    queries = topk.prepare(users, masked, batch_size)
+    queries = topk.prepare(users, masked, batch_size, placement=placement)
     return _Task(users, truth, visited, masked, history, unreachable, queries)
 
 

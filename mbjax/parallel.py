@@ -1,16 +1,24 @@
-"""Device placement: one device by ``jit``, several by ``pmap``. The only caller of either for training."""
+"""Device placement: what every device has whole, what is divided among them, and the programs of one and of many.
+
+The only caller of ``jax.pmap`` and ``jax.shard_map``. Both run the same functions on a mesh of one axis, and neither
+sends anything but numbers from one call to the next: state, graphs and stores are put on every device once.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from mbjax import errors, types
+from mbjax import errors
 
 AXIS = "devices"
+WHOLE, DIVIDED = PartitionSpec(), PartitionSpec(AXIS)
 
 
 def check(num_devices: int) -> None:
@@ -27,56 +35,157 @@ def check(num_devices: int) -> None:
         )
 
 
-def compile_chunk(chunk: Callable[..., Any], num_devices: int) -> Callable[..., Any]:
-    """Compiles ``chunk(state, graphs, store, plan, first, length, device)`` for one or several devices.
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """Which devices work on a run, and by which of JAX's ways.
 
-    The state is donated. Over several devices it is replicated along a leading axis (``replicate``); graphs, store
-    and plan are broadcast. Losses come back once.
+    On one device every method hands its argument back and nothing is placed.
 
-    Args:
-      chunk: pure; ``length`` static; sums losses and gradients over ``AXIS`` itself where ``device`` is not None.
-      num_devices: 1 uses ``jax.jit``.
-
-    Returns:
-      ``run(state, graphs, store, plan, first, length) -> (state, losses)``.
+    Attributes:
+      devices: the first so many of each host.
+      backend: what compiles training, ``"pmap"`` or ``"shard_map"``. Several hosts always take ``"shard_map"``, since
+        what ``pmap`` returns stays with its host; so does ranking, which has no use for the difference.
     """
-    if num_devices == 1:
-        compiled = jax.jit(
-            lambda state, graphs, store, plan, first, length: chunk(state, graphs, store, plan, first, length, None),
-            static_argnums=5,
-            donate_argnums=0,
+
+    devices: int = 1
+    backend: str = "pmap"
+
+    @functools.cached_property
+    def size(self) -> int:
+        """Number of devices, of all hosts together."""
+        return self.devices * jax.process_count()
+
+    @functools.cached_property
+    def mesh(self) -> Mesh:
+        """The devices in a row, those of a host side by side."""
+        of_hosts = [[d for d in jax.devices() if d.process_index == host] for host in range(jax.process_count())]
+        return Mesh(np.array([devices[: self.devices] for devices in of_hosts]).reshape(-1), (AXIS,))
+
+    def everywhere(self, tree: Any) -> Any:
+        """Puts the leaves of a tree on every device; those that are there already stay as they are.
+
+        Over several hosts each brings the same values, and nothing is sent. On one host the first device keeps the
+        buffer that it has, so that a program to which the copy is given away (donated) takes the original too.
+        """
+        if self.size == 1:
+            return tree
+        return jax.tree.map(functools.partial(_put_everywhere, NamedSharding(self.mesh, WHOLE)), tree)
+
+    def here(self, tree: Any) -> Any:
+        """What one device of this host holds of leaves that are everywhere: the buffers themselves, nothing moves."""
+        return tree if self.size == 1 else jax.tree.map(_local, tree)
+
+    def divided(self, tree: Any) -> Any:
+        """Divides leaves among the devices along the first axis, which is a multiple of ``size`` (``rounded``)."""
+        if self.size == 1:
+            return jax.tree.map(jax.numpy.asarray, tree)
+        sharding = NamedSharding(self.mesh, DIVIDED)
+        if jax.process_count() == 1:
+            return jax.device_put(tree, sharding)
+        return jax.tree.map(lambda x: jax.make_array_from_callback(x.shape, sharding, lambda i, x=x: x[i]), tree)
+
+    def rounded(self, number: int) -> int:
+        """The next multiple of the number of devices."""
+        return -(-number // self.size) * self.size
+
+    def compile_chunk(self, chunk: Callable[..., Any]) -> Callable[..., Any]:
+        """Compiles ``chunk(state, graphs, store, plan, first, length, device)`` for one or several devices.
+
+        The state is donated. All arguments but the numbers are ``everywhere``, and so are the results.
+
+        Args:
+          chunk: pure; ``length`` static; sums losses and gradients over ``AXIS`` itself where ``device`` is not None.
+
+        Returns:
+          ``run(state, graphs, store, plan, first, length) -> (state, losses)``.
+        """
+        if self.size == 1:
+            return jax.jit(functools.partial(_without_device, chunk), static_argnums=5, donate_argnums=0)
+        if self.backend == "pmap" and jax.process_count() == 1:
+            return self._by_pmap(chunk)
+
+        def run(state, graphs, store, plan, first, length):
+            def one(*given):
+                return chunk(*given, length, jax.lax.axis_index(AXIS))
+
+            each = jax.shard_map(one, mesh=self.mesh, in_specs=WHOLE, out_specs=WHOLE, check_vma=False)
+            return each(state, graphs, store, plan, first)
+
+        return jax.jit(run, static_argnums=5, donate_argnums=0)
+
+    def _by_pmap(self, chunk: Callable[..., Any]) -> Callable[..., Any]:
+        # It wants an argument with an axis to map: the number of each device.
+        number = self.divided(np.arange(self.size, dtype=np.int32))
+        mapped = jax.pmap(
+            lambda number, state, graphs, store, plan, first, length: chunk(
+                state, graphs, store, plan, first, length, number
+            ),
+            axis_name=AXIS,
+            in_axes=(0, None, None, None, None, None),
+            out_axes=None,
+            static_broadcasted_argnums=6,
+            donate_argnums=1,
+            devices=list(self.mesh.devices.flat),
         )
-        return compiled
+        return functools.partial(mapped, number)
 
-    devices = jax.local_devices()[:num_devices]
-    mapped = jax.pmap(
-        lambda state, graphs, store, plan, first, length: chunk(
-            state, graphs, store, plan, first, length, jax.lax.axis_index(AXIS)
-        ),
-        axis_name=AXIS,
-        in_axes=(0, None, None, None, None),
-        static_broadcasted_argnums=5,
-        donate_argnums=0,
-        devices=devices,
-    )
+    def compile_plan(self, plan: Callable[..., Any]) -> Callable[..., Any]:
+        """Compiles ``plan(key, epoch)``: every device draws the same order, so that none has to be sent."""
+        return jax.jit(plan, out_shardings=None if self.size == 1 else NamedSharding(self.mesh, WHOLE))
 
-    def run(state, graphs, store, plan, first, length):
-        state, losses = mapped(state, graphs, store, plan, first, length)
-        return state, jax.tree.map(lambda x: x[0], losses)
+    def divide(self, function: Callable[..., Any], number: int = 1) -> Callable[..., Any]:
+        """Inside ``jit``: a function whose last ``number`` arguments are ``divided``, all others ``everywhere``.
 
-    return run
+        Its results are divided too.
+        """
+        if self.size == 1:
+            return function
 
+        def run(*given):
+            specs = (WHOLE,) * (len(given) - number) + (DIVIDED,) * number
+            return jax.shard_map(function, mesh=self.mesh, in_specs=specs, out_specs=DIVIDED, check_vma=False)(*given)
 
-def replicate(state: types.TrainState, num_devices: int) -> types.TrainState:
-    """Copies a state to every device, along a new leading axis; the state itself for one device."""
-    if num_devices == 1:
-        return state
-    devices = jax.local_devices()[:num_devices]
-    mesh = jax.sharding.Mesh(devices, (AXIS,))
-    spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(AXIS))
-    return jax.tree.map(lambda x: jax.device_put(jnp.stack([x] * num_devices), spread), state)
+        return run
 
 
-def single(state: types.TrainState, num_devices: int) -> types.TrainState:
-    """The state of the first device: the inverse of ``replicate``."""
-    return state if num_devices == 1 else jax.tree.map(lambda x: x[0], state)
+ONE = Placement()
+
+
+def whole(x: jax.Array) -> np.ndarray:
+    """An array on the host, put together of what all devices hold; over several hosts each of them has to ask."""
+    if not x.is_fully_addressable:
+        x = _local(_joined(x, NamedSharding(x.sharding.mesh, WHOLE)))
+    return np.asarray(x)
+
+
+def _without_device(chunk, state, graphs, store, plan, first, length):
+    return chunk(state, graphs, store, plan, first, length, None)
+
+
+def _put_everywhere(sharding: NamedSharding, x: Any) -> jax.Array:
+    if isinstance(x, jax.Array) and x.sharding == sharding:
+        return x
+    if jax.process_count() == 1:
+        return jax.device_put(x, sharding)
+    if _is_key(x):
+        return jax.random.wrap_key_data(_put_everywhere(sharding, jax.random.key_data(x)), impl=jax.random.key_impl(x))
+    one = np.asarray(x)
+    local = [jax.device_put(one, device) for device in sharding.mesh.local_mesh.devices.flat]
+    return jax.make_array_from_single_device_arrays(one.shape, sharding, local)
+
+
+def _local(x: Any) -> Any:
+    if not isinstance(x, jax.Array) or len(x.sharding.device_set) == 1:
+        return x
+    if _is_key(x):
+        return jax.random.wrap_key_data(_local(jax.random.key_data(x)), impl=jax.random.key_impl(x))
+    return x.addressable_data(0)
+
+
+def _is_key(x: Any) -> bool:
+    return hasattr(x, "dtype") and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _joined(x: jax.Array, whole: NamedSharding) -> jax.Array:
+    return jax.lax.with_sharding_constraint(x, whole)

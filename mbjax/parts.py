@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from mbjax import metrics, seen, topk, types
+from mbjax import metrics, parallel, seen, topk, types
 
 IN_ONE_LIST = ("visited", "unvisited")
 AMONG = ("familiar", "new")
@@ -71,7 +71,13 @@ class Parts:
     queries: topk.Queries
 
 
-def prepare(held_out: sparse.csr_array, masked: sparse.csr_array, familiar: sparse.csr_array, batch_size: int) -> Parts:
+def prepare(
+    held_out: sparse.csr_array,
+    masked: sparse.csr_array,
+    familiar: sparse.csr_array,
+    batch_size: int,
+    placement: parallel.Placement = parallel.ONE,
+) -> Parts:
     """Prepares both kinds of a behavior; all matrices are [U, I], ``held_out`` has pairs."""
     truths = [sparse.csr_array(held_out.multiply(familiar != 0)), seen.without(held_out, familiar)]
     users = [np.flatnonzero(np.diff(truth.indptr)).astype(np.int32) for truth in truths]
@@ -81,7 +87,7 @@ def prepare(held_out: sparse.csr_array, masked: sparse.csr_array, familiar: spar
     truth = sparse.vstack([pairs[some] for pairs, some in zip(truths, users, strict=True)], format="csr")
     truth.sort_indices()
     both = np.concatenate(users)
-    queries = topk.pack(both, rows, batch_size, only=np.arange(len(both)) < len(users[0]))
+    queries = topk.pack(both, rows, batch_size, only=np.arange(len(both)) < len(users[0]), placement=placement)
     return Parts(both, truth, len(users[0]), queries)
 
 

@@ -26,13 +26,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import polars as pl
 from jax import lax
 from scipy import sparse, stats
 
-from mbjax import topk, types
+from mbjax import parallel, topk, types
 from mbjax.ops import reliability
 
 NUM_BINS = 15
@@ -75,10 +74,10 @@ def prepare(
       queries: what ``topk.prepare`` made of users, masked pairs and batch size.
       batch_size: the largest number of users scored at once.
     """
-    asked = topk.prepare(users, masked, batch_size, only=held_out)
-    is_pair = np.asarray(asked.item) < masked.shape[1]
+    asked = topk.prepare(users, masked, batch_size, only=held_out, placement=queries.placement)
+    is_pair = parallel.whole(asked.item) < masked.shape[1]
     batch, _ = np.nonzero(is_pair)
-    draws = np.bincount(batch * asked.user.shape[1] + np.asarray(asked.row)[is_pair], minlength=len(users))
+    draws = np.bincount(batch * asked.user.shape[1] + parallel.whole(asked.row)[is_pair], minlength=len(users))
     candidates = masked.shape[1] - np.diff(masked.indptr)[users].astype(np.int64)
     return Questions(users, draws, candidates, queries, asked, is_pair)
 
@@ -110,18 +109,20 @@ def measure(
         tables,
         questions.queries,
         questions.held_out,
-        jnp.asarray(draws.reshape(questions.queries.user.shape)),
+        questions.queries.placement.divided(draws.reshape(questions.queries.user.shape)),
         score=model.score,
         behavior=model.info.behaviors.index(behavior),
         num_items=model.info.num_items,
         item_tile=item_tile,
     )
     pairs = int(questions.draws.sum())
-    bins = curve(*(np.asarray(x, np.float64).sum(axis=0) for x in (counts.trials, counts.expected, counts.found)))
+    bins = curve(
+        *(parallel.whole(x).astype(np.float64).sum(axis=0) for x in (counts.trials, counts.expected, counts.found))
+    )
     if not pairs:
         return {"pairs": 0}, bins
-    log_p = np.asarray(counts.held_out, np.float64)[questions.is_pair]
-    mass = np.exp(np.asarray(counts.log_mass, np.float64).reshape(-1)[: len(questions.users)])
+    log_p = parallel.whole(counts.held_out).astype(np.float64)[questions.is_pair]
+    mass = np.exp(parallel.whole(counts.log_mass).astype(np.float64).reshape(-1)[: len(questions.users)])
     expected, found = bins["expected"].to_numpy(), bins["found"].to_numpy()
     by_chance = 2.0 * expected * stats.poisson.pmf(np.floor(expected), expected)
     uniform = np.log(np.maximum(questions.candidates, 1))
@@ -198,17 +199,20 @@ def _count(
     num_items: int,
     item_tile: int,
 ) -> reliability.Counts:
-    def batch(each: tuple[topk.Queries, topk.Queries, types.Array]) -> reliability.Counts:
-        query, held, number = each
-        return reliability.count(
-            lambda first, size: score(params, tables, query.user, first, size, behavior),
-            query.row,
-            query.item,
-            held.row,
-            held.item,
-            number,
-            num_items=num_items,
-            item_tile=item_tile,
-        )
+    def part(params, tables, *divided) -> reliability.Counts:
+        def batch(each: tuple[topk.Queries, topk.Queries, types.Array]) -> reliability.Counts:
+            query, held, number = each
+            return reliability.count(
+                lambda first, size: score(params, tables, query.user, first, size, behavior),
+                query.row,
+                query.item,
+                held.row,
+                held.item,
+                number,
+                num_items=num_items,
+                item_tile=item_tile,
+            )
 
-    return lax.map(batch, (queries, held_out, draws))
+        return lax.map(batch, divided)
+
+    return queries.placement.divide(part, 3)(params, tables, queries, held_out, draws)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from mbjax import candidates, errors, files, topk, types, wording
+from mbjax import candidates, errors, files, parallel, topk, types, wording
 
 if TYPE_CHECKING:
     from mbjax import data
@@ -119,6 +119,7 @@ def make(
     max_per_group: int | None = None,
     batch_size: int = 512,
     item_tile: int = 16384,
+    placement: parallel.Placement = parallel.ONE,
 ) -> Iterator[Lists]:
     """Makes the best items of each user for each behavior, one behavior after another.
 
@@ -139,6 +140,7 @@ def make(
       max_per_group: most items of a group in a list; the list is the best one of that kind over all candidates.
       batch_size: users scored at once.
       item_tile: items scored at once.
+      placement: the devices that the users are divided among.
 
     Raises:
       ConfigError: an unknown behavior or word, words that contradict each other, or a ``top_k`` below 1.
@@ -165,6 +167,7 @@ def make(
         limits=limits,
         batch_size=batch_size,
         item_tile=item_tile,
+        placement=placement,
     )
 
 
@@ -188,6 +191,7 @@ def rank(
     limits: topk.Limits | None = None,
     batch_size: int = 512,
     item_tile: int = 16384,
+    placement: parallel.Placement = parallel.ONE,
 ) -> Iterator[Lists]:
     """What ``make`` does, for users of the model by index, whatever they are called and whatever they have seen.
 
@@ -208,12 +212,13 @@ def rank(
         raise errors.ConfigError("no users to recommend to: name at least one, or leave the option out for all.")
 
     def every() -> Iterator[Lists]:
-        tables = topk.encode(model, params, graphs)
+        there, of_graphs, limited = placement.everywhere((params, graphs, limits))
+        tables = topk.encode(model, there, of_graphs, placement)
         for behavior in model.info.behaviors if behaviors is None else dict.fromkeys(behaviors):
             decisive = pairs(behavior)
             for kind in lists:
-                queries = candidates.query(users, decisive, kind, batch_size)
-                found = topk.start(model, params, tables, queries, behavior, top_k, item_tile, limits)
+                queries = candidates.query(users, decisive, kind, batch_size, placement)
+                found = topk.start(model, there, tables, queries, behavior, top_k, item_tile, limited)
                 items, scores = topk.finish(found, users, behavior)
                 # Which scores are equal, the model's own say: probabilities may round to the same number.
                 made = _table(behavior, kind, items, scores, user_ids, item_ids)

@@ -17,7 +17,7 @@ from flax import struct
 from jax import lax
 from scipy import sparse
 
-from mbjax import errors, seen, types
+from mbjax import errors, parallel, seen, types
 from mbjax.ops import capped, ranking
 
 
@@ -30,12 +30,14 @@ class Queries:
       row: int32 [T, M], the place in its batch of each pair.
       item: int32 [T, M]; padding is I.
       only: bool [T, B], whether a user's pairs are his candidates; else every other item is one. None: for nobody.
+      placement: the devices that the batches are divided among.
     """
 
     user: types.Array
     row: types.Array
     item: types.Array
     only: types.Array | None = None
+    placement: parallel.Placement = struct.field(pytree_node=False, default=parallel.ONE)
 
 
 @struct.dataclass
@@ -56,7 +58,12 @@ class Limits:
 
 
 def prepare(
-    users: np.ndarray, masked: sparse.csr_array, batch_size: int, *, only: sparse.csr_array | None = None
+    users: np.ndarray,
+    masked: sparse.csr_array,
+    batch_size: int,
+    *,
+    only: sparse.csr_array | None = None,
+    placement: parallel.Placement = parallel.ONE,
 ) -> Queries:
     """Puts users and the pairs that decide their candidates on the device.
 
@@ -65,13 +72,22 @@ def prepare(
       masked: [U, I], a stored entry is a pair that is no candidate.
       batch_size: the largest number of users scored at once; batches are made as equal as possible.
       only: [U, I], a stored entry is a pair that is a candidate, if it is not masked; None: every pair is.
+      placement: the devices that the batches are divided among.
     """
     if only is None:
-        return pack(users, masked[users], batch_size)
-    return pack(users, seen.without(only[users], masked[users]), batch_size, only=np.ones(len(users), bool))
+        return pack(users, masked[users], batch_size, placement=placement)
+    rows = seen.without(only[users], masked[users])
+    return pack(users, rows, batch_size, only=np.ones(len(users), bool), placement=placement)
 
 
-def pack(users: np.ndarray, rows: sparse.csr_array, batch_size: int, *, only: np.ndarray | None = None) -> Queries:
+def pack(
+    users: np.ndarray,
+    rows: sparse.csr_array,
+    batch_size: int,
+    *,
+    only: np.ndarray | None = None,
+    placement: parallel.Placement = parallel.ONE,
+) -> Queries:
     """Puts users and their pairs on the device, some for either use.
 
     Args:
@@ -79,8 +95,9 @@ def pack(users: np.ndarray, rows: sparse.csr_array, batch_size: int, *, only: np
       rows: [n, I], the pairs of each.
       batch_size: as for ``prepare``.
       only: bool [n], whether these are the candidates; else they are masked. None: for nobody.
+      placement: as for ``prepare``.
     """
-    num_batches = -(-len(users) // batch_size)
+    num_batches = placement.rounded(-(-len(users) // batch_size))
     size = -(-len(users) // num_batches)
     bounds = rows.indptr[np.minimum(np.arange(num_batches + 1) * size, len(users))]
     counts = np.diff(bounds)
@@ -92,12 +109,16 @@ def pack(users: np.ndarray, rows: sparse.csr_array, batch_size: int, *, only: np
     row[is_pair] = np.repeat(np.arange(len(users)) % size, np.diff(rows.indptr))
     item[is_pair] = rows.indices
     if only is not None:
-        only = jnp.asarray(np.pad(only, (0, num_batches * size - len(users))).reshape(num_batches, size))
-    return Queries(*map(jnp.asarray, (user.reshape(num_batches, size), row, item)), only)
+        only = np.pad(only, (0, num_batches * size - len(users))).reshape(num_batches, size)
+    return Queries(*placement.divided((user.reshape(num_batches, size), row, item, only)), placement)
 
 
-def encode(model: types.Model, params: types.Params, graphs: types.Graphs) -> types.Tables:
-    """The model's tables, compiled once for each model.
+def encode(
+    model: types.Model, params: types.Params, graphs: types.Graphs, placement: parallel.Placement = parallel.ONE
+) -> types.Tables:
+    """The model's tables, compiled once for each model; one device of a host makes them, and all have them.
+
+    Params and graphs are everywhere.
 
     What ``encode`` hands on of the graphs as it is stands in the tables without a copy: a prepared inverse may take
     most of the memory that there is, and a compiled program copies what it returns.
@@ -105,7 +126,9 @@ def encode(model: types.Model, params: types.Params, graphs: types.Graphs) -> ty
     leaves, structure = jax.tree.flatten((params, graphs))
     shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
     sources, tables = _handed_on(model.encode, structure, shapes)
-    made = iter(_encode(params, graphs, encode=model.encode, left_out=tuple(n is not None for n in sources)))
+    left_out = tuple(n is not None for n in sources)
+    made = _encode(*placement.here((params, graphs)), encode=model.encode, left_out=left_out)
+    made = iter(placement.everywhere(made))
     return jax.tree.unflatten(tables, [next(made) if n is None else leaves[n] for n in sources])
 
 
@@ -132,7 +155,9 @@ def start(
     item_tile: int,
     limits: Limits | None = None,
 ) -> ranking.Lists:
-    """Starts the pass over all queries of a behavior; the device works on after it returned.
+    """Starts the pass over all queries of a behavior; the devices work on after it returned.
+
+    Params and tables are where the queries are: everywhere.
 
     Returns:
       Lists of T * B rows and min(k, I) places; the rows past the number of users are padding.
@@ -143,7 +168,7 @@ def start(
         params,
         tables,
         queries,
-        limits or Limits(),
+        queries.placement.everywhere(limits or Limits()),
         score=model.score,
         behavior=model.info.behaviors.index(behavior),
         num_items=model.info.num_items,
@@ -161,14 +186,14 @@ def finish(lists: ranking.Lists, users: np.ndarray, behavior: str) -> tuple[np.n
     Raises:
       TrainingDivergedError: a candidate's score is NaN, which has no rank.
     """
-    is_nan = np.asarray(lists.is_nan)[: len(users)]
+    is_nan = parallel.whole(lists.is_nan)[: len(users)]
     if is_nan.any():
         raise errors.TrainingDivergedError(
             f"behavior '{behavior}': scores of {is_nan.sum()} of {len(users)} users are nan, first of user index "
             f"{users[is_nan.argmax()]}; the parameters are not finite. Go back to an earlier checkpoint or lower "
             "the learning rate."
         )
-    return np.asarray(lists.item)[: len(users)], np.asarray(lists.score)[: len(users)]
+    return parallel.whole(lists.item)[: len(users)], parallel.whole(lists.score)[: len(users)]
 
 
 @functools.partial(jax.jit, static_argnames=("encode", "left_out"))
@@ -191,21 +216,24 @@ def _rank(
     k: int,
     item_tile: int,
 ) -> ranking.Lists:
-    select = None if limits.group is None else capped.selection(limits.group, limits.num_groups, limits.most)
+    def part(params, tables, limits, queries) -> ranking.Lists:
+        select = None if limits.group is None else capped.selection(limits.group, limits.num_groups, limits.most)
 
-    def batch(query: Queries) -> ranking.Lists:
-        return ranking.rank_items(
-            lambda first, size: score(params, tables, query.user, first, size, behavior),
-            query.row,
-            query.item,
-            num_users=query.user.shape[0],
-            num_items=num_items,
-            k=k,
-            item_tile=item_tile,
-            only=query.only,
-            listed=limits.listed,
-            select=select,
-        )
+        def batch(query: Queries) -> ranking.Lists:
+            return ranking.rank_items(
+                lambda first, size: score(params, tables, query.user, first, size, behavior),
+                query.row,
+                query.item,
+                num_users=query.user.shape[0],
+                num_items=num_items,
+                k=k,
+                item_tile=item_tile,
+                only=query.only,
+                listed=limits.listed,
+                select=select,
+            )
 
-    lists = lax.map(batch, queries)
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), lists)
+        lists = lax.map(batch, queries)
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), lists)
+
+    return queries.placement.divide(part)(params, tables, limits, queries)

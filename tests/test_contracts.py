@@ -12,7 +12,7 @@ import pytest
 import toy
 
 from mbjax import config as configuration
-from mbjax import models, parallel, types
+from mbjax import models, types
 from mbjax.experiment import wiring
 from mbjax.ops import graph
 from mbjax.train import checkpoint, step
@@ -157,7 +157,7 @@ def test_four_devices_do_what_one_does(name):
         experiment.config.model_copy(update={"devices": 4}), experiment.dataset, experiment.model, experiment.graphs
     )
     advance = several.advance()
-    state = parallel.replicate(_device(states[0]), 4)
+    state = several.placement.everywhere(_device(states[0]))
     state, first = advance.chunk(state, advance.plan(state, 0), 0, 3)
     # The first loss is of equal parameters; later ones and the parameters carry the rounding of Adam's division.
     np.testing.assert_allclose(first["loss"][0], losses[0]["loss"][0], rtol=1e-5)
@@ -165,7 +165,8 @@ def test_four_devices_do_what_one_does(name):
     state, second = advance.chunk(state, advance.plan(state, 1), 0, 3)
     np.testing.assert_allclose(second["loss"], losses[1]["loss"], rtol=1e-3)
     for leaf in jax.tree.leaves(state.params):
-        np.testing.assert_array_equal(leaf[0], leaf[3])  # the copies stay equal
+        first, *_, last = leaf.addressable_shards
+        np.testing.assert_array_equal(first.data, last.data)  # the copies stay equal
 
 
 def test_gradients_of_four_devices_add_up(trained):

@@ -1,4 +1,6 @@
-"""Data parallelism by pmap: the same step on four devices, to rounding."""
+"""Several devices: the same steps, lists and metrics as one, by both of JAX's ways, and nothing sent between chunks."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -7,40 +9,135 @@ import pytest
 import toy
 
 from mbjax import config as configuration
-from mbjax import errors, models, parallel
-from mbjax.experiment import wiring
+from mbjax import errors, evaluate, models, parallel, recommend, topk
+from mbjax.experiment import training, wiring
+
+SGD = {"train.optimizer": "sgd", "train.learning_rate": 0.01, "train.chunk_steps": 1}
 
 
-def experiment(devices):
-    """BVAE with plain gradient descent, so that a step *is* the gradient."""
-    overrides = {"train.batch_size": 8, "train.optimizer": "sgd", "train.learning_rate": 0.01, "train.chunk_steps": 1}
-    overrides |= {"model.embedding_size": 4, "model.l2_weight": 0.01}
-    config = configuration.load(
-        "bvae", "demo", models.MODELS["bvae"].config, protocol="paper", devices=devices, overrides=overrides
-    )
+def experiment(devices, backend="pmap", model="bvae", **overrides):
+    """A small model; by default BVAE with plain gradient descent, so that a step *is* the gradient."""
+    given = {"train.batch_size": 8, "train.backend": backend, **SGD, "model.embedding_size": 4, "model.l2_weight": 0.01}
+    given |= {name.replace("__", "."): value for name, value in overrides.items()}
+    section = models.MODELS[model].config
+    config = configuration.load(model, "demo", section, protocol="paper", devices=devices, overrides=given)
     return wiring.build(config, toy.dataset())
 
 
+@functools.cache
+def trained(devices, backend):
+    """Losses of twenty steps, what the first one adds to the parameters, and the parameters at the end."""
+    run = experiment(devices, backend)
+    advance, state = run.advance(), run.placement.everywhere(run.start())
+    before = jax.tree.map(np.array, run.placement.here(state).params)
+    losses, step = [], None
+    for number in range(20):
+        epoch, place = divmod(number, 3)
+        state, logged = advance.chunk(state, advance.plan(state, epoch), place, 1)
+        losses.append(float(logged["loss"][0]))
+        if number == 0:
+            step = jax.tree.map(lambda a, b: np.asarray(a) - b, run.placement.here(state).params, before)
+    return losses, step, jax.device_get(run.placement.here(state).params)
+
+
 def test_loss_and_gradient_of_a_step_and_the_loss_of_twenty():
-    losses, steps = {}, {}
-    for devices in (1, 4):
-        run = experiment(devices)
-        advance, state = run.advance(), parallel.replicate(run.start(), devices)
-        before = jax.tree.map(jnp.copy, parallel.single(state, devices).params)
-        losses[devices] = []
-        for number in range(20):
-            epoch, place = divmod(number, 3)
-            state, logged = advance.chunk(state, advance.plan(state, epoch), place, 1)
-            losses[devices].append(float(logged["loss"][0]))
-            if number == 0:
-                after = parallel.single(state, devices).params
-                steps[devices] = jax.tree.map(lambda a, b: np.asarray(a - b), after, before)
-    np.testing.assert_allclose(losses[4][0], losses[1][0], rtol=1e-5)
-    np.testing.assert_allclose(losses[4], losses[1], rtol=1e-3)
-    assert losses[1][-1] < losses[1][0]
-    for one, four in zip(*map(jax.tree.leaves, (steps[1], steps[4])), strict=True):
+    (one, one_step, _), (four, four_step, _) = trained(1, "pmap"), trained(4, "pmap")
+    np.testing.assert_allclose(four[0], one[0], rtol=1e-5)
+    np.testing.assert_allclose(four, one, rtol=1e-3)
+    assert one[-1] < one[0]
+    for a, b in zip(*map(jax.tree.leaves, (one_step, four_step)), strict=True):
         # a difference of parameters carries their own rounding, 6e-8 of values up to .4
-        np.testing.assert_allclose(four, one, rtol=1e-5, atol=1e-5 * np.abs(one).max() + 6e-8)
+        np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-5 * np.abs(a).max() + 6e-8)
+
+
+def test_both_ways_have_the_same_bits():
+    (losses, _, params), (others, _, other_params) = trained(4, "pmap"), trained(4, "shard_map")
+    assert losses == others
+    jax.tree.map(np.testing.assert_array_equal, params, other_params)
+
+
+@pytest.mark.parametrize("backend", ["pmap", "shard_map"])
+@pytest.mark.parametrize("model", ["bvae", "lightgcn"])
+def test_nothing_but_numbers_travels_between_chunks(model, backend):
+    """Nothing goes from device to device, nor from the host, of arrays, once each program has run."""
+    run = experiment(4, backend, model)
+    advance, state = run.advance(), run.placement.everywhere(run.start())
+    state, _ = advance.chunk(state, advance.plan(state, 0), 0, 1)
+    place = run.placement.everywhere(jnp.int32(1))
+    with jax.transfer_guard_device_to_device("disallow"):
+        plan = advance.plan(state, 1)
+    with jax.transfer_guard("disallow"):
+        state, logged = advance.chunk(state, plan, place, 1)
+    assert np.isfinite(logged["loss"]).all()
+
+
+def test_a_pass_moves_no_graphs_and_no_queries():
+    run = experiment(4, model="lightgcn")
+    evaluator, graphs = run.evaluator("test"), run.graphs_for("test")
+    assert run.graphs_for("test") is graphs
+    params = run.placement.everywhere(run.start().params)
+    tables = topk.encode(run.model, params, graphs, run.placement)
+    queries = next(iter(evaluator._tasks.values())).queries
+    assert len(queries.user.sharding.device_set) == 4 and queries.user.shape[0] % 4 == 0
+    topk.start(run.model, params, tables, queries, "buy", 5, 7)
+    with jax.transfer_guard("disallow"):
+        topk.start(run.model, params, tables, queries, "buy", 5, 7)
+
+
+def test_one_device_keeps_its_buffer_and_the_others_get_a_copy():
+    """So that placing takes no memory of the first device, and what is there already is not placed again."""
+    placement, x = parallel.Placement(4), jnp.arange(1000.0)
+    there = placement.everywhere({"x": x, "key": jax.random.key(3)})
+    assert there["x"].addressable_data(0).unsafe_buffer_pointer() == x.unsafe_buffer_pointer()
+    again = placement.everywhere(there)
+    assert again["x"] is there["x"] and again["key"] is there["key"]
+    here = placement.here(there)
+    assert here["x"].unsafe_buffer_pointer() == x.unsafe_buffer_pointer() and len(here["x"].sharding.device_set) == 1
+    assert (jax.random.key_data(here["key"]) == jax.random.key_data(jax.random.key(3))).all()
+    assert placement.everywhere(again["x"]).sharding.is_fully_replicated
+
+
+@pytest.mark.parametrize("devices", [2, 3, 4])
+def test_metrics_of_devices_that_divide_the_users(devices):
+    """Of 23 users in batches of 4: no number of devices divides them."""
+    run = experiment(1)
+    params = run.start().params
+    options = {"per_user": True, "groups": (3,), "details": True}
+    one = evaluate.Evaluator(run.dataset, "test", batch_size=4)(run.model, params, run.graphs, **options)
+    placement = parallel.Placement(devices)
+    many = evaluate.Evaluator(run.dataset, "test", batch_size=4, placement=placement)
+    found = many(run.model, params, run.graphs, **options)
+    assert found.per_user.equals(one.per_user)
+    for behavior, row in one.table.items():
+        chances = found.table[behavior].pop("probabilities", {}), row.pop("probabilities", {})
+        assert chances[0] == pytest.approx(chances[1], rel=1e-6)
+        assert found.table[behavior] == row
+
+
+@pytest.mark.parametrize("lists", ["blended", "continue", "discover"])
+def test_lists_of_devices_that_divide_the_users(lists):
+    run = experiment(1)
+    params = run.start().params
+    groups = {item: item % 3 for item in run.dataset.items.column(np.arange(run.dataset.info.num_items)).to_list()}
+    options = {"top_k": 6, "lists": lists, "batch_size": 5, "item_tile": 9, "groups": groups, "max_per_group": 2}
+    one, four = (
+        list(recommend.make(run.model, params, run.graphs, run.dataset, placement=placement, **options))
+        for placement in (parallel.ONE, parallel.Placement(4))
+    )
+    assert [a.table.equals(b.table) for a, b in zip(one, four, strict=True)] == [True] * len(one)
+
+
+def test_a_run_goes_on_with_other_devices(tmp_path):
+    """Begun on four, gone on with on one and on two; the parameters are those of one device to rounding."""
+    base = {"train__chunk_steps": 0, "evaluate__anchors": ()}
+
+    def go(devices, epochs, workdir, **options):
+        run = experiment(devices, train__epochs=epochs, **base)
+        return training.train(run.config, workdir, dataset=toy.dataset(), **options).rows[-1]["loss"]
+
+    go(4, 2, tmp_path / "run")
+    go(1, 3, tmp_path / "run", resume=True)
+    assert go(2, 4, tmp_path / "run", resume=True) == pytest.approx(go(1, 4, tmp_path / "one"), rel=1e-4)
 
 
 def test_more_devices_than_there_are():
@@ -53,12 +150,3 @@ def test_a_batch_that_cannot_be_divided():
     config = config.model_copy(update={"devices": 3})
     with pytest.raises(errors.IncompatibleError, match="train.batch_size=8 cannot be divided among --devices=3"):
         wiring.build(config, toy.dataset())
-
-
-def test_replicas_and_back():
-    state = experiment(1).start()
-    there = parallel.replicate(state, 4)
-    assert all(leaf.shape[0] == 4 for leaf in jax.tree.leaves(there.params))
-    back = parallel.single(there, 4)
-    for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(back.params), strict=True):
-        np.testing.assert_array_equal(a, b)

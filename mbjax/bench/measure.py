@@ -6,7 +6,7 @@ import dataclasses
 
 import jax
 
-from mbjax import parallel, types
+from mbjax import types
 from mbjax.bench import timing
 from mbjax.experiment import wiring
 from mbjax.ops import graph
@@ -98,11 +98,11 @@ def training(
     Returns:
       The times and the state that the training came to.
     """
-    advance, num_devices = advance or experiment.advance(), experiment.config.devices
+    advance, placement = advance or experiment.advance(), experiment.placement
     steps = advance.steps_per_epoch
     length = min(advance.chunk_steps, steps)
     turns = -(-steps // length)
-    held, plans = [parallel.replicate(state, num_devices)], []
+    held, plans = [placement.everywhere(state)], []
     done = 0
 
     def draw():
@@ -131,7 +131,7 @@ def training(
         chunk_steps=length,
         chunks=len(times.rest),
     )
-    return found, parallel.single(held[0], num_devices)
+    return found, placement.here(held[0])
 
 
 def evaluation(
@@ -143,11 +143,11 @@ def evaluation(
     limit: float = timing.LIMIT,
 ) -> Evaluation:
     """Times whole passes over a split, as training and ``eval.py`` make them."""
-    evaluator = experiment.evaluator(split)
-    tables = []
+    evaluator, graphs = experiment.evaluator(split), experiment.graphs_for(split)
+    params, tables = experiment.placement.everywhere(params), []
 
     def full_pass():
-        tables.append(evaluator(experiment.model, params, experiment.graphs).table)
+        tables.append(evaluator(experiment.model, params, graphs).table)
 
     times = timing.repeated(full_pass, repeat, limit)
     users = {behavior: row["users"] for behavior, row in tables[-1].items()}

@@ -46,7 +46,8 @@ def _tables(command_line: reading.Given) -> int:
     workdir, chosen, checkpoint = _of_run(command_line, "eval")
     splits = reading.names(command_line, "split", ("valid", "test"), "test")
     per_user = pathlib.Path(given["per-user"]) if "per-user" in given else None
-    settings.experiment().evaluate_run(workdir, chosen, checkpoint=checkpoint, splits=splits, per_user=per_user)
+    more = _devices(command_line)
+    settings.experiment().evaluate_run(workdir, chosen, checkpoint=checkpoint, splits=splits, per_user=per_user, **more)
     return 0
 
 
@@ -73,8 +74,18 @@ def _lists(command_line: reading.Given) -> int:
         made["histories"] = pathlib.Path(given["for"])
     if "allow-new-data" in given:
         made["allow_new_data"] = True
+    made |= _devices(command_line)
     settings.experiment().recommend(workdir, chosen, checkpoint=checkpoint, **made)
     return 0
+
+
+def _devices(command_line: reading.Given) -> dict[str, int]:
+    """How many devices share the users, where it was said; virtual ones are made before JAX starts."""
+    if "devices" not in command_line.options:
+        return {}
+    devices = reading.whole(command_line, "devices", least=1)
+    settings.virtual_devices(devices)
+    return {"devices": devices}
 
 
 def _groups(command_line: reading.Given) -> dict[str, Any]:

@@ -51,7 +51,12 @@ OPTIONS = (
     ),
     Option("ablation", "NAME", "a named variant of the model", FRESH),
     Option("seed", "INT", "of initial values, batches and noise (default 0)", FRESH),
-    Option("devices", "INT", "accelerators, or virtual CPU devices, that share each batch (default 1)", FRESH),
+    Option(
+        "devices",
+        "INT",
+        "accelerators, or virtual CPU devices, that share each batch and the users of an evaluation (default 1)",
+        (*TRAINING, *RUNS, "bench"),
+    ),
     Option("workdir", "DIR", "the run folder (default: a new one under runs/)", TRAINING, is_path=True),
     Option(
         "resume",
@@ -250,6 +255,7 @@ FIELDS = {
         "train.decay_rate",
         "train.decay_steps",
         "train.chunk_steps",
+        "train.backend",
         "evaluate.ks",
         "evaluate.mask",
         "evaluate.behaviors",

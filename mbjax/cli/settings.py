@@ -52,6 +52,8 @@ def of_run(
     if "dataset" in given.options:
         config.check_names(settings.model_name, given.options["dataset"], dirs)
         header["dataset"] = config.located(given.options["dataset"], dirs)
+    if "devices" in given.options:
+        header["devices"] = reading.whole(given, "devices", least=1)
     changed = config.override(settings, fields, **header)
     config.check_there(changed.dataset, dirs)
     config.check_read(changed.dataset, dirs, fields)

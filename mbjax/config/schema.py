@@ -186,6 +186,11 @@ class TrainConfig(Section):
     chunk_steps: int = Field(
         0, ge=0, description="steps in one compiled call, after which signals are obeyed [steps]; 0: automatic"
     )
+    backend: Literal["pmap", "shard_map"] = Field(
+        "pmap",
+        description="JAX's way to run a step on several devices; neither changes what is computed, and several hosts "
+        "always take shard_map",
+    )
     save_minutes: float = Field(5.0, gt=0, description="time between two saves of last/ [minutes]")
 
     @pydantic.field_validator("monitor")

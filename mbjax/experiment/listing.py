@@ -35,6 +35,7 @@ def recommend(
     histories: Any = None,
     allow_new_data: bool = False,
     dataset: str | os.PathLike[str] | data.Dataset | None = None,
+    devices: int = 1,
 ) -> dict[str, pathlib.Path]:
     """Writes ranked lists of a run, a Parquet file for each behavior and kind of list, and prints what they are.
 
@@ -64,7 +65,7 @@ def recommend(
         from them alone, one whom it has from them and all that the data set has of him.
       allow_new_data: the log may have grown since training. Lists start from what it holds now, and users whom
         training has not seen get theirs too, where the model can.
-      dataset: as for ``restore``.
+      dataset, devices: as for ``restore``.
 
     Returns:
       behavior -> file; of another kind than ``"blended"`` under ``"BEHAVIOR.KIND"``, which is the name of the file.
@@ -76,7 +77,7 @@ def recommend(
       IncompatibleError: the model cannot rank for users whom it was not trained on, and there are such.
     """
     # Before the folder of the lists is made: where there is no run, none is left.
-    config, loaded = runs.locate(workdir, config, dataset)
+    config, loaded = runs.locate(workdir, config, dataset, devices)
     default = pathlib.Path(workdir) / "recommendations"
     with claim.idle(default) if out is None else contextlib.nullcontext(pathlib.Path(out)) as folder:
         rule = candidates.rule(lists, exclude, config.evaluate.mask, repeat)
@@ -111,6 +112,7 @@ def recommend(
             limits=limits,
             batch_size=section.batch_size,
             item_tile=section.item_tile,
+            placement=experiment.placement,
         )
         for line in (*who.lines, *alone, *limited):
             printout.say(line)

@@ -23,6 +23,7 @@ def restore(
     *,
     which: str | None = None,
     dataset: str | os.PathLike[str] | data.Dataset | None = None,
+    devices: int = 1,
 ) -> tuple[wiring.Experiment, types.Params, dict[str, Any]]:
     """A run's data set and model with the parameters of a checkpoint.
 
@@ -31,6 +32,7 @@ def restore(
       config: instead of the folder's own, e.g. with other evaluation options.
       which: ``"best"`` or ``"last"``; None is best where there is one.
       dataset: where the run's data lie now, or the data themselves; None takes the place that the configuration names.
+      devices: that the users are divided among, whatever the run was trained on.
 
     Returns:
       The experiment, the parameters, and ``{"checkpoint": ..., "step": ...}``; None and 0 of a model without training.
@@ -39,7 +41,7 @@ def restore(
       ConfigError: there is no run in the folder, or its data have moved.
       CheckpointError: no such or no sound checkpoint, or other data.
     """
-    config, loaded = locate(workdir, config, dataset)
+    config, loaded = locate(workdir, config, dataset, devices)
     experiment = build(workdir, config, loaded)
     params, where = restore_params(workdir, experiment, which=which)
     return experiment, params, where
@@ -88,14 +90,15 @@ def locate(
     workdir: str | pathlib.Path,
     config: configuration.Config | None,
     dataset: str | os.PathLike[str] | data.Dataset | None,
+    devices: int = 1,
 ) -> tuple[configuration.Config, data.Dataset | None]:
-    """The configuration on one device, with the place of the data replaced, and the data if those were given.
+    """The configuration on so many devices, with the place of the data replaced, and the data if those were given.
 
     What the model chose when it was trained is a setting from then on: it is not chosen again, on pairs that need not
     be those of the training.
     """
     config = read_config(workdir) if config is None else config
-    changes: dict[str, Any] = {"devices": 1}
+    changes: dict[str, Any] = {"devices": devices}
     is_place = isinstance(dataset, str | os.PathLike)
     if is_place:
         changes["dataset"] = configuration.located(os.fspath(dataset), config.data.dirs)
@@ -146,6 +149,7 @@ def evaluate_run(
     splits: str | Sequence[str] = ("test",),
     per_user: str | pathlib.Path | None = None,
     dataset: str | os.PathLike[str] | data.Dataset | None = None,
+    devices: int = 1,
 ) -> dict[str, dict[str, Any]]:
     """Evaluates a checkpoint of a run and prints its tables.
 
@@ -155,13 +159,13 @@ def evaluate_run(
       checkpoint: ``"best"`` or ``"last"``; None is best where there is one.
       splits: of ``"valid"`` and ``"test"``, or one of them.
       per_user: Parquet file for the values of every user; with several splits, one file each.
-      dataset: as for ``restore``.
+      dataset, devices: as for ``restore``.
 
     Returns:
       split -> behavior -> metrics.
     """
     splits = (splits,) if isinstance(splits, str) else splits
-    experiment, params, where = restore(workdir, config, which=checkpoint, dataset=dataset)
+    experiment, params, where = restore(workdir, config, which=checkpoint, dataset=dataset, devices=devices)
     tables = {}
     for split in splits:
         evaluator = experiment.evaluator(split)

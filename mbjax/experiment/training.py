@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from mbjax import config as configuration
-from mbjax import data, errors, files, machine, parallel, selections, types, wording
+from mbjax import data, errors, files, machine, selections, types, wording
 from mbjax.experiment import beginning, folders, keeper, outcomes, printout, runs, warm_start, wiring
 from mbjax.train import logging, loop, progress, run_folder
 
@@ -150,11 +150,11 @@ class Run:
         """Trains; returns why it ended."""
         if not self.experiment.is_trained:
             return "finished"
-        config, num_devices = self.config, self.config.devices
+        config, placement = self.config, self.experiment.placement
         done = self.position.step // self.steps_per_epoch
         if config.train.patience and self.keeper.best.waited >= config.train.patience:
             return "patience"
-        state = parallel.replicate(self.state, num_devices)
+        state = placement.everywhere(self.state)
         self.state = None  # donated from here on
         metric = config.train.monitor
         metric = metric if "@" in metric else f"{metric}@{config.evaluate.ks[0]}"
@@ -176,16 +176,15 @@ class Run:
                 due = bool(due or epoch + 1 == config.train.epochs) and self.split is not None
                 if due:
                     start = time.perf_counter()
-                    params = parallel.single(state, num_devices).params
-                    table = self._evaluate(params, epoch, position.step)
+                    table = self._evaluate(state.params, epoch, position.step)
                     row |= {self.split: table, "eval_seconds": round(time.perf_counter() - start, 4)}
                     value = selections.monitored(table, config.train.monitor, config.evaluate.ks[0])
-                    self.keeper.judge(epoch, position.step, value, params)
+                    self.keeper.judge(epoch, position.step, value, placement.here(state.params))
                 self.log.epoch(row)
                 bar.epoch(position.sums["loss"], best=self._best_value(), evaluated=due)
                 if self.keeper.is_due(config.train.save_minutes):
                     # The epoch is over: a resumed run starts the next one with empty sums.
-                    self.keeper.save(parallel.single(state, num_devices), loop.Position(position.step))
+                    self.keeper.save(placement.here(state), loop.Position(position.step))
                 return bool(config.train.patience and self.keeper.best.waited >= config.train.patience)
 
             try:
@@ -198,7 +197,7 @@ class Run:
                     on_chunk=on_chunk,
                     should_stop=should_stop,
                 )
-                self.state = parallel.single(state, num_devices)
+                self.state = placement.here(state)
                 self.keeper.save(self.state, self.position)
             except errors.TrainingDivergedError as error:
                 raise errors.TrainingDivergedError(f"{error}; {self.keeper.last_finite()}") from None

@@ -26,9 +26,9 @@ class Experiment:
       config: the validated configuration.
       dataset: split and restricted to the behaviors in use.
       model: its pure functions.
-      graphs: the matrices it asked for, on the device.
+      graphs: the matrices it asked for, on one device.
       rows: of a batch, over all devices; 0 where nobody asks.
-      made: graphs of further purposes, once they were asked for.
+      made: split -> its graphs, on all devices, once they were asked for.
     """
 
     config: configuration.Config
@@ -43,24 +43,33 @@ class Experiment:
         """False for anchors, which have nothing to train."""
         return self.model.batch is not None
 
+    @property
+    def placement(self) -> parallel.Placement:
+        """The devices that work on it."""
+        return parallel.Placement(self.config.devices, self.config.train.backend)
+
     def with_graphs(self, *, teach: bool = False) -> Experiment:
         """The same with its graphs; ``teach``: whether it is about to be trained."""
         return dataclasses.replace(self, graphs=graphs_of(self.model, self.dataset, self.config, teach=teach))
 
     def graphs_for(self, split: str) -> types.Graphs:
-        """The graphs that a split is evaluated with; those of ``"test"`` serve lists too."""
-        if split != "valid":
-            if not joins(self.model, self.dataset):
-                return self.graphs
-            if "test" not in self.made:
-                self.made["test"] = _graphs(self.model, self.dataset, self.config, joined=True)
-            return self.made["test"]
-        return self.graphs if self.model.judged is None else self.model.judged(self.graphs)
+        """The graphs that a split is evaluated with, on all devices; those of ``"test"`` serve lists too."""
+        if split == "valid":
+            return self._placed("train") if self.model.judged is None else self.model.judged(self._placed("train"))
+        return self._placed("test" if joins(self.model, self.dataset) else "train")
+
+    def _placed(self, purpose: str) -> types.Graphs:
+        if purpose not in self.made:
+            is_test = purpose == "test"
+            graphs = _graphs(self.model, self.dataset, self.config, joined=True) if is_test else self.graphs
+            self.made[purpose] = self.placement.everywhere(graphs)
+        return self.made[purpose]
 
     def let_go(self) -> None:
         """Frees the graphs of training where the test split has its own: nothing is trained or validated any more."""
         if joins(self.model, self.dataset):
             self.graphs.clear()
+            self.made.pop("train", None)
 
     def evaluator(self, split: str, **options: Any) -> evaluate.Evaluator:
         """The evaluator of a split, with the configuration's options unless others are given."""
@@ -75,6 +84,7 @@ class Experiment:
             "mask": section.mask,
             "batch_size": section.batch_size,
             "item_tile": section.item_tile,
+            "placement": self.placement,
         }
         return evaluate.Evaluator(self.dataset, split, **(given | options))
 
@@ -108,14 +118,15 @@ class Experiment:
 
     def advance(self) -> loop.Advance:
         """How training moves a state on, compiled for the configured number of devices."""
-        num_devices = self.config.devices
-        sampler, store = self.draws(num_devices)
-        compiled = parallel.compile_chunk(step.make_chunk(self.model, sampler, self.optimizer()), num_devices)
-        plan = jax.jit(sampler.plan)
+        placement, graphs = self.placement, self._placed("train")
+        sampler, store = self.draws(placement.size)
+        store = placement.everywhere(store)
+        compiled = placement.compile_chunk(step.make_chunk(self.model, sampler, self.optimizer()))
+        plan = placement.compile_plan(sampler.plan)
         steps = sampler.steps_per_epoch
         return loop.Advance(
-            plan=lambda state, epoch: plan(parallel.single(state, num_devices).key, epoch),
-            chunk=lambda state, order, first, length: compiled(state, self.graphs, store, order, first, length),
+            plan=lambda state, epoch: plan(state.key, epoch),
+            chunk=lambda state, order, first, length: compiled(state, graphs, store, order, first, length),
             steps_per_epoch=steps,
             chunk_steps=step.chunk_length(steps, self.config.train.chunk_steps or AUTO_CHUNK),
         )
@@ -148,11 +159,12 @@ def plan(config: configuration.Config, dataset: data.Dataset | None = None) -> E
     # A batch larger than the data set would be padding; equal slices for all devices.
     pairs = sum(matrix.nnz for matrix in dataset.train.values())
     rows = min(config.train.batch_size, dataset.info.num_users if entry.rows == "users" else pairs)
-    size = -(-rows // config.devices) * config.devices
+    devices = parallel.Placement(config.devices).size
+    size = -(-rows // devices) * devices
     if rows == config.train.batch_size and size != rows:
         raise errors.IncompatibleError(
             f"train.batch_size={rows} cannot be divided among --devices={config.devices}; "
-            f"use {size} or another multiple of {config.devices}."
+            f"use {size} or another multiple of {devices}."
         )
     return Experiment(config, dataset, entry.build(config.model, dataset.info, size), {}, size)
 

@@ -32,15 +32,19 @@ from mbjax import errors, files, paths, program
 
 MAY_CHANGE = (
     "dataset",
+    "devices",
     "train.epochs",
     "train.eval_every",
     "train.patience",
     "train.save_minutes",
+    "train.backend",
     "data.dirs",
     "data.download",
     "evaluate.anchors",
 )
 """Configuration fields that a resumed run may change: they leave the steps already done as they were.
+
+``devices`` among them: a state is the same on any number, and so are batches that the number divides.
 
 ``dataset`` too: the data may have moved, and ``check_same`` sees to it that they are the same.
 """

@@ -203,7 +203,7 @@ def test_an_option_changes_something_or_is_refused(mode, handed, capsys):
         ("recommend", "--evaluate.ks=3", "mbjax train, mbjax eval and mbjax bench do"),
         ("eval", "--top-k=3", "mbjax recommend does"),
         ("eval", "--exclude=none", "mbjax recommend does"),
-        ("eval", "--devices=2", "mbjax train and mbjax bench do"),
+        ("explain", "--devices=2", "mbjax train, mbjax eval, mbjax recommend and mbjax bench do"),
         ("eval", "--evaluate.selections=best_test", "mbjax train does"),
         ("eval", "--log.user=x", "mbjax train, mbjax data and mbjax bench do"),
         ("train", "--per-user=x", "mbjax eval does"),
