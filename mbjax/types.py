@@ -265,6 +265,7 @@ class Evidence(NamedTuple):
       passive: behavior -> CSR [N, I], the pairs of users who come after the others and whom nobody reads, as in
         ``ops.graph.from_train``; None: there are none.
       valid: behavior -> CSR [U, I], pairs held out for validation, for choices; empty where there are none.
+      joined: whether ``train`` has pairs that training had not, those of validation.
       seed: of whatever is drawn.
       teach: whether a training run is about to ask ``Model.teach`` for its lists.
       alone: whether only the passive users are going to be ranked.
@@ -282,6 +283,7 @@ class Evidence(NamedTuple):
     events: Mapping[str, Events] | None = None
     passive_events: Mapping[str, Events] | None = None
     later: bool = False
+    joined: bool = False
 
 
 class Explanation(NamedTuple):

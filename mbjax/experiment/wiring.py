@@ -217,7 +217,7 @@ def evidence(
         valid = {}
     if times and dataset.info.times:
         more |= _events(dataset, train, joined, more.get("passive"), passive_events)
-    return types.Evidence(train, valid=valid, seed=config.seed if config else 0, **more)
+    return types.Evidence(train, valid=valid, seed=config.seed if config else 0, joined=joined, **more)
 
 
 def _events(dataset: data.Dataset, train, joined: bool, passive, passive_events) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from mbjax.features import candidates, events, lists, regression, retrieval, sim
 from mbjax.ops import inverse, memory
 
 SLICE = 4096  # rows summed at once
+SAMPLE = 512  # users whose numbers say what is usual, where training's do not
 
 
 class Prepared(NamedTuple):
@@ -39,16 +40,24 @@ class Prepared(NamedTuple):
 
 
 def prepare(config: Any, info: types.DatasetInfo, evidence: types.Evidence) -> Prepared:
-    """Finds the candidates of all users, or of the passive ones alone, and makes their tables."""
+    """Finds the candidates of all users, or of the passive ones alone, and makes their tables.
+
+    Where validation pairs have joined those of training, counts and rates of all candidates are higher than experts and
+    gate have learned them. Means and deviations are those of a sample of users then, the same for all who are ranked.
+    """
     train = evidence.train
     check_memory(config, info, train)
     fitted = regression.fit(train, config.penalty)
     of = candidates.histories(train, np.arange(next(iter(train.values())).shape[0]))
+    usual = None
+    if evidence.joined:
+        rng = np.random.default_rng([evidence.seed, 47])
+        usual = np.sort(rng.choice(len(of.user), min(SAMPLE, len(of.user)), replace=False))
     log = events.of_evidence(evidence)
     if evidence.passive is not None:
         number = next(iter(evidence.passive.values())).shape[0]
         strangers = candidates.strangers(evidence.passive, len(of.user) + np.arange(number))
-        of = _joined(_nobody(of) if evidence.alone else of, strangers)
+        of = _joined(_only(of, usual) if evidence.alone else of, strangers)
     searches = [retrieval.retriever(train, fitted, b) for b in info.behaviors]
     found = dict(zip(info.behaviors, retrieval.find(fitted, of, searches, config.new_items), strict=True))
     drafts = teaching.drafts(config, info, evidence, fitted, searches, log) if evidence.teach else None
@@ -65,7 +74,7 @@ def prepare(config: Any, info: types.DatasetInfo, evidence: types.Evidence) -> P
     for (behavior, part), place in zip(parts, places, strict=True):
         one = found[behavior][part]
         x = whole.matrix(config.features, sources[behavior], one, whole.Compared(near[0], place), part)
-        device[behavior][part] = _placed(one.lists, x)
+        device[behavior][part] = _placed(one.lists, x, usual)
     for behavior, by_part in found.items():
         users[behavior] = teaching.user_numbers(of, by_part["familiar"].lists)
         device[behavior] |= _rest(train[behavior], of, [one.lists for one in by_part.values()])
@@ -73,14 +82,15 @@ def prepare(config: Any, info: types.DatasetInfo, evidence: types.Evidence) -> P
         device[behavior] |= {
             "judged": jnp.asarray(valid is not None and valid.nnz > 0),
             "user": jnp.asarray(users[behavior]),
-            "scale": _scale(users[behavior]),
+            "scale": _scale(users[behavior] if usual is None else users[behavior][usual]),
         }
     listed = {b: {part: one.lists for part, one in by_part.items()} for b, by_part in found.items()}
     return Prepared(len(of.user), device, listed, users, lessons)
 
 
-def _placed(chosen: lists.Lists, x: np.ndarray) -> dict[str, Any]:
+def _placed(chosen: lists.Lists, x: np.ndarray, usual: np.ndarray | None) -> dict[str, Any]:
     item, row = chosen.item, chosen.row
+    scale = _scale(x if usual is None else x[np.isin(row, usual, kind="table")])
     if not item.size:  # one row that belongs to nobody, since nothing can be made of none
         x, item, row = np.zeros((1, x.shape[1]), np.float16), np.zeros(1, np.int32), np.zeros(1, np.int64)
     return {
@@ -88,7 +98,7 @@ def _placed(chosen: lists.Lists, x: np.ndarray) -> dict[str, Any]:
         "item": jnp.asarray(item, jnp.int32),
         "row": jnp.asarray(row, jnp.int32),
         "x": jax.device_put(x),
-        "scale": _scale(x),
+        "scale": scale,
     }
 
 
@@ -119,10 +129,21 @@ def _rest(target: sparse.csr_array, of: lists.Lists, searched: list[lists.Lists]
     return dict(zip(("popularity", "others", "is_left"), map(jnp.asarray, arrays), strict=True))
 
 
-def _nobody(of: lists.Lists) -> lists.Lists:
-    """Empty histories in the places of users."""
-    empty = {b: sparse.csr_array(m.shape, dtype=np.float32) for b, m in of.history.items()}
-    return lists.Lists(np.full(len(of.user), -1, np.int32), empty, empty, of.ptr, of.item, of.clock)
+def _only(of: lists.Lists, keep: np.ndarray | None) -> lists.Lists:
+    """Empty histories in the places of all users but some."""
+    chosen = np.zeros(len(of.user), bool)
+    chosen[[] if keep is None else keep] = True
+    rows = sparse.diags_array(chosen.astype(np.float32)).tocsr()
+
+    def kept(part: candidates.Pairs) -> dict[str, sparse.csr_array]:
+        found = {b: sparse.csr_array(rows @ m) for b, m in part.items()}
+        for matrix in found.values():
+            matrix.eliminate_zeros()
+            matrix.sort_indices()
+        return found
+
+    user = np.where(chosen, of.user, -1).astype(np.int32)
+    return lists.Lists(user, kept(of.history), kept(of.removed), of.ptr, of.item, of.clock)
 
 
 def _joined(of: lists.Lists, more: lists.Lists) -> lists.Lists:

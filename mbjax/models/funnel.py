@@ -70,7 +70,7 @@ def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_siz
     expert = {"familiar": Expert(config.hidden, 1.0), "new": Expert(config.hidden_new, 0.1)}
     experts = ("all", "valid") if len(set(config.sources)) > 1 else ("all",)
     kept: dict[int, Any] = {}  # what ``prepare`` made, until ``teach`` has used it
-    chosen: list[float] = []  # the penalty of training, which serves where validation pairs have joined it
+    chosen: list[float] = []  # the penalty of training, which serves wherever more pairs have joined it
     names = [(b, part) for b in info.behaviors for part in PARTS]
     timed = info.times and "time" in config.features
     columns = {
@@ -81,13 +81,11 @@ def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_siz
     }
 
     def settled(evidence: types.Evidence) -> funnel_config.FunnelConfig:
-        if config.penalty == "auto" and not chosen:
-            penalty, is_chosen = funnel_config.penalty_of(config, evidence)
-            if is_chosen:
-                chosen.append(penalty)
-        else:
-            penalty = chosen[0] if chosen else config.penalty
-        return config.model_copy(update={"penalty": penalty})
+        if config.penalty != "auto":
+            return config
+        if not chosen:
+            chosen.append(funnel_config.penalty_of(config, evidence))
+        return config.model_copy(update={"penalty": chosen[0]})
 
     def prepare(evidence: types.Evidence) -> dict[str, Any]:
         prepared.check_memory(config, info, evidence.train)
@@ -96,12 +94,16 @@ def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_siz
         if evidence.teach:
             kept[id(evidence.train)] = made
         groups = lessons.groups(made.number, config.members, evidence.seed)
-        return {
+        graphs = {
             "funnel": made.device,
             "groups": jnp.asarray(groups),
             "judge": jnp.asarray(False),
             "penalty": jnp.float32(settings.penalty),
         }
+        if evidence.joined:
+            scales = {f"{b}:{part}": made.device[b][part]["scale"] for b, part in names}
+            graphs["usual"] = scales | {f"{b}:user": made.device[b]["scale"] for b in info.behaviors}
+        return graphs
 
     def teach(evidence: types.Evidence, num_devices: int):
         made = kept.pop(id(evidence.train), None) or prepared.prepare(settled(evidence), info, evidence)
@@ -146,6 +148,10 @@ def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_siz
 
     def standard(params, name, x):
         return _standard(jax.lax.stop_gradient(params["scale"][name]), x)
+
+    def as_usual(params, graphs):
+        """With the means and deviations that go with the graphs: training's, but where pairs have joined."""
+        return {**params, "scale": graphs.get("usual", params["scale"])}
 
     def gate(params, behavior, x):
         """Logits of q, [B] of the users' numbers [B, G]."""
@@ -206,6 +212,8 @@ def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_siz
         return of_all + parts["gate"] + parts["l2"], parts
 
     def encode(params, graphs):
+        params = as_usual(params, graphs)
+
         def one(behavior):
             of = graphs["funnel"][behavior]
 
@@ -234,6 +242,8 @@ def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_siz
         return jnp.where(out < 0, out, rest)
 
     def findings(params, graphs):
+        params = as_usual(params, graphs)
+
         def q(behavior):
             return jax.nn.sigmoid(gate(params, behavior, graphs["funnel"][behavior]["user"]))
 

@@ -74,17 +74,16 @@ class FunnelConfig(pydantic.BaseModel):
     steps: int = pydantic.Field(60, ge=1, description="steps of an epoch")
 
 
-def penalty_of(config: FunnelConfig, evidence: types.Evidence) -> tuple[float, bool]:
-    """lambda' [pairs], and whether it was chosen on validation pairs.
+def penalty_of(config: FunnelConfig, evidence: types.Evidence) -> float:
+    """lambda' [pairs].
 
     What is compared are regressions for new items, which see no column of the item (``ease_penalty``): familiar ones
     have many other numbers, and hardly depend on it.
     """
     if config.penalty != "auto":
-        return config.penalty, False
+        return config.penalty
     blocks = [sparse.csr_array(matrix).astype(np.float32) for matrix in evidence.train.values()]
     weights = ridge.column_weights(np.ones(len(blocks)), len(blocks), blocks[0].shape[1])
     found = ease_penalty.choose(blocks, weights, evidence, "all")
-    multiple = MULTIPLE if found is None else found
-    absolute = ridge.absolute_penalty(ridge.weighted(blocks, weights), multiple)
-    return float(f"{absolute:.4g}"), found is not None
+    absolute = ridge.absolute_penalty(ridge.weighted(blocks, weights), MULTIPLE if found is None else found)
+    return float(f"{absolute:.4g}")

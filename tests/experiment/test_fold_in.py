@@ -107,7 +107,7 @@ def test_new_users_are_ranked_and_nobody_else_changes(name):
 @pytest.mark.parametrize("name", LEFT_OUT)
 def test_a_stranger_gets_the_list_that_he_would_have_as_a_user(name):
     """As a stranger he is nowhere in the data; as a user he is in every statistic and has to be taken out of each."""
-    experiment, gone = built(name), [5, 0, 22]
+    experiment, gone = built(name, penalty=2.0), [5, 0, 22]
     model = experiment.model
     params = shaken(model.init(jax.random.key(0), experiment.graphs))
     before = scores(model, params, experiment.graphs, gone)

@@ -36,12 +36,12 @@ def test_a_multiple_of_the_pairs_of_a_mean_user(monkeypatch):
 
     monkeypatch.setattr(ease_penalty, "choose", choose)
     config = funnel_config.FunnelConfig()
-    assert funnel_config.penalty_of(config, evidence()) == (20.0, True)  # 60 pairs of 30 users
+    assert funnel_config.penalty_of(config, evidence()) == 20.0  # 60 pairs of 30 users
     assert asked == [([45, 15], (2, ITEMS), "all")]
     without = evidence()._replace(valid={})
-    assert funnel_config.penalty_of(config, without) == (2 * funnel_config.MULTIPLE, False)
+    assert funnel_config.penalty_of(config, without) == 2 * funnel_config.MULTIPLE
     given = funnel_config.FunnelConfig(penalty=7.0)
-    assert funnel_config.penalty_of(given, evidence()) == (7.0, False) and len(asked) == 2
+    assert funnel_config.penalty_of(given, evidence()) == 7.0 and len(asked) == 2
 
 
 @pytest.mark.parametrize("penalty", ["auto", 7.0])
@@ -60,7 +60,8 @@ def test_it_is_chosen_once_and_kept_where_validation_pairs_have_joined(monkeypat
     assert model.choices(None, graphs) == ({"model.penalty": used[0]} if penalty == "auto" else {})
 
 
-def test_without_validation_pairs_there_is_no_choice():
+def test_without_validation_pairs_it_is_kept_all_the_same():
     model = funnel.build(funnel_config.FunnelConfig(hidden=0, hidden_new=0), INFO, 8)
     graphs = model.prepare(evidence()._replace(valid={}))
-    assert float(graphs["penalty"]) == 2 * funnel_config.MULTIPLE and model.choices(None, graphs) == {}
+    assert float(graphs["penalty"]) == 2 * funnel_config.MULTIPLE
+    assert model.choices(None, graphs) == {"model.penalty": 2 * funnel_config.MULTIPLE}
