@@ -9,6 +9,7 @@ import pydantic
 
 from mbjax import errors, types
 from mbjax.models import (
+    als,
     bigel,
     bpr_mf,
     bvae,
@@ -99,6 +100,7 @@ MODELS: dict[str, ModelEntry] = {
         "ridge regressions on all behaviors in closed form (EASE, WWW 2019)",
         chosen="penalty",
     ),
+    "als": ModelEntry(als.AlsConfig, als.build, "implicit ALS of all behaviors (iALS, RecSys 2022)", chosen=""),
     "cascading_rank": ModelEntry(
         cascading_rank.CascadingRankConfig, cascading_rank.build, "cascade of random walks (2025); untrained", chosen=""
     ),
