@@ -54,6 +54,7 @@ PAPERS = {
 VENUE = re.compile(r"(?:KDD|CIKM|RecSys|ICDE|WWW|TOIS|SIGIR|UAI|AAAI|WSDM|IJCAI) \d{4}")
 # Model -> how the first line of its file in configs/models goes on after the colon, and the venue and year.
 HEADER_OF = {
+    "als": ("Hu, Koren, Volinsky,", "RecSys 2022"),
     "bigel": ("Lai, Pan, Ming,", "arXiv 2601.07294"),
     "bpr_mf": ("Rendle, Freudenthaler, Gantner, Schmidt-Thieme,", "UAI 2009"),
     "bvae": ("Rao, Liu, Pan, Ming,", "RecSys 2023"),
