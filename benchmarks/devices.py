@@ -129,13 +129,13 @@ def main() -> int:
         for devices in COUNTS:
             row = apart(model, dataset, devices, options.steps, options.passes, devices=devices)
             rows.append(row)
+            if options.out:  # as far as it is
+                record.write(found | {"steps": options.steps, "rows": rows}, options.out)
             print(
                 f"{model}/{dataset} {devices}: {row['bytes_per_chunk']} bytes a chunk, CPU seconds "
                 f"{row['cpu_seconds_step']:.3f} a step, {row['cpu_seconds_test_pass']:.3f} a test pass",
                 flush=True,
             )
-    if options.out:
-        print(f"written: {record.write(found | {'steps': options.steps, 'rows': rows}, options.out)}")
     return 0
 
 

@@ -43,23 +43,26 @@ class Placement:
 
     Attributes:
       devices: the first so many of each host.
+      hosts: 1 stays on this host, whoever else there is; else all of them.
       backend: what compiles training, ``"pmap"`` or ``"shard_map"``. Several hosts always take ``"shard_map"``, since
         what ``pmap`` returns stays with its host; so does ranking, which has no use for the difference.
     """
 
     devices: int = 1
     backend: str = "pmap"
+    hosts: int = 1
 
     @functools.cached_property
     def size(self) -> int:
         """Number of devices, of all hosts together."""
-        return self.devices * jax.process_count()
+        return self.devices * self.hosts
 
     @functools.cached_property
     def mesh(self) -> Mesh:
         """The devices in a row, those of a host side by side."""
-        of_hosts = [[d for d in jax.devices() if d.process_index == host] for host in range(jax.process_count())]
-        return Mesh(np.array([devices[: self.devices] for devices in of_hosts]).reshape(-1), (AXIS,))
+        numbers = [jax.process_index()] if self.hosts == 1 else range(self.hosts)
+        of_hosts = [[d for d in jax.devices() if d.process_index == number][: self.devices] for number in numbers]
+        return Mesh(np.array(of_hosts).reshape(-1), (AXIS,))
 
     def everywhere(self, tree: Any) -> Any:
         """Puts the leaves of a tree on every device; those that are there already stay as they are.
@@ -80,7 +83,7 @@ class Placement:
         if self.size == 1:
             return jax.tree.map(jax.numpy.asarray, tree)
         sharding = NamedSharding(self.mesh, DIVIDED)
-        if jax.process_count() == 1:
+        if self.hosts == 1:
             return jax.device_put(tree, sharding)
         return jax.tree.map(lambda x: jax.make_array_from_callback(x.shape, sharding, lambda i, x=x: x[i]), tree)
 
@@ -101,7 +104,7 @@ class Placement:
         """
         if self.size == 1:
             return jax.jit(functools.partial(_without_device, chunk), static_argnums=5, donate_argnums=0)
-        if self.backend == "pmap" and jax.process_count() == 1:
+        if self.backend == "pmap" and self.hosts == 1:
             return self._by_pmap(chunk)
 
         def run(state, graphs, store, plan, first, length):
@@ -165,7 +168,7 @@ def _without_device(chunk, state, graphs, store, plan, first, length):
 def _put_everywhere(sharding: NamedSharding, x: Any) -> jax.Array:
     if isinstance(x, jax.Array) and x.sharding == sharding:
         return x
-    if jax.process_count() == 1:
+    if sharding.is_fully_addressable:
         return jax.device_put(x, sharding)
     if _is_key(x):
         return jax.random.wrap_key_data(_put_everywhere(sharding, jax.random.key_data(x)), impl=jax.random.key_impl(x))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
 import re
 import shlex
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import mbjax
-from mbjax import config, errors, models, results
+from mbjax import config, errors, hosts, models, results
 from mbjax.cli import commands, options, reading
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -101,10 +102,11 @@ class Recorder:
 
 @pytest.fixture
 def somewhere(tmp_path, monkeypatch):
-    """A folder with the files that the pages speak of, in which ``mbjax`` does no work."""
+    """A folder with the files that the pages speak of, in which ``mbjax`` does no work and waits for nobody."""
     monkeypatch.setitem(sys.modules, "mbjax.experiment", Recorder())
     monkeypatch.setattr(mbjax, "experiment", Recorder(), raising=False)
     monkeypatch.setattr(sys, "argv", ["mbjax"])
+    monkeypatch.setattr(hosts, "joined", lambda cluster: contextlib.nullcontext())
     monkeypatch.chdir(tmp_path)
     for name in ("log.csv", "new.csv", "archive/log.csv", "UserBehavior.csv"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

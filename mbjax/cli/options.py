@@ -57,6 +57,15 @@ OPTIONS = (
         "accelerators, or virtual CPU devices, that share each batch and the users of an evaluation (default 1)",
         (*TRAINING, *RUNS, "bench"),
     ),
+    Option(
+        "hosts",
+        "INT|auto",
+        "how many hosts this command was started on, to train one model together (default: as SLURM, Open MPI, "
+        "torchrun or a TPU pod say); auto: as JAX finds out; 1: work alone",
+        TRAINING,
+    ),
+    Option("host", "INT", "with --hosts: the number of this one, from 0", TRAINING),
+    Option("coordinator", "HOST:PORT", "with --hosts: where the host of number 0 listens", TRAINING),
     Option("workdir", "DIR", "the run folder (default: a new one under runs/)", TRAINING, is_path=True),
     Option(
         "resume",

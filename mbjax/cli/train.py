@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from mbjax import config, errors, program
+from mbjax import config, errors, hosts, program
 from mbjax.cli import guard, help, options, reading, settings
 
 
@@ -37,6 +37,11 @@ def _train(argv: list[str]) -> int:
     if not is_settled and "model" not in given:
         _say_default(chosen)
     settings.virtual_devices(chosen.devices)
+    with hosts.joined(hosts.find(*(given.get(name) for name in ("coordinator", "hosts", "host")))):
+        return _work(given, chosen, workdir)
+
+
+def _work(given: Mapping[str, str], chosen: config.Config, workdir: pathlib.Path | None) -> int:
     experiment = settings.experiment()
     record = pathlib.Path(given["record"]) if given.get("record") else "record" in given
     outcome = experiment.train(chosen, workdir, resume="resume" in given, record=record)

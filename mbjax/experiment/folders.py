@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Iterator
 
 from mbjax import config as configuration
-from mbjax import files, paths
+from mbjax import files, hosts, paths
 from mbjax.train import claim, run_folder
 
 
@@ -17,6 +17,8 @@ def claimed(
     config: configuration.Config, workdir: str | pathlib.Path | None, resume: bool
 ) -> Iterator[run_folder.RunFolder]:
     """The folder of a run, kept from every other training until the end of the block.
+
+    Of several hosts the first one claims it, and the others are told which it is.
 
     Args:
       config: of the run.
@@ -29,6 +31,16 @@ def claimed(
       CheckpointError: another training is going on in it.
       WriteError: it cannot be written to.
     """
+    if not hosts.is_first():
+        yield run_folder.RunFolder(hosts.told(None))
+        return
+    with _claimed(config, workdir, resume) as folder:
+        hosts.told(str(folder.path))
+        yield folder
+
+
+@contextlib.contextmanager
+def _claimed(config, workdir, resume) -> Iterator[run_folder.RunFolder]:
     base = paths.absolute(default_name(config) if workdir is None else workdir)
     if resume:
         folder = newest(base) if workdir is None else run_folder.RunFolder(base)

@@ -9,7 +9,7 @@ import time
 import jax
 import jax.numpy as jnp
 
-from mbjax import errors, types, wording
+from mbjax import errors, hosts, types, wording
 from mbjax.train import checkpoint, loop, run_folder
 
 
@@ -24,7 +24,7 @@ class Best:
 
 
 class Keeper:
-    """Writes and restores the checkpoints of a run.
+    """Writes and restores the checkpoints of a run. Of several hosts the first does, and the others get what it reads.
 
     Args:
       folder: of the run.
@@ -34,16 +34,22 @@ class Keeper:
 
     def __init__(self, folder: run_folder.RunFolder, steps_per_epoch: int, *, keep_best: bool):
         self._folder, self._steps_per_epoch, self._keep_best = folder, steps_per_epoch, keep_best
-        self._last, self._best = checkpoint.Checkpoints(folder.last), checkpoint.Checkpoints(folder.best)
+        self._last = self._best = None
+        if hosts.is_first():
+            self._last, self._best = checkpoint.Checkpoints(folder.last), checkpoint.Checkpoints(folder.best)
         self._unsaved: types.Params | None = None
         self._saved_at = time.monotonic()
         self.best = Best()
 
     def restore(self, state: types.TrainState) -> tuple[types.TrainState, loop.Position]:
         """The newest sound checkpoint of ``last/``, or ``state`` itself where none was written yet."""
-        if not self._last.steps():
+        record = None
+        if self._last and self._last.steps():
+            state, record = self._last.restore(state)
+        record = hosts.told(record)
+        if record is None:
             return state, loop.Position()
-        state, record = self._last.restore(state)
+        state = hosts.of_first(state)
         self.best = Best(**{**record["best"], "value": float(record["best"]["value"])})
         return state, loop.Position(**record["position"])
 
@@ -51,13 +57,13 @@ class Keeper:
         """Compares an evaluated epoch with the best; a better one is copied, and written at the next ``save``."""
         if value > self.best.value:
             self.best = Best(value, epoch, step)
-            self._unsaved = jax.tree.map(jnp.copy, params) if self._keep_best else None
+            self._unsaved = jax.tree.map(jnp.copy, params) if self._keep_best and self._best else None
         else:
             self.best.waited += 1
 
     def is_due(self, minutes: float) -> bool:
-        """Whether the last save is longer ago."""
-        return time.monotonic() - self._saved_at > 60 * minutes
+        """Whether the last save is longer ago, by the clock of the first host."""
+        return hosts.told(time.monotonic() - self._saved_at > 60 * minutes)
 
     def save(self, state: types.TrainState, position: loop.Position) -> None:
         """Writes ``best/`` and then ``last/``: a crash between the two leaves ``best/`` ahead, never behind.
@@ -70,6 +76,8 @@ class Keeper:
             raise errors.TrainingDivergedError(
                 f"parameters are not finite after step {step} (epoch {step // self._steps_per_epoch + 1})"
             )
+        if not self._last:
+            return
         record = {"best": dataclasses.asdict(self.best), "position": dataclasses.asdict(position)}
         record["best"]["value"] = repr(self.best.value)  # JSON has no -inf
         if self._unsaved is not None:
@@ -83,12 +91,16 @@ class Keeper:
         """Parameters of the best epoch from ``best/``; None if none was kept. ``state`` gives the shapes."""
         if not self._keep_best or self.best.epoch < 0:
             return None
-        self._best.wait()
-        restored, _ = self._best.restore(state.replace(opt_state=()), self.best.step)
-        return restored.params
+        params = state.params
+        if self._best:
+            self._best.wait()
+            params = self._best.restore(state.replace(opt_state=()), self.best.step)[0].params
+        return hosts.of_first(params)
 
     def last_finite(self) -> str:
         """Where to go on after a divergence, for its message."""
+        if not self._last:
+            return "the first host says where to go on."
         self._last.wait()
         steps = self._last.steps()
         if not steps:
@@ -99,6 +111,8 @@ class Keeper:
 
     def close(self) -> None:
         """Waits for checkpoints on their way to the disk."""
+        if not self._last:
+            return
         try:
             self._last.close()
         finally:

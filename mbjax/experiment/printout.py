@@ -17,6 +17,7 @@ from mbjax import (
     errors,
     evaluate,
     files,
+    parallel,
     parts,
     paths,
     probabilities,
@@ -77,7 +78,9 @@ def references(
             makers[name] = functools.partial(anchors.build, name, dataset.info)
     if dataset.info.name == "demo":
         makers["optimum (known)"] = functools.partial(_optimum, config.data.seed, dataset.info)
-    evaluator = functools.cache(lambda: experiment.evaluator(split, behaviors=behaviors))
+    # On this host alone: of several only the first prints.
+    own = parallel.Placement(config.devices)
+    evaluator = functools.cache(lambda: experiment.evaluator(split, behaviors=behaviors, placement=own))
     found = {}
     for name, make in makers.items():
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 
 from mbjax import config as configuration
-from mbjax import errors, wording
+from mbjax import errors, hosts, wording
 from mbjax.experiment import outcomes, printout, training
 from mbjax.train import run_folder
 
@@ -46,4 +46,4 @@ def retrain(
     printout.say(f"training again on training and validation pairs, {', '.join(how)}")
     if isinstance(record, pathlib.Path) and record.suffix == ".json":
         record = record.with_stem(f"{record.stem}-retrain")
-    return training.train(again, folder.path, resume=folder.has_run(), record=record)
+    return training.train(again, folder.path, resume=hosts.told(folder.has_run()), record=record)

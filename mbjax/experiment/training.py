@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from mbjax import config as configuration
-from mbjax import data, errors, files, machine, selections, types, wording
+from mbjax import data, errors, files, hosts, machine, selections, types, wording
 from mbjax.experiment import beginning, folders, keeper, outcomes, printout, runs, warm_start, wiring
 from mbjax.train import logging, loop, progress, run_folder
 
@@ -45,7 +45,7 @@ def train(
         run.open(folder, resume)
         reason = run.fit()
         outcome = None if reason == "signal" else run.conclude(reason)
-        if outcome is not None:
+        if outcome is not None and hosts.is_first():
             printout.final(run.experiment, outcome, record)
     if outcome is None:
         printout.interrupted(folder.path)
@@ -87,7 +87,7 @@ class Run:
         self.compiled: set[str] = set()  # splits that were evaluated in this process
         self.position, self.steps_per_epoch = loop.Position(), 1
         self.keeper: keeper.Keeper | None = None
-        self.log: logging.RunLog | None = None
+        self.log: logging.RunLog | logging.Unwritten | None = None
 
     def open(self, folder: run_folder.RunFolder, resume: bool) -> None:
         """Begins in a folder that is claimed, or goes on where its last checkpoint stands."""
@@ -101,16 +101,20 @@ class Run:
         if resume:
             self._check_epochs()
             parse = type(config.model)
-            folder.resume(
-                text, experiment.dataset, lambda old: configuration.difference(configuration.parse(old, parse), config)
-            )
+            if hosts.is_first():
+                folder.resume(
+                    text,
+                    experiment.dataset,
+                    lambda old: configuration.difference(configuration.parse(old, parse), config),
+                )
         else:
             lines = beginning.notes(experiment)
             beginning.say(lines, said=experiment.dataset.warned)
             with files.then("start again"):
                 model = experiment.model
                 chosen = {} if model.choices is None else model.choices(self.state.params, experiment.graphs)
-                folder.create(text, experiment.dataset, lines, chosen)
+                if hosts.is_first():
+                    folder.create(text, experiment.dataset, lines, chosen)
         if experiment.is_trained:
             self.keeper = keeper.Keeper(folder, self.steps_per_epoch, keep_best=self.split == "valid")
             if resume:
@@ -119,7 +123,9 @@ class Run:
                 where = f"after {self._epochs(done)}" if done else "from the beginning: no checkpoint was written yet"
                 printout.note(f"run folder {folder.path}: goes on {where}")
         from_epoch = self.position.step // self.steps_per_epoch
-        self.log = logging.RunLog(folder.path, from_epoch=from_epoch, missing=self._missing)
+        self.log = logging.Unwritten()
+        if hosts.is_first():
+            self.log = logging.RunLog(folder.path, from_epoch=from_epoch, missing=self._missing)
 
     def _missing(self, error: errors.WriteError) -> None:
         """Says what could not be written and is not needed to go on."""
@@ -195,7 +201,7 @@ class Run:
                     epochs=config.train.epochs,
                     on_epoch=on_epoch,
                     on_chunk=on_chunk,
-                    should_stop=should_stop,
+                    should_stop=lambda: hosts.any_of(should_stop()),
                 )
                 self.state = placement.here(state)
                 self.keeper.save(self.state, self.position)

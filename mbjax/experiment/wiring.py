@@ -10,7 +10,7 @@ import jax
 import optax
 
 from mbjax import config as configuration
-from mbjax import data, errors, evaluate, models, parallel, seen, types
+from mbjax import data, errors, evaluate, hosts, models, parallel, seen, types
 from mbjax.data import moments
 from mbjax.ops import graph, sampling
 from mbjax.train import loop, step
@@ -46,7 +46,7 @@ class Experiment:
     @property
     def placement(self) -> parallel.Placement:
         """The devices that work on it."""
-        return parallel.Placement(self.config.devices, self.config.train.backend)
+        return placement(self.config)
 
     def with_graphs(self, *, teach: bool = False) -> Experiment:
         """The same with its graphs; ``teach``: whether it is about to be trained."""
@@ -118,11 +118,11 @@ class Experiment:
 
     def advance(self) -> loop.Advance:
         """How training moves a state on, compiled for the configured number of devices."""
-        placement, graphs = self.placement, self._placed("train")
-        sampler, store = self.draws(placement.size)
-        store = placement.everywhere(store)
-        compiled = placement.compile_chunk(step.make_chunk(self.model, sampler, self.optimizer()))
-        plan = placement.compile_plan(sampler.plan)
+        among, graphs = self.placement, self._placed("train")
+        sampler, store = self.draws(among.size)
+        store = among.everywhere(store)
+        compiled = among.compile_chunk(step.make_chunk(self.model, sampler, self.optimizer()))
+        plan = among.compile_plan(sampler.plan)
         steps = sampler.steps_per_epoch
         return loop.Advance(
             plan=lambda state, epoch: plan(state.key, epoch),
@@ -130,6 +130,15 @@ class Experiment:
             steps_per_epoch=steps,
             chunk_steps=step.chunk_length(steps, self.config.train.chunk_steps or AUTO_CHUNK),
         )
+
+
+def placement(config: configuration.Config) -> parallel.Placement:
+    """The devices that a configuration asks for, on all hosts that there are."""
+    return parallel.Placement(config.devices, config.train.backend, hosts.count())
+
+
+def _of_hosts() -> str:
+    return f" of {hosts.count()} hosts" if hosts.is_several() else ""
 
 
 def build(config: configuration.Config, dataset: data.Dataset | None = None, *, teach: bool = False) -> Experiment:
@@ -155,15 +164,16 @@ def plan(config: configuration.Config, dataset: data.Dataset | None = None) -> E
     entry = models.entry(config.model_name)
     parallel.check(config.devices)
     if dataset is None:
-        dataset = data.load(config.dataset, config.data)
+        dataset = hosts.in_turn(lambda: data.load(config.dataset, config.data))
+    hosts.check_same(f"the fingerprint of data set '{dataset.info.name}'", dataset.fingerprint)
     # A batch larger than the data set would be padding; equal slices for all devices.
     pairs = sum(matrix.nnz for matrix in dataset.train.values())
     rows = min(config.train.batch_size, dataset.info.num_users if entry.rows == "users" else pairs)
-    devices = parallel.Placement(config.devices).size
+    devices = placement(config).size
     size = -(-rows // devices) * devices
     if rows == config.train.batch_size and size != rows:
         raise errors.IncompatibleError(
-            f"train.batch_size={rows} cannot be divided among --devices={config.devices}; "
+            f"train.batch_size={rows} cannot be divided among --devices={config.devices}{_of_hosts()}; "
             f"use {size} or another multiple of {devices}."
         )
     return Experiment(config, dataset, entry.build(config.model, dataset.info, size), {}, size)

@@ -48,10 +48,20 @@ class Checkpoints:
         if read_only and not self.folder.is_dir():
             raise errors.CheckpointError(f"no checkpoints in {folder}: the folder does not exist.")
         # What a reader never does has to be said as well, or orbax remarks on it.
+        alone: dict[str, Any] = {}
+        if jax.process_count() > 1:
+            # What lies on every device is written and read by one host, which waits for no other.
+            mine = jax.process_index()
+            options_of_host = ocp.options.MultiprocessingOptions(
+                primary_host=mine, active_processes={mine}, barrier_sync_key_prefix=f"host{mine}"
+            )
+            alone = {"multiprocessing_options": options_of_host, "create": False}
+            if not read_only:
+                files.make_folder(self.folder)
         options = ocp.CheckpointManagerOptions(
+            **{"create": not read_only} | alone,
             max_to_keep=None if read_only else keep,
             save_interval_steps=0 if read_only else 1,
-            create=not read_only,
             read_only=read_only,
             cleanup_tmp_directories=not read_only,
         )

@@ -119,6 +119,27 @@ class RunLog:
             self._missing(error)
 
 
+class Unwritten:
+    """A log that is kept in memory: what a host has that writes nothing."""
+
+    def __init__(self):
+        self._rows: list[Row] = []
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """Keeps one row."""
+        self._rows.append(_plain(row))
+
+    def rows(self) -> list[Row]:
+        """All rows of this process."""
+        return list(self._rows)
+
+    def finish(self, behaviors: Sequence[str] = ()) -> None:
+        """Does nothing."""
+
+    def close(self) -> None:
+        """Does nothing."""
+
+
 def read_rows(path: str | pathlib.Path) -> list[Row]:
     """The rows of a metrics.jsonl; a half-written last line is left out.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import shutil
@@ -9,7 +10,7 @@ import typing
 
 import pytest
 
-from mbjax import cli, config, errors, explain, models, report, results
+from mbjax import cli, config, errors, explain, hosts, models, report, results
 from mbjax.bench import __main__ as bench
 from mbjax.bench import whole
 from mbjax.cli import options, reading
@@ -39,12 +40,15 @@ VALUES = {
     "behavior": "buy",
     "behaviors": "click",
     "checkpoint": "last",
+    "coordinator": "node0:1234",
     "data-dir": "elsewhere",
     "dataset": "demo",
     "devices": "2",
     "exclude": "train",
     "for": "new.csv",
     "groups": "5,20",
+    "host": "0",
+    "hosts": "2",
     "item": "4",
     "json": "x.json",
     "ks": "1,2",
@@ -105,11 +109,16 @@ def handed(experiment, run, monkeypatch, tmp_path):
         made.append((args, {name: value for name, value in options.items() if name != "say"}))
         raise Stop
 
+    def joined(cluster):
+        experiment.calls.extend([] if cluster is None else [cluster])
+        return contextlib.nullcontext()
+
     monkeypatch.setattr(loading, "load", stop)
     monkeypatch.setattr(sources, "read", stop)
     monkeypatch.setattr(whole, "measure", lambda *args: made.append(args) or ({}, None, None))
     monkeypatch.setattr(whole, "products", stop)
     monkeypatch.setattr(report, "read", stop)
+    monkeypatch.setattr(hosts, "joined", joined)
     monkeypatch.setattr(bench.settings, "virtual_devices", lambda count: None)
     base = {
         "train": ["--model=bvae", "--dataset=jd"],
@@ -152,6 +161,10 @@ def test_every_option_has_a_value_here():
 
 
 TOGETHER = {("recommend", "groups"): "--max-per-group=2", ("recommend", "max-per-group"): "--groups=brands.csv"}
+for _mode in options.TRAINING:
+    TOGETHER[_mode, "hosts"] = "--coordinator=node0:1 --host=1"
+    TOGETHER[_mode, "host"] = "--coordinator=node0:1 --hosts=2"
+    TOGETHER[_mode, "coordinator"] = "--hosts=2 --host=0"
 """Read with another one."""
 AGAIN = {("resume", "resume"), ("retrain", "retrain"), ("recommend", "recommend")}
 """Said twice."""
@@ -181,7 +194,7 @@ def test_an_option_changes_something_or_is_refused(mode, handed, capsys):
         )  # these two are read together
         value = "" if name in SWITCHES or (meant and not meant.value) else f"={VALUES[name]}"
         with_it = TOGETHER.get((mode, name))
-        code, after = handed(mode, f"--{name}{value}", *([with_it] if with_it else []))
+        code, after = handed(mode, f"--{name}{value}", *(with_it.split() if with_it else []))
         if code == 0:
             capsys.readouterr()
             assert after != before or (mode, name) in AGAIN | AFTERWARDS, f"--{name} is accepted and changes nothing"
