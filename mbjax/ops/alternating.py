@@ -11,7 +11,7 @@ g_j (``gain``) is 1 where columns weigh the same: a column of weight w comes as 
 which makes w q_j q_j^T of the products and w q_j of the right hand side.
 
 The sum over all columns is one matrix [D, D] for all rows, so that a row costs what it has entries. Rows are packed
-on the host into blocks with as many places as a power of 2, for shapes that a compiler knows. A row is solved exactly
+on the host into blocks with 8, 32, 128, ... places a row, for shapes that a compiler knows. A row is solved exactly
 (Cholesky, D^2 an entry and D^3 a row), or brought nearer by steps of conjugate gradients from where it was (Takacs,
 Pilaszy, Tikk: "Applications of the conjugate gradient method for implicit feedback collaborative filtering", RecSys
 2011), which cost 4 D an entry and D^2 a row each.
@@ -30,6 +30,7 @@ import scipy.sparse
 from mbjax import types
 
 SHORTEST = 8  # places of a row in a block, at least
+GROWTH = 4  # from one length to the next: each is a program to compile, of half a second on a CPU; 2 would pad less
 PLACES = {"cpu": 2**14}  # of a block: its factors, 4 MB with 64 of them, stay in the cache
 MANY_PLACES = 2**19  # elsewhere, to have enough to do at once
 EXACT = jax.lax.Precision.HIGHEST  # no TF32 on accelerators: differences of large sums
@@ -59,10 +60,10 @@ def pack(matrix: scipy.sparse.csr_array, rows: np.ndarray | None = None, places:
     ptr, indices = matrix.indptr.astype(np.int64), matrix.indices
     rows = np.arange(matrix.shape[0]) if rows is None else np.asarray(rows)
     lengths = np.diff(ptr)[rows]
-    level = np.ceil(np.log2(np.maximum(lengths, SHORTEST))).astype(int)
+    level = np.ceil(np.log2(np.maximum(lengths, SHORTEST) / SHORTEST) / np.log2(GROWTH)).astype(int)
     blocks = []
     for each in np.unique(level[lengths > 0]):
-        mine, length = rows[(level == each) & (lengths > 0)], 2 ** int(each)
+        mine, length = rows[(level == each) & (lengths > 0)], SHORTEST * GROWTH ** int(each)
         number = -(-len(mine) // max(places // length, 1))
         size = -(-len(mine) // number)  # blocks as equal as possible
         row = np.full(number * size, matrix.shape[0], np.int32)
@@ -135,12 +136,15 @@ def _conjugate_gradients(product, right: types.Array, x: types.Array, steps: int
     """A fixed number of steps towards A x = right for each row by itself; a row that is there stays."""
     rest = right - product(x)
     direction, square = rest, jnp.sum(rest * rest, axis=1, keepdims=True)
-    for _ in range(steps):
+
+    def step(_, state):  # one program for all steps: there is one for each length of rows
+        x, rest, direction, square = state
         image = product(direction)
         length = jnp.sum(direction * image, axis=1, keepdims=True)
-        step = jnp.where(length > 0, square / jnp.where(length > 0, length, 1.0), 0.0)
-        x, rest = x + step * direction, rest - step * image
+        far = jnp.where(length > 0, square / jnp.where(length > 0, length, 1.0), 0.0)
+        x, rest = x + far * direction, rest - far * image
         after = jnp.sum(rest * rest, axis=1, keepdims=True)
         direction = rest + jnp.where(square > 0, after / jnp.where(square > 0, square, 1.0), 0.0) * direction
-        square = after
-    return x
+        return x, rest, direction, after
+
+    return jax.lax.fori_loop(0, steps, step, (x, rest, direction, square))[0]

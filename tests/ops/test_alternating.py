@@ -81,7 +81,7 @@ def test_blocks_hold_every_entry_once_and_rows_of_like_length():
             real = c[c < COLUMNS]
             assert (r == ROWS) == (len(real) == 0)
             if len(real):
-                assert length == alternating.SHORTEST or length // 2 < len(real)
+                assert length == alternating.SHORTEST or length // alternating.GROWTH < len(real)
                 found[r, real] += 1
     np.testing.assert_array_equal(found, matrix.toarray())
     assert alternating.pack(scipy.sparse.csr_array((3, 2))) == ()
