@@ -6,7 +6,7 @@ from typing import Annotated
 
 import pydantic
 
-from mbjax.backbones import bigel, cigf, cogcn, crgcn, lightgcn, lightgcn_m, mbcgcn, mf, pkf
+from mbjax.backbones import bigel, cigf, cogcn, crgcn, ehcf, ghcf, lightgcn, lightgcn_m, mbcgcn, mf, ngcf, pkf
 from mbjax.backbones.base import Backbone, Encoding
 
 BACKBONES: dict[str, type[Backbone]] = {
@@ -19,6 +19,9 @@ BACKBONES: dict[str, type[Backbone]] = {
     "lightgcn": lightgcn.Lightgcn,
     "mf": mf.Mf,
     "bigel": bigel.Bigel,
+    "ngcf": ngcf.Ngcf,
+    "ehcf": ehcf.Ehcf,
+    "ghcf": ghcf.Ghcf,
 }
 
 BackboneConfig = Annotated[
@@ -30,7 +33,10 @@ BackboneConfig = Annotated[
     | cigf.CigfConfig
     | lightgcn.LightgcnConfig
     | mf.MfConfig
-    | bigel.BigelConfig,
+    | bigel.BigelConfig
+    | ngcf.NgcfConfig
+    | ehcf.EhcfConfig
+    | ghcf.GhcfConfig,
     pydantic.Field(discriminator="name"),
 ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import pydantic
 from flax import linen as nn
@@ -12,6 +13,7 @@ from flax import linen as nn
 from mbjax import errors, types
 
 XAVIER = nn.initializers.glorot_uniform()
+DROPOUT = "dropout"  # the stream of random numbers that a training step gives
 
 
 class Encoding(NamedTuple):
@@ -21,11 +23,13 @@ class Encoding(NamedTuple):
       behaviors: Z, one table for each behavior in funnel order.
       parallel: P, tables of a second stream that is trained beside it and not used to rank; () if there is none.
       alignment: two tables that a model may align, anchors and candidates; () if there are none.
+      regularised: the rows that ``l2_on="encoded"`` squares; None: those of the trained behaviors.
     """
 
     behaviors: tuple[types.Array, ...]
     parallel: tuple[types.Array, ...] = ()
     alignment: tuple[types.Array, ...] = ()
+    regularised: types.Array | None = None
 
 
 class Section(pydantic.BaseModel):
@@ -53,6 +57,12 @@ class Backbone(nn.Module):
         """The matrices that it needs."""
         raise NotImplementedError
 
+    @staticmethod
+    def width(config: Any, info: types.DatasetInfo, size: int) -> int:
+        """The width of its tables, where that of the embedding tables is ``size``."""
+        del config, info
+        return size
+
     def __call__(self, graphs: types.Graphs, base: types.Array) -> Encoding:
         """Encodes all nodes; ``base`` is E0, float [U + I, D]."""
         raise NotImplementedError
@@ -60,6 +70,16 @@ class Backbone(nn.Module):
     def penalty(self) -> types.Array | float:
         """The sum of squares of its regularised weights, the embedding tables not counted."""
         return 0.0
+
+    def drop(self, rows: types.Array, rate: float) -> types.Array:
+        """Inverted dropout of entries [N, D] while training; in evaluation the rows as they are.
+
+        The masks are drawn from the step's key, so that all devices draw the same.
+        """
+        if not rate or not self.has_rng(DROPOUT):
+            return rows
+        keep = jax.random.bernoulli(self.make_rng(DROPOUT), 1.0 - rate, rows.shape)
+        return jnp.where(keep, rows / (1.0 - rate), 0.0)
 
 
 def per_behavior(values: Sequence[int], info: types.DatasetInfo, field: str) -> tuple[int, ...]:
@@ -92,6 +112,12 @@ def matrix_name(behaviors: Sequence[str], normalisation: str, entries: str = "un
 def initial(std: float) -> nn.initializers.Initializer:
     """Normal initial values of a standard deviation; 0: XAVIER."""
     return nn.initializers.normal(std) if std else XAVIER
+
+
+def uniform(inputs: int) -> nn.initializers.Initializer:
+    """Uniform initial values within sqrt(3 / inputs), so that their variance is 1 / inputs."""
+    limit = float((3.0 / inputs) ** 0.5)
+    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -limit, limit)
 
 
 def users_items(table: types.Array, info: types.DatasetInfo) -> tuple[types.Array, types.Array]:

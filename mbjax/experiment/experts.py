@@ -46,7 +46,7 @@ def expert_use(
     if not isinstance(config, compose.ComposedConfig):
         raise _no_gates(f"model '{experiment.config.model_name}'")
     module = compose.Composed(config, info)
-    head = heads.HEADS[config.head.name](config.head, info, config.embedding_size)
+    head = heads.HEADS[config.head.name](config.head, info, compose.width(config, info))
     pairs: dict[str, sparse.csr_array] = getattr(experiment.dataset, split)
     rng, rows = np.random.default_rng(seed), []
     for task in experiment.model.tasks:

@@ -9,8 +9,9 @@ is a weighted sum over the tasks with further terms:
 
 y: scores of the positive and negative of a sampled triple, s: ``score_scale``, f: ``loss_factor``, lambda:
 ``behavior_weights``, rho: ``l2_weight``, gamma and gamma': ``contrastive.weight`` and ``alignment.weight``. The
-parallel and unique terms carry f and lambda of their behavior too. A model of a paper is a configuration of this frame
-with its own defaults.
+parallel and unique terms carry f and lambda of their behavior too. With ``ranking="whole_data"`` the ranking term of a
+behavior is the squared error over all items of the batch's users (``mbjax/ops/whole_data.py``), and nothing is sampled
+for it. A model of a paper is a configuration of this frame with its own defaults.
 """
 
 from __future__ import annotations
@@ -26,15 +27,24 @@ from flax import linen as nn
 from mbjax import backbones, errors, heads, types
 from mbjax.backbones import base
 from mbjax.models import objectives
-from mbjax.ops import pairs
+from mbjax.ops import pairs, whole_data
 
-L2On = Literal["tables", "batch", "norms", "parameters"]
+L2On = Literal["tables", "batch", "norms", "parameters", "encoded", "weights"]
 L2_ON = (
     "the whole embedding tables and regularised weights; half the rows of the batch and those weights / batch size; "
-    "the lengths of the tables, not squared, / (items + 1); or all parameters, with biases and what else is left free"
+    "the lengths of the tables, not squared, / (items + 1); all parameters, with biases and what else is left free; "
+    "half the encoded rows of the batch and those weights / batch size (with ranking=whole_data: of its users and of all "
+    "items, not divided); or half those weights alone"
 )
 MeanOver = Literal["triples", "users", "nothing"]
 MEAN_OVER = "what a ranking loss is a mean over: the triples, or all users of the batch; nothing: it is their sum"
+
+
+Ranking = Literal["bpr", "whole_data"]
+RANKING = (
+    "ranking loss of a behavior: of sampled triples, or the squared error over all items of the batch's users, summed "
+    "(with head.name=inner_product)"
+)
 
 
 class ComposedConfig(base.Section):
@@ -45,6 +55,13 @@ class ComposedConfig(base.Section):
     embedding_size: int = pydantic.Field(64, ge=1, description="width d of all representations")
     behavior_weights: tuple[float, ...] | None = pydantic.Field(
         None, description="loss weight of each behavior in funnel order, 0: not trained; none: 1 / K each"
+    )
+    ranking: Ranking = pydantic.Field("bpr", description=RANKING)
+    missing_weight: tuple[pydantic.NonNegativeFloat, ...] = pydantic.Field(
+        (0.1,),
+        min_length=1,
+        description="weight of what was not met in whole_data, where a training pair weighs 1: of each behavior in "
+        "funnel order, or one number for all",
     )
     score_scale: float = pydantic.Field(300.0, gt=0, description="factor of every score before the loss")
     loss_factor: float = pydantic.Field(3.0, gt=0, description="factor of every ranking term of the loss")
@@ -81,7 +98,7 @@ class Composed(nn.Module):
     def setup(self):
         config, info = self.config, self.info
         self.backbone = backbones.BACKBONES[config.backbone.name](config.backbone, info)
-        self.head = heads.HEADS[config.head.name](config.head, info, config.embedding_size)
+        self.head = heads.HEADS[config.head.name](config.head, info, width(config, info))
         self.user = self.param("user", self.backbone.base_init, (info.num_users, config.embedding_size))
         self.item = self.param("item", self.backbone.base_init, (info.num_items, config.embedding_size))
 
@@ -98,7 +115,11 @@ class Composed(nn.Module):
         for task, name in enumerate(info.behaviors):
             if not weights[task]:
                 continue
-            drawn, factor = batch.triples[name], config.loss_factor * weights[task]
+            factor = config.loss_factor * weights[task]
+            if config.ranking == "whole_data":
+                parts |= self._whole_data(encoding, graphs, batch, task, factor)
+                continue
+            drawn = batch.triples[name]
             if config.mean_over != "triples":
                 factor = factor * drawn.total / (batch.total if config.mean_over == "users" else 1.0)
             pairing = pairs.Pairs(jnp.concatenate([drawn.positive, drawn.negative], axis=1))
@@ -119,10 +140,28 @@ class Composed(nn.Module):
             term = objectives.unique(spec, encoding, info, batch, config.score_scale)
             parts[f"unique_{spec.name}"] = config.loss_factor * spec.weight * term
         if config.l2_weight:
-            parts["l2"] = config.l2_weight * self._squares(batch)
+            parts["l2"] = config.l2_weight * self._squares(encoding, batch)
         return sum(parts.values()), parts
 
-    def _squares(self, batch):
+    def _whole_data(self, encoding, graphs, batch, task, factor):
+        """The ranking terms of a behavior over all items, and of its second stream."""
+        config, info = self.config, self.info
+        name = info.behaviors[task]
+        missing = base.per_behavior(config.missing_weight, info, "missing_weight")[task]
+        if config.mean_over == "users":
+            factor = factor / batch.total
+
+        def term(user, item):
+            user = config.score_scale * batch.weight[:, None] * user
+            return factor * whole_data.squared_error(user, item, batch.history[name], missing)
+
+        parts = {f"whole_{name}": term(*self.head.sides(encoding, graphs, task, batch.user))}
+        if encoding.parallel and config.parallel_weight:
+            user, item = base.users_items(encoding.parallel[task], info)
+            parts[f"parallel_{name}"] = config.parallel_weight * term(user[batch.user], item)
+        return parts
+
+    def _squares(self, encoding, batch):
         if self.config.l2_on == "norms":
             lengths = jnp.linalg.norm(self.user) + jnp.linalg.norm(self.item)
             return batch.share * lengths / (self.info.num_items + 1)
@@ -131,11 +170,29 @@ class Composed(nn.Module):
         weights = self.backbone.penalty() + self.head.penalty()
         if self.config.l2_on == "tables":
             return batch.share * (jnp.sum(jnp.square(self.user)) + jnp.sum(jnp.square(self.item)) + weights)
+        if self.config.l2_on == "weights":
+            return 0.5 * batch.share * weights
+        if self.config.l2_on == "encoded":
+            return self._encoded_squares(encoding, batch, weights)
+        rows = sum((_triple_squares(self.user, self.item, x, batch) for x in batch.triples.values()), start=0.0)
+        return 0.5 * (rows + batch.share * weights) / batch.total
+
+    def _encoded_squares(self, encoding, batch, weights):
+        """Half the squares of encoded rows: of the batch's triples, or of its users and all items (whole data)."""
+        info = self.info
+        trained = [task for task, weight in enumerate(behavior_weights(self.config, info)) if weight]
+        tables = [
+            encoding.behaviors[task] if encoding.regularised is None else encoding.regularised for task in trained
+        ]
         rows = 0.0
-        for drawn in batch.triples.values():
-            squares = jnp.sum(jnp.square(self.item), axis=1)
-            rows += jnp.sum(drawn.weight * (squares[drawn.positive] + squares[drawn.negative]))
-            rows += jnp.sum(drawn.weight * jnp.sum(jnp.square(self.user[batch.user]), axis=1)[:, None])
+        if self.config.ranking == "whole_data":
+            for table in tables if encoding.regularised is None else tables[:1]:
+                user, item = base.users_items(table, info)
+                rows += jnp.dot(batch.weight, jnp.sum(jnp.square(user[batch.user]), axis=1))
+                rows += batch.share * jnp.sum(jnp.square(item))
+            return 0.5 * (rows + batch.share * weights)
+        for task, table in zip(trained, tables, strict=True):
+            rows += _triple_squares(*base.users_items(table, info), batch.triples[info.behaviors[task]], batch)
         return 0.5 * (rows + batch.share * weights) / batch.total
 
     def tables(self, graphs: types.Graphs) -> tuple[heads.Sides, ...]:
@@ -152,6 +209,18 @@ class Composed(nn.Module):
         sides = self.head.sides(self.encode(graphs), graphs, task, users)
         weights = self.head.gates(task, sides, pairs.Pairs(items[:, None]))
         return None if weights is None else weights[:, 0]
+
+
+def _triple_squares(user, item, drawn, batch):
+    """The squares of the rows of a batch's triples, each as often as it occurs."""
+    squares = jnp.sum(jnp.square(item), axis=1)
+    rows = jnp.sum(drawn.weight * (squares[drawn.positive] + squares[drawn.negative]))
+    return rows + jnp.sum(drawn.weight * jnp.sum(jnp.square(user[batch.user]), axis=1)[:, None])
+
+
+def width(config: ComposedConfig, info: types.DatasetInfo) -> int:
+    """The width of the representations that the head receives."""
+    return backbones.BACKBONES[config.backbone.name].width(config.backbone, info, config.embedding_size)
 
 
 def behavior_weights(config: ComposedConfig, info: types.DatasetInfo) -> tuple[float, ...]:
@@ -187,7 +256,13 @@ def build(config: ComposedConfig, info: types.DatasetInfo, batch_size: int) -> t
     module = Composed(config, info)
     backbone, head = backbones.BACKBONES[config.backbone.name], heads.HEADS[config.head.name]
     specs = {**backbone.graphs(config.backbone, info), **head.graphs(config.head, info)}
-    for place, field in (("backbone", "layers"), ("head", "layers"), ("head", "merge_weights")):
+    _check_ranking(config, info)
+    for place, field in (
+        ("backbone", "layers"),
+        ("head", "layers"),
+        ("head", "merge_weights"),
+        ("backbone", "weights"),
+    ):
         if values := getattr(getattr(config, place), field, None):
             base.per_behavior(values, info, f"{place}.{field}")
     if config.unique.weight and (unknown := sorted(set(config.unique.exclude) - set(info.behaviors))):
@@ -195,18 +270,20 @@ def build(config: ComposedConfig, info: types.DatasetInfo, batch_size: int) -> t
         warnings.warn(note, errors.DataWarning, stacklevel=2)
     trained = tuple(name for name, weight in zip(info.behaviors, weights, strict=True) if weight)
     known = info.behaviors if config.negatives == "all_behaviors" else ()
-    triples = {name: types.PairSet(name, known=known) for name in trained}
+    is_whole = config.ranking == "whole_data"
+    histories = {name: (name,) for name in trained} if is_whole else {}
+    triples = {} if is_whole else {name: types.PairSet(name, known=known) for name in trained}
     aligns_items = config.alignment.weight and config.alignment.side == "both"
     if (config.contrastive.weight and info.num_behaviors > 1) or aligns_items:
         triples |= {info.target: types.PairSet(info.target, known=known)}
     triples |= {spec.name: spec.pairs for spec in objectives.unique_sets(config.unique, info, weights)}
 
     def init(key, graphs):
-        return module.init(key, graphs, objectives.probe_batch(triples), method=Composed.loss)
+        return module.init(key, graphs, objectives.probe_batch(triples, histories), method=Composed.loss)
 
     def loss(params, graphs, batch, key, step):
-        del key, step  # all randomness comes with the batch
-        return module.apply(params, graphs, batch, method=Composed.loss)
+        del step
+        return module.apply(params, graphs, batch, rngs={base.DROPOUT: key}, method=Composed.loss)
 
     def encode(params, graphs):
         return module.apply(params, graphs, method=Composed.tables)
@@ -219,6 +296,7 @@ def build(config: ComposedConfig, info: types.DatasetInfo, batch_size: int) -> t
         graphs=specs,
         batch=types.BatchSpec(
             size=batch_size,
+            histories=histories,
             triples=triples,
             per_user=config.pairs_per_user,
             users_per_epoch=config.users_per_epoch,
@@ -232,6 +310,23 @@ def build(config: ComposedConfig, info: types.DatasetInfo, batch_size: int) -> t
         tasks=trained,
         fold_in=types.PROPAGATED if backbone.graphs(config.backbone, info) else types.OWN_USERS,
     )
+
+
+def _check_ranking(config: ComposedConfig, info: types.DatasetInfo) -> None:
+    """Raises ConfigError where the squared error over all items cannot be had, or not as it is asked for."""
+    if config.ranking != "whole_data":
+        return
+    base.per_behavior(config.missing_weight, info, "missing_weight")
+    if config.head.name != "inner_product":
+        raise errors.ConfigError(
+            f"model.ranking=whole_data with model.head.name={config.head.name}: the squared error over all items is "
+            "known in closed form for inner products only. Give --head.name=inner_product, or --ranking=bpr."
+        )
+    if config.mean_over == "triples":
+        raise errors.ConfigError(
+            "model.ranking=whole_data with model.mean_over=triples: there are none. Give --mean_over=nothing for the "
+            "sum over the users of a batch, or --mean_over=users for their mean."
+        )
 
 
 def select(sides: heads.Sides, users: types.Array, start: types.Array | int, size: int) -> heads.Sides:

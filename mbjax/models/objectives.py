@@ -159,8 +159,8 @@ def unique(
     return bpr(scale * spec.scale**2 * scores, drawn)
 
 
-def probe_batch(triples) -> types.UserBatch:
-    """The smallest batch of triples: one user. Parameters are created by running the loss on it."""
+def probe_batch(triples, histories=()) -> types.UserBatch:
+    """The smallest batch: one user, a triple and one item. Parameters are created by running the loss on it."""
     one, index = jnp.ones((), jnp.float32), jnp.zeros((1, 1), jnp.int32)
     drawn = types.Triples(index, index, jnp.ones((1, 1), jnp.float32), one)
     return types.UserBatch(
@@ -168,7 +168,7 @@ def probe_batch(triples) -> types.UserBatch:
         weight=jnp.ones(1, jnp.float32),
         everyone=jnp.zeros(1, jnp.int32),
         noise=jnp.zeros((1, 2), jnp.uint32),
-        history={},
+        history=dict.fromkeys(histories, types.Ragged(jnp.array([0, 1], jnp.int32), index[0], index[0])),
         total=one,
         share=one,
         triples=dict.fromkeys(triples, drawn),

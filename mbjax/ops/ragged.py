@@ -118,3 +118,49 @@ def map_entries(function, history: types.Ragged, width: int) -> types.Array:
         return jax.lax.dynamic_update_slice_in_dim(out, function(part(row), part(place)), start, axis=0)
 
     return _walk(history, body, jnp.zeros((item.shape[0], width), jnp.float32))[:size]
+
+
+@jax.custom_vjp
+def products(user: types.Array, item: types.Array, history: types.Ragged) -> types.Array:
+    """The inner product of a row's vector with that of each of its items.
+
+    Args:
+      user: float [B, D], one for each row.
+      item: float [I, D].
+      history: Ragged with B rows and N entries.
+
+    Returns:
+      float [N]; padding is 0.
+    """
+    size = history.item.shape[0]
+    items, rows = _blocks(history)
+
+    def body(start, out):
+        part = functools.partial(jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=BLOCK)
+        left = user.at[part(rows)].get(mode="fill", fill_value=0)  # [BLOCK, D]
+        right = item.at[part(items)].get(mode="fill", fill_value=0)
+        return jax.lax.dynamic_update_slice_in_dim(out, jnp.sum(left * right, axis=1), start, axis=0)
+
+    return _walk(history, body, jnp.zeros(items.shape[0], user.dtype))[:size]
+
+
+def _products_fwd(user, item, history):
+    return products(user, item, history), (user, item, history)
+
+
+def _products_bwd(residuals, cotangent):
+    user, item, history = residuals
+    items, rows, cotangent = _blocks(history, cotangent)
+
+    def body(start, out):
+        part = functools.partial(jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=BLOCK)
+        left = user.at[part(rows)].get(mode="fill", fill_value=0)  # [BLOCK, D]
+        right = item.at[part(items)].get(mode="fill", fill_value=0)
+        factor = part(cotangent)[:, None]
+        users = out[0].at[part(rows)].add(factor * right, mode="drop", indices_are_sorted=True)
+        return users, out[1].at[part(items)].add(factor * left, mode="drop")
+
+    return (*_walk(history, body, (jnp.zeros_like(user), jnp.zeros_like(item))), None)
+
+
+products.defvjp(_products_fwd, _products_bwd)

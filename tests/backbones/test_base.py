@@ -32,7 +32,7 @@ def test_a_table_for_each_behavior_and_finite_gradients(drawn, key, name, num_be
     made = module.apply(params, graphs, rows)
     assert len(made.behaviors) == num_behaviors and len(made.parallel) in (0, num_behaviors)
     for table in (*made.behaviors, *made.parallel):
-        chex.assert_shape(table, (6, 4))
+        chex.assert_shape(table, (6, backbones.BACKBONES[name].width(module.config, source.info, 4)))
         chex.assert_type(table, jnp.float32)
 
     def loss(params, rows):
