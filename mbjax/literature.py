@@ -69,6 +69,8 @@ ROWS: dict[tuple[str, str | None], tuple[Row, ...]] = {
     ("pkef", "shared_bottom"): (Row("PKEF", "PKF+SB"),),
     ("bpr_mf", None): (Row("", "MF-BPR"),),
     ("lightgcn", None): (Row("", "LightGCN"),),
+    ("ngcf", None): (Row("BVAE", "NGCF"),),
+    ("ehcf", None): (Row("BVAE", "EHCF"),),
     ("lightgcn_m", None): (Row("COPF", "LightGCN M"),),
     ("mbcgcn", None): (Row("", "MB-CGCN"),),
     ("mbcgcn", "released_data"): (Row("", "MB-CGCN"),),

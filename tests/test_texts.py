@@ -43,6 +43,8 @@ PAPERS = {
     ("Loni", "RecSys 2016"),  # multi-channel BPR
     ("Zhao", "WWW 2015"),  # factorization of behaviors
     ("Chen", "AAAI 2021"),  # GHCF
+    ("Chen", "AAAI 2020"),  # EHCF
+    ("Wang", "SIGIR 2019"),  # NGCF
     ("Ma", "KDD 2018"),  # MMOE
     ("Tang", "RecSys 2020"),  # PLE
     ("Kim", "CIKM 2025"),  # MEMBER
@@ -65,6 +67,9 @@ HEADER_OF = {
     "crgcn": ("Yan et al.,", "TOIS 2023"),
     "gmf": ("He et al.,", "WWW 2017"),
     "ease": ("Steck,", "WWW 2019"),
+    "ehcf": ("Chen, Zhang, Zhang, Ma, Liu, Ma,", "AAAI 2020"),
+    "ghcf": ("Chen, Ma, Zhang, Wang, Zhang, Liu, Ma,", "AAAI 2021"),
+    "ngcf": ("Wang, He, Wang, Feng, Chua,", "SIGIR 2019"),
     "itemknn": ("Deshpande, Karypis,", "(2004)"),
     "lightgcn": ("He, Deng, Wang, Li, Zhang, Wang,", "SIGIR 2020"),
     "lightgcn_m": ('LightGCN "enhanced with the multi-behavioral graph"', "KDD 2025"),

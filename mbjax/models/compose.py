@@ -33,8 +33,8 @@ L2On = Literal["tables", "batch", "norms", "parameters", "encoded", "weights"]
 L2_ON = (
     "the whole embedding tables and regularised weights; half the rows of the batch and those weights / batch size; "
     "the lengths of the tables, not squared, / (items + 1); all parameters, with biases and what else is left free; "
-    "half the encoded rows of the batch and those weights / batch size (with ranking=whole_data: of its users and of all "
-    "items, not divided); or half those weights alone"
+    "half the encoded rows of the batch and those weights / batch size (with ranking=whole_data: of its users and of "
+    "all items, not divided); or half those weights alone"
 )
 MeanOver = Literal["triples", "users", "nothing"]
 MEAN_OVER = "what a ranking loss is a mean over: the triples, or all users of the batch; nothing: it is their sum"

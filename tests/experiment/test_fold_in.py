@@ -25,7 +25,8 @@ QUICK += ("crgcn",)
 EXACT = ("bvae", "multivae", "ease", "als", "itemknn", "cross_occurrence", "own_items", "popularity")
 LEFT_OUT = ("funnel",)  # exact too, where the user himself is no part of the statistics
 PROPAGATED = ("copf", "pkef", "bigel", "lightgcn", "lightgcn_m", "mbcgcn", "crgcn", "cigf", "cascading_rank")
-REFUSED = ("bpr_mf", "nmtr", "cmf", "gmf", "mlp", "neumf", "mc_bpr", "mc_gmf", "mc_mlp", "mc_neumf")
+PROPAGATED += ("ngcf", "ghcf")
+REFUSED = ("ehcf", "bpr_mf", "nmtr", "cmf", "gmf", "mlp", "neumf", "mc_bpr", "mc_gmf", "mc_mlp", "mc_neumf")
 dataset = functools.cache(toy.dataset)
 
 
