@@ -12,6 +12,7 @@ from mbjax.cli import guard, help
 
 COMMANDS = {
     "train": ("mbjax.cli.train:main", "train a model, evaluate it, keep a run folder"),
+    "sweep": ("mbjax.sweep.__main__:main", "train under many settings, chosen by validation; a grid or a search"),
     "eval": ("mbjax.cli.evaluate:main", "measure a run again: other cut-offs, masks, splits, per user"),
     "recommend": ("mbjax.cli.evaluate:recommend_main", "write ranked lists of a run"),
     "explain": ("mbjax.explain:main", "say which of a user's items speak for an item, and how much"),

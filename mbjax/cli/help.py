@@ -138,9 +138,9 @@ def plain(mode: str, before: Sequence[str], examples: Iterable[tuple[str, str]],
     """
     out = layout.console()
     layout.lines(out, *before, "")
-    words = " ".join(options.WORDS.get(mode, ()))
+    words = " ".join((program.command(mode), *options.WORDS.get(mode, ())))
     fields = " [--section.field=value ...]" if options.FIELDS[mode] else ""
-    layout.lines(out, f"Usage: {program.command(mode)} {words} [options]{fields}")
+    layout.lines(out, f"Usage: {words} [options]{fields}")
     layout.table(out, "Options", layout.options(mode))
     layout.examples(out, examples)
     if mode == "data":

@@ -12,7 +12,7 @@ from mbjax import config
 
 TRAINING = ("train", "resume", "retrain")
 RUNS = ("eval", "recommend")
-MODES = (*TRAINING, *RUNS, "explain", "data", "compare", "bench", "results")
+MODES = (*TRAINING, "sweep", *RUNS, "explain", "data", "compare", "bench", "results")
 COMMAND = {"resume": "train --resume", "retrain": "train --retrain"}
 """Modes that are no command of their own -> how they are asked for."""
 
@@ -36,12 +36,21 @@ class Option(NamedTuple):
 
 
 FRESH = ("train", "retrain", "bench")
+REPEATED = {"data-dir": ",", "grid": "\n", "space": "\n"}
+"""Options that add up where they are given several times -> what then stands between their values."""
+ANY = ("train", "retrain", "sweep", "bench")
 MASK = "same_behavior|all_behaviors"
 MOVED = "where the run's data lie now, if they have moved; their fingerprint must be the run's"
 
 OPTIONS = (
-    Option("model", "NAME", f"the model to train (default {config.DEFAULT_MODEL})", ("train", "retrain")),
-    Option("dataset", "NAME|PATH", "a data set by name, or the path of a prepared folder or of a log", TRAINING),
+    Option("model", "NAME", f"the model to train (default {config.DEFAULT_MODEL})", ("train", "retrain", "sweep")),
+    Option("models", "NAME,...", "several models, each with all settings of the grid or the search", ("sweep",)),
+    Option(
+        "dataset",
+        "NAME|PATH",
+        "a data set by name, or the path of a prepared folder or of a log",
+        (*TRAINING, "sweep"),
+    ),
     Option(
         "protocol",
         "honest|paper",
@@ -49,13 +58,13 @@ OPTIONS = (
         "pairs and the epochs that printed tables report, for comparison with those only",
         FRESH,
     ),
-    Option("ablation", "NAME", "a named variant of the model", FRESH),
-    Option("seed", "INT", "of initial values, batches and noise (default 0)", FRESH),
+    Option("ablation", "NAME", "a named variant of the model", ANY),
+    Option("seed", "INT", "of initial values, batches and noise (default 0)", ANY),
     Option(
         "devices",
         "INT",
         "accelerators, or virtual CPU devices, that share each batch and the users of an evaluation (default 1)",
-        (*TRAINING, *RUNS, "bench"),
+        (*TRAINING, "sweep", *RUNS, "bench"),
     ),
     Option(
         "hosts",
@@ -80,6 +89,27 @@ OPTIONS = (
         "afterwards train again on training and validation pairs together, for as many epochs, or with the settings, "
         "that validation chose; in the folder retrain/ of the run",
         TRAINING,
+    ),
+    Option(
+        "grid",
+        "FIELD=VALUE,...",
+        "values of a field or of seed; given several times, all combinations are trained",
+        ("sweep",),
+    ),
+    Option("search", "INT", "try so many settings of each model instead, proposed by optuna", ("sweep",)),
+    Option(
+        "space",
+        "FIELD=LOW..HIGH",
+        "where a search looks: between two numbers, or among values (FIELD=VALUE,...); may be given several times "
+        "(default: what the model's file names)",
+        ("sweep",),
+    ),
+    Option("workdir", "DIR", "the folder of the sweep (default: a new one under runs/)", ("sweep",), is_path=True),
+    Option(
+        "resume",
+        "",
+        "go on with the sweep in --workdir: finished runs are kept, one that was stopped goes on; --search may be more",
+        ("sweep",),
     ),
     Option("record", "[FILE]", "also write a results file (default: a name under results/)", TRAINING, is_path=True),
     Option("workdir", "DIR", "the run folder, as training printed it", RUNS, is_path=True),
@@ -233,7 +263,7 @@ OPTIONS = (
         "data-dir",
         "DIR,...",
         "where data sets lie, searched first: short for --data.dirs",
-        (*TRAINING, *RUNS, "explain", "data", "bench"),
+        (*TRAINING, "sweep", *RUNS, "explain", "data", "bench"),
     ),
     Option("help", "", "this text", MODES),
 )
@@ -274,7 +304,7 @@ FIELDS = {
     "results": (),
 }
 """Mode -> the fields of the configuration that it reads, or the beginnings of their paths."""
-FIELDS |= {"resume": FIELDS["train"], "retrain": FIELDS["train"]}
+FIELDS |= {mode: FIELDS["train"] for mode in ("resume", "retrain", "sweep")}
 
 WORDS = {
     "explain": ("RUN",),

@@ -28,7 +28,7 @@ def read(argv: Sequence[str], *modes: str) -> Given:
     """Splits a command line into options, fields of the configuration, and other words.
 
     ``--name=value`` and ``--name value`` mean the same, dashes and underscores too; of a repeated option the last
-    counts, but ``--data-dir`` adds up. Paths come back absolute.
+    counts, but those of ``options.REPEATED`` add up. Paths come back absolute.
 
     Args:
       argv: the words.
@@ -62,8 +62,8 @@ def read(argv: Sequence[str], *modes: str) -> Given:
             given.fields[name] = value
         elif not value and option.value and not option.value.startswith("["):
             raise errors.ConfigError(f"--{name} needs a value: --{name}={option.value}.")
-        elif option.name == "data-dir" and option.name in given.options:
-            given.options[option.name] += f",{value}"
+        elif option.name in options.REPEATED and option.name in given.options:
+            given.options[option.name] += options.REPEATED[option.name] + value
         else:
             given.options[option.name] = str(paths.absolute(value)) if option.is_path and value else value
     if "data-dir" in given.options:

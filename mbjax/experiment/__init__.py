@@ -8,19 +8,24 @@ from mbjax.experiment.outcomes import Outcome
 from mbjax.experiment.retraining import retrain
 from mbjax.experiment.runs import evaluate_run, read_config, restore
 from mbjax.experiment.training import train
+from mbjax.experiment.trials import Trial, attempt, load_data, tested
 from mbjax.experiment.wiring import Experiment, build
 
 __all__ = [
     "Experiment",
     "Outcome",
+    "Trial",
+    "attempt",
     "build",
     "evaluate_run",
     "expert_use",
     "explain",
     "read_config",
+    "load_data",
     "recommend",
     "restore",
     "retrain",
+    "tested",
     "train",
     "without_learning",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,6 +14,9 @@ from mbjax import config as configuration
 from mbjax import data, errors, files, hosts, machine, selections, types, wording
 from mbjax.experiment import beginning, folders, keeper, outcomes, printout, runs, warm_start, wiring
 from mbjax.train import logging, loop, progress, run_folder
+
+Watch = Callable[[int, float], bool]
+"""Is told the epoch and the monitored value of each evaluation on the way; True gives the run up."""
 
 
 def train(
@@ -88,6 +92,7 @@ class Run:
         self.position, self.steps_per_epoch = loop.Position(), 1
         self.keeper: keeper.Keeper | None = None
         self.log: logging.RunLog | logging.Unwritten | None = None
+        self.watch: Watch = lambda epoch, value: False
 
     def open(self, folder: run_folder.RunFolder, resume: bool) -> None:
         """Begins in a folder that is claimed, or goes on where its last checkpoint stands."""
@@ -180,6 +185,7 @@ class Run:
                 row |= {"loss_parts": {k: v for k, v in position.sums.items() if k != "loss"}}
                 due = config.train.eval_every and (epoch + 1) % config.train.eval_every == 0
                 due = bool(due or epoch + 1 == config.train.epochs) and self.split is not None
+                given_up = False
                 if due:
                     start = time.perf_counter()
                     table = self._evaluate(state.params, epoch, position.step)
@@ -191,7 +197,7 @@ class Run:
                 if self.keeper.is_due(config.train.save_minutes):
                     # The epoch is over: a resumed run starts the next one with empty sums.
                     self.keeper.save(placement.here(state), loop.Position(position.step))
-                return bool(config.train.patience and self.keeper.best.waited >= config.train.patience)
+                return given_up or bool(config.train.patience and self.keeper.best.waited >= config.train.patience)
 
             try:
                 state, self.position, reason = loop.fit(

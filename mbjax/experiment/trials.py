@@ -1,0 +1,113 @@
+"""A run of which only validation is asked: one of many settings that are tried, of which the test split sees one."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import pathlib
+
+from mbjax import config as configuration
+from mbjax import data, errors, selections
+from mbjax.experiment import folders, outcomes, runs, training, wiring
+from mbjax.train import run_folder
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """What a run came to on validation pairs.
+
+    Attributes:
+      reason: ``"finished"``, ``"patience"``, ``"given up"`` or ``"signal"`` (it can go on).
+      value: the monitored one at the best epoch; of a model without training that of its only state. None after a
+        signal.
+      epoch: the best one; None without training.
+      table: of validation pairs at that epoch, behavior -> metrics.
+      seconds: of training and evaluation.
+      fingerprint: of the data set.
+    """
+
+    reason: str
+    value: float | None = None
+    epoch: int | None = None
+    table: outcomes.Table = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0
+    fingerprint: str = ""
+
+
+def attempt(
+    config: configuration.Config,
+    workdir: pathlib.Path,
+    *,
+    resume: bool = False,
+    dataset: data.Dataset | None = None,
+    watch: training.Watch | None = None,
+) -> Trial:
+    """Trains in a run folder and reads validation pairs only; ``tested`` reads the others, once that is decided.
+
+    Args:
+      config: of the honest protocol, with validation pairs.
+      workdir: the run folder.
+      resume: go on from the last checkpoint of the folder, if a run was begun there.
+      dataset: instead of the one that the configuration names.
+      watch: may give the run up.
+
+    Raises:
+      MbjaxError: see ``mbjax.errors``; of an IncompatibleError, there are no validation pairs.
+    """
+    resume = resume and run_folder.RunFolder(workdir).has_run()
+    if resume:
+        dataset = runs.as_trained(run_folder.RunFolder(workdir), config, dataset)
+    run = training.Run(wiring.plan(config, dataset))
+    if run.split != "valid":
+        raise errors.IncompatibleError(
+            "settings are chosen on validation pairs: protocol 'honest', and a data.valid that holds pairs out."
+        )
+    run.experiment.evaluator("valid")  # refuses a data set without such pairs, before anything is written
+    stopped = []
+
+    def told(epoch: int, value: float) -> bool:
+        stopped.append(watch is not None and watch(epoch, value))
+        return stopped[-1]
+
+    run.watch = told
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(folders.claimed(config, workdir, resume))
+        stack.callback(run.close)
+        run.open(folder, resume)
+        reason = run.fit()
+        if reason == "signal":
+            return Trial(reason)
+        return _judged(run, "given up" if stopped and stopped[-1] else reason)
+
+
+def _judged(run: training.Run, reason: str) -> Trial:
+    experiment, config = run.experiment, run.config
+    run.log.finish(experiment.dataset.info.behaviors)
+    fingerprint = experiment.dataset.fingerprint
+    if not experiment.is_trained:
+        found = experiment.evaluator("valid")(experiment.model, run.state.params, experiment.graphs_for("valid"))
+        value = selections.monitored(found.table, config.train.monitor, config.evaluate.ks[0])
+        return Trial(reason, value, None, found.table, found.seconds, fingerprint)
+    rows, best = run.log.rows(), run.keeper.best
+    table = next((row["valid"] for row in rows if row["epoch"] == best.epoch), {})
+    seconds = sum(row["seconds"] + row.get("eval_seconds", 0.0) for row in rows)
+    return Trial(reason, best.value, best.epoch, table, seconds, fingerprint)
+
+
+def load_data(config: configuration.Config) -> data.Dataset:
+    """The data set that a configuration names, for several runs on it. Raises DataError."""
+    return data.load(config.dataset, config.data)
+
+
+def tested(workdir: pathlib.Path, *, dataset: data.Dataset | None = None) -> outcomes.Table:
+    """The test table of a run that ``attempt`` trained, at the epoch that validation chose.
+
+    Args:
+      workdir: the run folder.
+      dataset: instead of the one that the run names.
+
+    Raises:
+      CheckpointError: no sound checkpoint, or other data.
+    """
+    experiment, params, _ = runs.restore(workdir, dataset=dataset)
+    return experiment.evaluator("test")(experiment.model, params, experiment.graphs_for("test")).table
