@@ -16,6 +16,7 @@ import pytest
 import mbjax
 from mbjax import config, errors, hosts, models, results
 from mbjax.cli import commands, options, reading
+from mbjax.sweep import going, plan, proposals
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -107,6 +108,8 @@ def somewhere(tmp_path, monkeypatch):
     monkeypatch.setattr(mbjax, "experiment", Recorder(), raising=False)
     monkeypatch.setattr(sys, "argv", ["mbjax"])
     monkeypatch.setattr(hosts, "joined", lambda cluster: contextlib.nullcontext())
+    monkeypatch.setattr(going, "go", lambda *args, **given: 0)
+    monkeypatch.setattr(proposals, "library", lambda: None)
     monkeypatch.chdir(tmp_path)
     for name in ("log.csv", "new.csv", "archive/log.csv", "UserBehavior.csv"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -138,6 +141,14 @@ def follow(words: list[str], folder: Path) -> None:
                 run.mkdir(parents=True, exist_ok=True)
                 settings = config.load("bvae", "demo", models.entry("bvae").config)
                 (run / "config.yaml").write_text(config.dump(settings), encoding="utf-8")
+        assert commands.main(words) == 0
+        return
+    if command == "sweep":
+        if "--resume" in rest:
+            made = plan.Plan(("ease",), "demo", {}, search=1)
+            run = folder / next(word.partition("=")[2] for word in rest if word.startswith("--workdir="))
+            run.mkdir(parents=True, exist_ok=True)
+            (run / "sweep.json").write_text(made.text(), encoding="utf-8")
         assert commands.main(words) == 0
         return
     given = reading.read(rest, command)

@@ -114,6 +114,8 @@ def members(plan: Plan, section_of: Callable[[str], type[pydantic.BaseModel]]) -
         section = section_of(name)
         known, lacks = config.known_fields(section), []
         own = {path: text for key, text in plan.fields.items() if (path := _path(key, known, lacks))}
+        if _is_untrained(name):
+            known = {path: spec for path, spec in known.items() if not path.startswith("train.")}
         crossed = [axis._replace(field=path) for axis in varied if (path := _path(axis.field, known, lacks))]
         sought = [axes.resolved(space, known) for space in spaces if _path(space.field, known, lacks)]
         member = Member(plan, name, section, own, tuple(crossed), tuple(sought), seeds, tuple(lacks))
@@ -121,6 +123,7 @@ def members(plan: Plan, section_of: Callable[[str], type[pydantic.BaseModel]]) -
     for key in dict.fromkeys(key for member in found for key in member.lacks):
         if all(key in member.lacks for member in found):
             config.resolve(key, config.known_fields(found[0].section), "--")  # raises, with the nearest one
+            raise errors.ConfigError(f"{key} varies training, and none of the models has any.")
     for member in found:
         _check(member)
     return found
@@ -137,6 +140,11 @@ def _path(key: str, known: Mapping[str, config.FieldSpec], lacks: list[str]) -> 
             raise
         lacks.append(key)
         return None
+
+
+def _is_untrained(name: str) -> bool:
+    """Whether a model has no epochs by its file, so that what varies training varies nothing."""
+    return (config.model_file(name).get("train") or {}).get("epochs") == 0
 
 
 def _own_spaces(member: Member) -> tuple[axes.Space, ...]:

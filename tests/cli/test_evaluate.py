@@ -99,9 +99,9 @@ def test_mistakes_on_what_may_be_listed_are_one_line(experiment, capsys, run, ar
         ("--mask=all", "evaluate.mask=all: must be 'same_behavior' or 'all_behaviors'."),
         (
             "--model.embedding_size=3",
-            "--model.embedding_size: mbjax eval does not read it; mbjax train and mbjax bench do.",
+            "--model.embedding_size: mbjax eval does not read it; mbjax train, mbjax sweep and mbjax bench do.",
         ),
-        ("--epochs=3", "--epochs: mbjax eval does not read it; mbjax train does."),
+        ("--epochs=3", "--epochs: mbjax eval does not read it; mbjax train and mbjax sweep do."),
         ("--epohcs=3", "unknown option '--epohcs'."),
     ],
 )

@@ -19,6 +19,8 @@ from mbjax.compare import sources
 from mbjax.config import sections
 from mbjax.data import __main__ as data
 from mbjax.data import loading
+from mbjax.sweep import __main__ as sweep
+from mbjax.sweep import going, proposals
 
 BVAE = models.MODELS["bvae"].config
 FIELDS = config.known_fields(BVAE)
@@ -26,6 +28,7 @@ PROGRAMS = {
     "train": cli.train_main,
     "resume": cli.train_main,
     "retrain": cli.train_main,
+    "sweep": sweep.main,
     "eval": cli.eval_main,
     "recommend": cli.recommend_main,
     "explain": explain.main,
@@ -46,6 +49,7 @@ VALUES = {
     "devices": "2",
     "exclude": "train",
     "for": "new.csv",
+    "grid": "train.epochs=1,2",
     "groups": "5,20",
     "host": "0",
     "hosts": "2",
@@ -57,16 +61,19 @@ VALUES = {
     "max-per-group": "2",
     "metric": "hr@5",
     "model": "popularity",
+    "models": "ease",
     "out": "lists",
     "per-user": "users.parquet",
     "protocol": "paper",
     "record": "r.json",
     "repeat": "2",
     "results": "elsewhere",
+    "search": "3",
     "seconds": "7",
     "seed": "3",
     "selection": "last",
     "shown": "5",
+    "space": "train.learning_rate=0.1..0.2",
     "split": "valid",
     "top-k": "5",
     "user": "18",
@@ -115,6 +122,8 @@ def handed(experiment, run, monkeypatch, tmp_path):
 
     monkeypatch.setattr(loading, "load", stop)
     monkeypatch.setattr(sources, "read", stop)
+    monkeypatch.setattr(going, "go", stop)
+    monkeypatch.setattr(proposals, "library", lambda: None)
     monkeypatch.setattr(whole, "measure", lambda *args: made.append(args) or ({}, None, None))
     monkeypatch.setattr(whole, "products", stop)
     monkeypatch.setattr(report, "read", stop)
@@ -124,6 +133,7 @@ def handed(experiment, run, monkeypatch, tmp_path):
         "train": ["--model=bvae", "--dataset=jd"],
         "resume": ["--resume", f"--workdir={run}"],
         "retrain": ["--model=bvae", "--dataset=jd", "--retrain"],
+        "sweep": ["--models=bvae", "--dataset=jd", "--grid=seed=0,1"],
         "eval": [f"--workdir={run}"],
         "recommend": [f"--workdir={run}"],
         "explain": [str(run), "--user=17", "--item=3"],
@@ -160,7 +170,11 @@ def test_every_option_has_a_value_here():
         assert len(names) == len(set(names))
 
 
-TOGETHER = {("recommend", "groups"): "--max-per-group=2", ("recommend", "max-per-group"): "--groups=brands.csv"}
+TOGETHER = {
+    ("recommend", "groups"): "--max-per-group=2",
+    ("recommend", "max-per-group"): "--groups=brands.csv",
+    ("sweep", "space"): "--search=3",
+}
 for _mode in options.TRAINING:
     TOGETHER[_mode, "hosts"] = "--coordinator=node0:1 --host=1"
     TOGETHER[_mode, "host"] = "--coordinator=node0:1 --hosts=2"
@@ -178,8 +192,12 @@ AFTERWARDS = {
     ("compare", "out"),
 }
 """Read once the work is done; the tests of these programs look at what becomes of them."""
-SETTLED = {("retrain", "protocol"), ("retrain", "model"), ("resume", "model")}
-"""Read, to be refused for what they say here: nothing to retrain by, a model with nothing to train, half a run."""
+SETTLED = {
+    *(("retrain", "protocol"), ("retrain", "model"), ("resume", "model")),
+    *(("sweep", "model"), ("sweep", "seed"), ("sweep", "resume")),
+}
+"""Read, to be refused for what they say here: nothing to retrain by, a model with nothing to train, half a run; a model
+beside models, a seed beside seeds."""
 
 
 @pytest.mark.parametrize("mode", options.MODES)
@@ -212,21 +230,22 @@ def test_an_option_changes_something_or_is_refused(mode, handed, capsys):
     [
         ("recommend", "--ks=3", "mbjax eval does"),
         ("eval", "--max-per-group=5", "mbjax recommend does"),
-        ("recommend", "--evaluate.anchors=none", "mbjax train and mbjax eval do"),
-        ("recommend", "--evaluate.ks=3", "mbjax train, mbjax eval and mbjax bench do"),
+        ("recommend", "--evaluate.anchors=none", "mbjax train, mbjax sweep and mbjax eval do"),
+        ("recommend", "--evaluate.ks=3", "mbjax train, mbjax sweep, mbjax eval and mbjax bench do"),
         ("eval", "--top-k=3", "mbjax recommend does"),
         ("eval", "--exclude=none", "mbjax recommend does"),
-        ("explain", "--devices=2", "mbjax train, mbjax eval, mbjax recommend and mbjax bench do"),
-        ("eval", "--evaluate.selections=best_test", "mbjax train does"),
-        ("eval", "--log.user=x", "mbjax train, mbjax data and mbjax bench do"),
+        ("explain", "--devices=2", "mbjax train, mbjax sweep, mbjax eval, mbjax recommend and mbjax bench do"),
+        ("eval", "--evaluate.selections=best_test", "mbjax train and mbjax sweep do"),
+        ("eval", "--log.user=x", "mbjax train, mbjax sweep, mbjax data and mbjax bench do"),
         ("train", "--per-user=x", "mbjax eval does"),
-        ("data", "--model=bvae", "mbjax train does"),
-        ("data", "--train.epochs=3", "mbjax train does"),
-        ("compare", "--workdir=x", "mbjax train, mbjax eval and mbjax recommend do"),
-        ("compare", "--data.valid=none", "mbjax train, mbjax data and mbjax bench do"),
-        ("bench", "--train.epochs=3", "mbjax train does"),
-        ("bench", "--init_from=x", "mbjax train does"),
+        ("data", "--model=bvae", "mbjax train and mbjax sweep do"),
+        ("data", "--train.epochs=3", "mbjax train and mbjax sweep do"),
+        ("compare", "--workdir=x", "mbjax train, mbjax sweep, mbjax eval and mbjax recommend do"),
+        ("compare", "--data.valid=none", "mbjax train, mbjax sweep, mbjax data and mbjax bench do"),
+        ("bench", "--train.epochs=3", "mbjax train and mbjax sweep do"),
+        ("bench", "--init_from=x", "mbjax train and mbjax sweep do"),
         ("results", "--json", "mbjax data and mbjax bench do"),
+        ("train", "--grid=train.epochs=1,2", "mbjax sweep does"),
     ],
 )
 def test_who_reads_it_is_said(mode, word, others, handed, capsys):

@@ -1,0 +1,66 @@
+"""A grid in order; a search where optuna is installed: what it proposes, keeps and gives up."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from mbjax import errors, models
+from mbjax.sweep import plan, proposals
+
+
+def member(**given):
+    made = plan.Plan(("itemknn",), "demo", {}, **given)
+    return plan.members(made, lambda name: models.entry(name).config)[0]
+
+
+def test_a_grid_in_order(tmp_path):
+    found = proposals.of(member(grid=("neighbors=10,20", "seed=0,1")), tmp_path)
+    assert list(found) == [(0, {"model.neighbors": "10"}), (1, {"model.neighbors": "20"})]
+    assert not found.gives_up(0, 0, -1.0)
+
+
+def test_without_optuna_one_line_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(errors.ConfigError, match=r"pip install 'mbjax\[search\]'"):
+        proposals.of(member(search=3), tmp_path)
+
+
+SPACE = ("shrinkage=0.1..1000", "neighbors=5..300", "history=union,behavior")
+
+
+def search(tmp_path, count):
+    pytest.importorskip("optuna", reason="an extra: pip install 'mbjax[search]'")
+    return proposals.of(member(search=count, space=SPACE), tmp_path)
+
+
+def test_a_search_begins_with_the_models_own_setting_and_keeps_what_it_saw(tmp_path):
+    first = search(tmp_path, 4)
+    made = []
+    for number, setting in first:
+        made.append((number, setting))
+        if number == 2:
+            break  # as if it was stopped here
+        first.tell(number, 0.1 * number)
+    assert made[0][1] == {"model.shrinkage": "10", "model.neighbors": "100", "model.history": "union"}
+    second = search(tmp_path, 5)
+    again = []
+    for number, setting in second:
+        second.tell(number, 0.5)
+        second.tell(number, 0.7)  # of one that it was told of, nothing
+        again.append((number, setting))
+    assert again[:3] == made and [number for number, _ in again] == [0, 1, 2, 3, 4]
+    assert len({tuple(setting.items()) for _, setting in again}) == 5
+    assert all(5 <= int(setting["model.neighbors"]) <= 300 for _, setting in again)
+
+
+def test_the_worst_is_given_up_once_there_are_others(tmp_path):
+    found = search(tmp_path, 6)
+    given_up = []
+    for number, _ in found:
+        value = 0.5 if number < 5 else 0.1
+        given_up.append(found.gives_up(number, 3, value))
+        found.gives_up(number, 3, value)  # told again, after a stop
+        found.tell(number, None if given_up[-1] else value, given_up=given_up[-1])
+    assert given_up == [False] * 5 + [True]
