@@ -31,7 +31,7 @@ import polars as pl
 from jax import lax
 from scipy import sparse, stats
 
-from mbjax import parallel, topk, types
+from mbjax import parallel, precision, topk, types
 from mbjax.ops import reliability
 
 NUM_BINS = 15
@@ -187,6 +187,7 @@ def _of(table: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
 
 
 @functools.partial(jax.jit, static_argnames=("score", "behavior", "num_items", "item_tile"))
+@precision.full
 def _count(
     params: types.Params,
     tables: types.Tables,

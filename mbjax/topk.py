@@ -17,7 +17,7 @@ from flax import struct
 from jax import lax
 from scipy import sparse
 
-from mbjax import errors, parallel, seen, types
+from mbjax import errors, parallel, precision, seen, types
 from mbjax.ops import capped, ranking
 
 
@@ -197,6 +197,7 @@ def finish(lists: ranking.Lists, users: np.ndarray, behavior: str) -> tuple[np.n
 
 
 @functools.partial(jax.jit, static_argnames=("encode", "left_out"))
+@precision.full
 def _encode(
     params: types.Params, graphs: types.Graphs, *, encode: Callable[..., Any], left_out: tuple[bool, ...]
 ) -> list[types.Array]:
@@ -204,6 +205,7 @@ def _encode(
 
 
 @functools.partial(jax.jit, static_argnames=("score", "behavior", "num_items", "k", "item_tile"))
+@precision.full
 def _rank(
     params: types.Params,
     tables: types.Tables,

@@ -12,7 +12,7 @@ import pytest
 import toy
 
 from mbjax import config as configuration
-from mbjax import models, types
+from mbjax import models, topk, types
 from mbjax.experiment import wiring
 from mbjax.ops import graph
 from mbjax.train import checkpoint, step
@@ -23,6 +23,7 @@ ABLATIONS = [(name, each) for name in models.MODELS for each in configuration.mo
 TRAINED = [name for name in models.MODELS if (configuration.model_file(name).get("train") or {}).get("epochs") != 0]
 QUICK = ("bvae", "copf", "pkef")  # the others take as long together as all the rest of the tests
 PLACED = ("bvae", "copf", "pkef", "nmtr", "funnel")  # one of each kind of batch is placed on four devices each time
+LOWERED = ("bvae",)
 IDLE = {
     "bvae": "gate",  # there and without effect, as in the released program
     "funnel": "scale",  # means and deviations of the data that it was trained on
@@ -228,3 +229,53 @@ def test_graphs_are_built_from_training_pairs_only():
     experiment = small("bvae")
     union = graph.assemble(types.GraphSpec(experiment.dataset.info.behaviors), experiment.dataset.train)
     assert experiment.graphs["union"].matrix.nse == union.nnz
+
+
+def programs(experiment: wiring.Experiment):
+    """What runs on the device for a model, traced: a chunk of training, the tables and the lists."""
+    model, graphs = experiment.model, experiment.graphs
+    if experiment.is_trained:
+        sampler, store = experiment.draws()
+        chunk = step.make_chunk(model, sampler, experiment.optimizer())
+        state = jax.eval_shape(experiment.start)
+        plan = jax.eval_shape(lambda: sampler.plan(jax.random.key(0), 0))
+        yield jax.jit(chunk, static_argnums=(5, 6)).trace(state, graphs, store, plan, jnp.int32(0), 3, None)
+    params = jax.eval_shape(model.init, jax.random.key(0), graphs)
+    tables = jax.eval_shape(model.encode, params, graphs)
+    left_out = (False,) * len(jax.tree.leaves(tables))
+    yield topk._encode.trace(params, graphs, encode=model.encode, left_out=left_out)
+    info = experiment.dataset.info
+    queries = topk.prepare(np.arange(5), experiment.dataset.train[info.target], 3)
+    options = {"behavior": info.num_behaviors - 1, "num_items": info.num_items, "k": 3, "item_tile": 5}
+    yield topk._rank.trace(params, tables, queries, topk.Limits(), score=model.score, **options)
+
+
+def operations(operation):
+    """An operation of a lowered program and all inside of it."""
+    yield operation
+    for region in operation.regions:
+        for block in region:
+            for inner in block:
+                yield from operations(inner.operation)
+
+
+def is_counted(loop) -> bool:
+    """Whether the number of turns stands in the program: the condition compares with a constant."""
+    (condition,) = loop.regions[0].blocks
+    compare = list(condition)[-1].operands[0].owner
+    owners = [getattr(operand.owner, "name", "") for operand in getattr(compare, "operands", ())]
+    return "stablehlo.constant" in owners
+
+
+@pytest.mark.parametrize("name", LOWERED)
+def test_programs_of_accelerators(name):
+    """On a GPU and a TPU: no kernel of a CPU, no float64, no call of the host, no loop as long as the device says."""
+    for traced in programs(small(name)):
+        for platform in ("cuda", "tpu"):
+            lowered = traced.lower(lowering_platforms=(platform,))
+            text = lowered.as_text()
+            assert "xf64" not in text and "<f64>" not in text
+            found = list(operations(lowered.compiler_ir("stablehlo").operation))
+            assert not [str(each.attributes["call_target_name"]) for each in found if each.name.endswith("custom_call")]
+            loops = [each for each in found if each.name == "stablehlo.while"]
+            assert all(map(is_counted, loops)), loops

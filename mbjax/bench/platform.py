@@ -96,7 +96,8 @@ def whole(model: str, dataset: str, limits: Limits) -> Iterator[dict[str, Any]]:
     def full_pass():
         kept.append(evaluator(experiment.model, params, experiment.graphs).table)
 
-    times = timing.repeated(full_pass, limits.repeat, limits.seconds)
+    with jax.default_matmul_precision("default"):
+        times = timing.repeated(full_pass, limits.repeat, limits.seconds)
     yield {"test_pass": times.median, "compile_test_pass": times.compile, "metrics": flat(kept[-1])}
     if jax.default_backend() == "cpu":  # it has one precision
         yield {"metrics_float32": flat(kept[-1])}

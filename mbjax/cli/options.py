@@ -295,6 +295,7 @@ FIELDS = {
         "train.decay_steps",
         "train.chunk_steps",
         "train.backend",
+        "train.precision",
         "evaluate.ks",
         "evaluate.mask",
         "evaluate.behaviors",

@@ -183,6 +183,11 @@ class TrainConfig(Section):
         description="run folder whose trained parameters this run starts from, those of the same name, such as the "
         "embedding tables of a model that was trained on views; none: all at random",
     )
+    precision: Literal["default", "float32"] = Field(
+        "default",
+        description="products of matrices in training: as the platform multiplies float32 by default (TF32 on a GPU, "
+        "bfloat16 on a TPU), or in full; a CPU knows no difference, and ranking is always in full",
+    )
     chunk_steps: int = Field(
         0, ge=0, description="steps in one compiled call, after which signals are obeyed [steps]; 0: automatic"
     )

@@ -14,7 +14,7 @@ import polars as pl
 from scipy import sparse
 
 from mbjax import config as configuration
-from mbjax import data, errors, models, topk, types
+from mbjax import data, errors, models, precision, topk, types
 from mbjax.experiment import runs
 from mbjax.train import run_folder
 
@@ -82,9 +82,10 @@ def explain(
     params, _ = runs.restore_params(workdir, experiment, which=checkpoint)
     tables = topk.encode(model, params, experiment.graphs)
     index = source.info.behaviors.index(behavior)
-    compiled = jax.jit(model.score, static_argnums=(4, 5))
+    compiled = jax.jit(precision.full(model.score), static_argnums=(4, 5))
     score = float(compiled(params, tables, jnp.asarray([row]), int(column), 1, index)[0, 0])
-    found = np.asarray(model.explanation.shares(params, tables, int(row), int(column), index))
+    shares = precision.full(model.explanation.shares)
+    found = np.asarray(shares(params, tables, int(row), int(column), index))
     histories = {name: matrix[[row]] for name, matrix in source.train.items()}
     return Explained(
         source.users.ids[row],

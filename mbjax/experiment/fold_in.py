@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import sparse
 
-from mbjax import errors, models, types
+from mbjax import errors, models, precision, types
 from mbjax.data import moments
 from mbjax.experiment import wiring
 from mbjax.ops import graph
@@ -90,7 +90,7 @@ def extend(
     if model.prepare is not None:
         joined = wiring.joins(experiment.model, experiment.dataset)
         more = {"passive": passive, "alone": alone, "times": model.times, "passive_events": events}
-        graphs |= model.prepare(wiring.evidence(experiment.dataset, config, joined=joined, **more))
+        graphs |= precision.full(model.prepare)(wiring.evidence(experiment.dataset, config, joined=joined, **more))
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), graphs))
 
     def grow(leaf: types.Array, wanted: jax.ShapeDtypeStruct) -> types.Array:

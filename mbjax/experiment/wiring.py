@@ -10,7 +10,7 @@ import jax
 import optax
 
 from mbjax import config as configuration
-from mbjax import data, errors, evaluate, hosts, models, parallel, seen, types
+from mbjax import data, errors, evaluate, hosts, models, parallel, precision, seen, types
 from mbjax.data import moments
 from mbjax.ops import graph, sampling
 from mbjax.train import loop, step
@@ -114,14 +114,16 @@ class Experiment:
         """What draws the batches of training, and the store that they are drawn from."""
         if self.model.teach is None:
             return sampling.user_sampler(self.model.batch, self.dataset.train, num_devices)
-        return self.model.teach(evidence(self.dataset, self.config, times=self.model.times, teach=True), num_devices)
+        teach = precision.full(self.model.teach)
+        return teach(evidence(self.dataset, self.config, times=self.model.times, teach=True), num_devices)
 
     def advance(self) -> loop.Advance:
         """How training moves a state on, compiled for the configured number of devices."""
         among, graphs = self.placement, self._placed("train")
         sampler, store = self.draws(among.size)
         store = among.everywhere(store)
-        compiled = among.compile_chunk(step.make_chunk(self.model, sampler, self.optimizer()))
+        chunk = step.make_chunk(self.model, sampler, self.optimizer(), self.config.train.precision)
+        compiled = among.compile_chunk(chunk)
         plan = among.compile_plan(sampler.plan)
         steps = sampler.steps_per_epoch
         return loop.Advance(
@@ -195,7 +197,7 @@ def _graphs(model, dataset, config, **options) -> types.Graphs:
     graphs = graph.from_train(model.graphs, dataset.train)
     if model.prepare is None:
         return graphs
-    return graphs | dict(model.prepare(evidence(dataset, config, times=model.times, **options)))
+    return graphs | dict(precision.full(model.prepare)(evidence(dataset, config, times=model.times, **options)))
 
 
 def joins(model: types.Model, dataset: data.Dataset) -> bool:

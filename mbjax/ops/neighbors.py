@@ -11,17 +11,19 @@ the nearest are kept. So no matrix [I, I] ever exists.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from mbjax import types
-from mbjax.ops import blocks, graph, ranking, rows
+from mbjax.ops import blocks, graph, platforms, ranking, rows
 
 BLOCK = 64  # dense columns of a product: items whose similarities are computed at once
 LANES = 16  # entries of one item that are added at once
-TURNS = 1024  # turns of so many entries in a step of the loop over all pairs
+TURNS = 1024  # turns of so many entries in a step of the loop over all pairs, on a CPU
+WIDE = 2**16  # elsewhere, where the host waits for the device at every step
 
 
 def nearest(ranked: types.Graph, speaking: types.Graph, most: int, shrinkage: float) -> tuple[types.Array, types.Array]:
@@ -114,20 +116,23 @@ def scores(table: Spread, users: types.Array, start: types.Array | int, size: in
     shift = last - ends
     lane = jnp.arange(LANES, dtype=jnp.int32)
 
-    def body(turn, out):
-        place = turn * TURNS + jnp.arange(TURNS, dtype=jnp.int32)
-        row = jnp.searchsorted(ends, place, side="right").astype(jnp.int32)  # B past the last: dropped
+    def body(width, turn, out):
+        place = turn * width + jnp.arange(width, dtype=jnp.int32)
+        row = platforms.search(ends, place)  # B past the last: dropped
         place = place + shift.at[row].get(mode="clip")
-        pair = jnp.searchsorted(table.work, place, side="right").astype(jnp.int32) - 1
+        pair = platforms.search(table.work, place) - 1
         speaking = column.at[pair].get(mode="clip")
         begin = table.ptr[speaking] + (place - table.work[pair]) * LANES
-        entry = begin[:, None] + lane  # [TURNS, LANES]
+        entry = begin[:, None] + lane  # [width, LANES]
         ranked = table.item.at[entry].get(mode="clip") - start
         is_one = (entry < table.ptr[speaking + 1][:, None]) & (ranked >= 0)
         similarity = table.similarity.at[entry].get(mode="clip")
         return out.at[row[:, None], jnp.where(is_one, ranked, size)].add(similarity, mode="drop")
 
-    return jax.lax.fori_loop(0, -(-ends[-1] // TURNS), body, out)
+    def walk(width):
+        return jax.lax.fori_loop(0, -(-ends[-1] // width), functools.partial(body, width), out)
+
+    return jax.lax.platform_dependent(cpu=lambda: walk(TURNS), default=lambda: walk(WIDE))
 
 
 def shares(table: Spread, user: types.Array | int, item: types.Array | int) -> types.Array:

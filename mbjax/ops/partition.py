@@ -3,7 +3,9 @@
 A batch of 500 users against 13,465 items is 27 MB of logits for each behavior, written and read several times by a
 plain log-softmax. Here rows are taken in tiles: the logits of a tile stay in cache, and the forward pass of a
 differentiated call already forms the gradients, since those of a log-partition are known once it is. Rows of weight 0
-(users without items of that behavior: four of five for JD's favourites) are sorted behind the others and skipped.
+(users without items of that behavior: four of five for JD's favourites) are sorted behind the others and skipped on a
+CPU. On an accelerator a tile is as large as memory allows, mostly all rows, and none is skipped: not to wait for the
+device to say how many is worth more (``ops.platforms``).
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ import jax.numpy as jnp
 
 from mbjax import types
 
-ROW_TILE = 128
+ROW_TILE = 128  # rows, on a CPU
+CELLS = 2**26  # logits in a tile elsewhere
 
 
 def _tiles(latent, weight, row_tile):
@@ -40,6 +43,15 @@ def _row_tile(num_rows: int) -> int:
     return min(ROW_TILE, num_rows)
 
 
+def _wide_tiles(latent, kernel, weight):
+    """All rows in their order, in few tiles: padded latent and weights, the rows of a tile and the number of tiles."""
+    num_rows = max(latent.shape[0], 1)
+    tile = max(1, min(num_rows, CELLS // max(kernel.shape[0], 1)))
+    turns = -(-num_rows // tile)
+    extra = turns * tile - latent.shape[0]
+    return jnp.pad(latent, ((0, extra), (0, 0))), jnp.pad(weight, (0, extra)), tile, turns
+
+
 @jax.custom_vjp
 def weighted_log_partition(
     latent: types.Array, kernel: types.Array, bias: types.Array, weight: types.Array
@@ -57,41 +69,59 @@ def weighted_log_partition(
     Returns:
       Scalar, in nats.
     """
-    tile = _row_tile(latent.shape[0])
-    _, latent, weight, busy = _tiles(latent, weight, tile)
 
-    def body(turn, total):
-        rows = jax.lax.dynamic_slice_in_dim(latent, turn * tile, tile)
-        _, _, log_partition = _tile_log_partition(rows, kernel, bias)
-        return total + jnp.dot(jax.lax.dynamic_slice_in_dim(weight, turn * tile, tile), log_partition)
+    def over(rows, weights, tile, turns):
+        def body(turn, total):
+            z = jax.lax.dynamic_slice_in_dim(rows, turn * tile, tile)
+            _, _, log_partition = _tile_log_partition(z, kernel, bias)
+            return total + jnp.dot(jax.lax.dynamic_slice_in_dim(weights, turn * tile, tile), log_partition)
 
-    return jax.lax.fori_loop(0, busy, body, jnp.zeros((), latent.dtype))
+        return jax.lax.fori_loop(0, turns, body, jnp.zeros((), latent.dtype))
+
+    def walk():
+        tile = _row_tile(latent.shape[0])
+        _, rows, weights, busy = _tiles(latent, weight, tile)
+        return over(rows, weights, tile, busy)
+
+    return jax.lax.platform_dependent(cpu=walk, default=lambda: over(*_wide_tiles(latent, kernel, weight)))
 
 
 def _forward(latent, kernel, bias, weight):
-    tile = _row_tile(latent.shape[0])
-    order, rows, weights, busy = _tiles(latent, weight, tile)
+    def over(rows, weights, tile, turns):
+        def body(turn, carry):
+            d_latent, d_kernel, d_bias, log_partitions = carry
+            z = jax.lax.dynamic_slice_in_dim(rows, turn * tile, tile)
+            w = jax.lax.dynamic_slice_in_dim(weights, turn * tile, tile)
+            numerator, total, log_partition = _tile_log_partition(z, kernel, bias)
+            # d/dlogits = w * numerator / total; the row factor goes onto the thin side of each product.
+            factor = w[:, None] / total
+            d_kernel = d_kernel + numerator.T @ (factor * z)
+            d_bias = d_bias + factor[:, 0] @ numerator
+            put = jax.lax.dynamic_update_slice_in_dim
+            d_latent = put(d_latent, factor * (numerator @ kernel), turn * tile, axis=0)
+            log_partitions = put(log_partitions, log_partition, turn * tile, axis=0)
+            return d_latent, d_kernel, d_bias, log_partitions
 
-    def body(turn, carry):
-        d_latent, d_kernel, d_bias, log_partitions = carry
-        z = jax.lax.dynamic_slice_in_dim(rows, turn * tile, tile)
-        w = jax.lax.dynamic_slice_in_dim(weights, turn * tile, tile)
-        numerator, total, log_partition = _tile_log_partition(z, kernel, bias)
-        # d/dlogits = w * numerator / total; the row factor goes onto the thin side of each product.
-        factor = w[:, None] / total
-        d_kernel = d_kernel + numerator.T @ (factor * z)
-        d_bias = d_bias + factor[:, 0] @ numerator
-        put = jax.lax.dynamic_update_slice_in_dim
-        d_latent = put(d_latent, factor * (numerator @ kernel), turn * tile, axis=0)
-        log_partitions = put(log_partitions, log_partition, turn * tile, axis=0)
-        return d_latent, d_kernel, d_bias, log_partitions
+        zeros = (jnp.zeros_like(rows), jnp.zeros_like(kernel), jnp.zeros_like(bias), jnp.zeros_like(weights))
+        return jax.lax.fori_loop(0, turns, body, zeros)
 
-    zeros = (jnp.zeros_like(rows), jnp.zeros_like(kernel), jnp.zeros_like(bias), jnp.zeros_like(weights))
-    d_latent, d_kernel, d_bias, log_partitions = jax.lax.fori_loop(0, busy, body, zeros)
     num_rows = latent.shape[0]
-    back = jnp.argsort(order)
-    value = jnp.dot(weights, log_partitions)
-    return value, (d_latent[:num_rows][back], d_kernel, d_bias, log_partitions[:num_rows][back])
+
+    def walk():
+        tile = _row_tile(num_rows)
+        order, rows, weights, busy = _tiles(latent, weight, tile)
+        d_latent, d_kernel, d_bias, log_partitions = over(rows, weights, tile, busy)
+        back = jnp.argsort(order)
+        value = jnp.dot(weights, log_partitions)
+        return value, (d_latent[:num_rows][back], d_kernel, d_bias, log_partitions[:num_rows][back])
+
+    def whole():
+        rows, weights, tile, turns = _wide_tiles(latent, kernel, weight)
+        d_latent, d_kernel, d_bias, log_partitions = over(rows, weights, tile, turns)
+        value = jnp.dot(weights, log_partitions)
+        return value, (d_latent[:num_rows], d_kernel, d_bias, log_partitions[:num_rows])
+
+    return jax.lax.platform_dependent(cpu=walk, default=whole)
 
 
 def _backward(gradients, cotangent):

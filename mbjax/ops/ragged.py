@@ -2,37 +2,59 @@
 
 An autoencoder's first layer multiplies a multi-hot row by a weight matrix. The row has tens of ones among
 tens of thousands of zeros, so the product is a sum of a few weight rows. The arrays of a batch are padded to the
-largest history mass that a batch can have (about six times the usual one), so both directions walk over blocks of
-entries and stop after the last real one: padding costs nothing.
+largest history mass that a batch can have (about six times the usual one), so on a CPU both directions walk over blocks
+of entries and stop after the last real one: padding costs nothing. An accelerator, which would report to the host at
+every turn of such a walk, takes all of the capacity (``ops.platforms``), with padding that is dropped.
 """
 
 from __future__ import annotations
-
-import functools
 
 import jax
 import jax.numpy as jnp
 
 from mbjax import types
 
-BLOCK = 2048  # entries a turn: a block of gathered rows stays in the second-level cache
+BLOCK = 2048  # entries a turn on a CPU: a block of gathered rows stays in the second-level cache
+WIDE = 2**16  # elsewhere
 
 
-def _blocks(history: types.Ragged, *arrays: types.Array) -> tuple[types.Array, ...]:
+def _blocks(size: int, history: types.Ragged, *arrays: types.Array) -> tuple[types.Array, ...]:
     """Pads flat arrays [N, ...] to whole blocks; padded items and rows point out of range, so scatters drop them."""
-    size = history.item.shape[0]
-    extra = -size % BLOCK
+    extra = -history.item.shape[0] % size
     big = jnp.iinfo(jnp.int32).max
     item = jnp.pad(history.item, (0, extra), constant_values=big)
     row = jnp.pad(history.row, (0, extra), constant_values=big)
     return (item, row, *(jnp.pad(a, ((0, extra),) + ((0, 0),) * (a.ndim - 1)) for a in arrays))
 
 
-def _walk(history: types.Ragged, body, init):
-    """Runs ``body(start, carry)`` over the blocks that hold real entries."""
-    count = history.ptr[-1]
-    turns = (count + BLOCK - 1) // BLOCK
-    return jax.lax.fori_loop(0, turns, lambda turn, carry: body(turn * BLOCK, carry), init)
+def _over(size: int, turns: types.Array | int, history: types.Ragged, arrays, body, init: types.Array) -> types.Array:
+    """Takes a result through ``body(start, its items, its rows, its part of each array, result)`` for each block."""
+    padded = _blocks(size, history, *arrays)
+
+    def turn(number, result):
+        start = number * size
+        return body(start, *(jax.lax.dynamic_slice_in_dim(x, start, size) for x in padded), result)
+
+    return jax.lax.fori_loop(0, turns, turn, init)
+
+
+def _real(history: types.Ragged) -> types.Array:
+    """The number of blocks of a CPU that hold real entries."""
+    return (history.ptr[-1] + BLOCK - 1) // BLOCK
+
+
+def _sum(history: types.Ragged, weight: types.Array, body, init: types.Array) -> types.Array:
+    """Adds what ``body(items, rows, weights, sum)`` adds for every block of entries."""
+
+    def add(_, *given):
+        return body(*given)
+
+    capacity = history.item.shape[0]
+    wide = min(WIDE, max(capacity, 1))
+    return jax.lax.platform_dependent(
+        cpu=lambda: _over(BLOCK, _real(history), history, (weight,), add, init),
+        default=lambda: _over(wide, -(-capacity // wide), history, (weight,), add, init),
+    )
 
 
 @jax.custom_vjp
@@ -52,15 +74,13 @@ def embed(table: types.Array, history: types.Ragged, weight: types.Array) -> typ
       float [B, M, D]; an empty history gives zeros.
     """
     num_rows, (_, num_weightings) = history.ptr.shape[0] - 1, weight.shape
-    item, row, weight = _blocks(history, weight)
 
-    def body(start, out):
-        part = functools.partial(jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=BLOCK)
-        gathered = table.at[part(item)].get(mode="fill", fill_value=0)  # [BLOCK, D]
-        update = part(weight)[:, :, None] * gathered[:, None, :]  # [BLOCK, M, D]
-        return out.at[part(row)].add(update, mode="drop", indices_are_sorted=True)
+    def body(item, row, weight, out):
+        gathered = table.at[item].get(mode="fill", fill_value=0)  # [BLOCK, D]
+        update = weight[:, :, None] * gathered[:, None, :]  # [BLOCK, M, D]
+        return out.at[row].add(update, mode="drop", indices_are_sorted=True)
 
-    return _walk(history, body, jnp.zeros((num_rows, num_weightings, table.shape[1]), table.dtype))
+    return _sum(history, weight, body, jnp.zeros((num_rows, num_weightings, table.shape[1]), table.dtype))
 
 
 def _embed_fwd(table, history, weight):
@@ -69,15 +89,13 @@ def _embed_fwd(table, history, weight):
 
 def _embed_bwd(residuals, cotangent):
     history, weight, shape = residuals
-    item, row, weight = _blocks(history, weight)
 
-    def body(start, out):
-        part = functools.partial(jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=BLOCK)
-        gathered = cotangent.at[part(row)].get(mode="fill", fill_value=0)  # [BLOCK, M, D]
-        update = jnp.sum(part(weight)[:, :, None] * gathered, axis=1)
-        return out.at[part(item)].add(update, mode="drop")
+    def body(item, row, weight, out):
+        gathered = cotangent.at[row].get(mode="fill", fill_value=0)  # [BLOCK, M, D]
+        update = jnp.sum(weight[:, :, None] * gathered, axis=1)
+        return out.at[item].add(update, mode="drop")
 
-    return _walk(history, body, jnp.zeros(shape, cotangent.dtype)), None, None
+    return _sum(history, weight, body, jnp.zeros(shape, cotangent.dtype)), None, None
 
 
 embed.defvjp(_embed_fwd, _embed_bwd)
@@ -100,24 +118,27 @@ def positions(history: types.Ragged) -> types.Array:
 
 
 def map_entries(function, history: types.Ragged, width: int) -> types.Array:
-    """Computes numbers for the real entries only, block by block.
+    """Computes numbers for the real entries; on a CPU for no others, block by block.
 
     Args:
-      function: ``(row [BLOCK], place in the row [BLOCK]) -> float [BLOCK, width]``.
+      function: ``(row [n], place in the row [n]) -> float [n, width]``.
       history: Ragged with N entries.
       width: M.
 
     Returns:
-      float32 [N, M]; padding is 0, or what ``function`` makes of out-of-range rows in the last real block.
+      float32 [N, M]; padding is 0, or what ``function`` makes of out-of-range rows.
     """
     size = history.item.shape[0]
-    item, row, place = _blocks(history, positions(history))
+    place = positions(history)
 
-    def body(start, out):
-        part = functools.partial(jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=BLOCK)
-        return jax.lax.dynamic_update_slice_in_dim(out, function(part(row), part(place)), start, axis=0)
+    def walk():
+        def body(start, _, row, place, out):
+            return jax.lax.dynamic_update_slice_in_dim(out, function(row, place), start, axis=0)
 
-    return _walk(history, body, jnp.zeros((item.shape[0], width), jnp.float32))[:size]
+        out = jnp.zeros((size + -size % BLOCK, width), jnp.float32)
+        return _over(BLOCK, _real(history), history, (place,), body, out)[:size]
+
+    return jax.lax.platform_dependent(cpu=walk, default=lambda: function(history.row, place).astype(jnp.float32))
 
 
 @jax.custom_vjp
@@ -133,15 +154,18 @@ def products(user: types.Array, item: types.Array, history: types.Ragged) -> typ
       float [N]; padding is 0.
     """
     size = history.item.shape[0]
-    items, rows = _blocks(history)
 
-    def body(start, out):
-        part = functools.partial(jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=BLOCK)
-        left = user.at[part(rows)].get(mode="fill", fill_value=0)  # [BLOCK, D]
-        right = item.at[part(items)].get(mode="fill", fill_value=0)
-        return jax.lax.dynamic_update_slice_in_dim(out, jnp.sum(left * right, axis=1), start, axis=0)
+    def inner(items, rows):
+        left = user.at[rows].get(mode="fill", fill_value=0)  # [n, D]
+        return jnp.sum(left * item.at[items].get(mode="fill", fill_value=0), axis=1)
 
-    return _walk(history, body, jnp.zeros(items.shape[0], user.dtype))[:size]
+    def walk():
+        def body(start, items, rows, out):
+            return jax.lax.dynamic_update_slice_in_dim(out, inner(items, rows), start, axis=0)
+
+        return _over(BLOCK, _real(history), history, (), body, jnp.zeros(size + -size % BLOCK, user.dtype))[:size]
+
+    return jax.lax.platform_dependent(cpu=walk, default=lambda: inner(history.item, history.row))
 
 
 def _products_fwd(user, item, history):
@@ -150,17 +174,14 @@ def _products_fwd(user, item, history):
 
 def _products_bwd(residuals, cotangent):
     user, item, history = residuals
-    items, rows, cotangent = _blocks(history, cotangent)
 
-    def body(start, out):
-        part = functools.partial(jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=BLOCK)
-        left = user.at[part(rows)].get(mode="fill", fill_value=0)  # [BLOCK, D]
-        right = item.at[part(items)].get(mode="fill", fill_value=0)
-        factor = part(cotangent)[:, None]
-        users = out[0].at[part(rows)].add(factor * right, mode="drop", indices_are_sorted=True)
-        return users, out[1].at[part(items)].add(factor * left, mode="drop")
+    def body(items, rows, factor, out):
+        left = user.at[rows].get(mode="fill", fill_value=0)  # [n, D]
+        right = item.at[items].get(mode="fill", fill_value=0)
+        users = out[0].at[rows].add(factor[:, None] * right, mode="drop", indices_are_sorted=True)
+        return users, out[1].at[items].add(factor[:, None] * left, mode="drop")
 
-    return (*_walk(history, body, (jnp.zeros_like(user), jnp.zeros_like(item))), None)
+    return (*_sum(history, cotangent, body, (jnp.zeros_like(user), jnp.zeros_like(item))), None)
 
 
 products.defvjp(_products_fwd, _products_bwd)

@@ -1,7 +1,9 @@
 """Rows of a sparse matrix as dense tiles: which of some items each user of a batch has met.
 
-The number of pairs of a batch is known on the device only. So all of them are walked over in blocks of fixed size,
-and the walk stops after the last: no capacity is fixed, and a long history costs what it holds.
+The number of pairs of a batch is known on the device only. So on a CPU all of them are walked over in blocks of fixed
+size, and the walk stops after the last: no capacity is fixed, and a long history costs what it holds. On an accelerator
+all places that pairs of a batch may take are looked at at once, which are as many as the matrix has entries; the walk
+is for matrices so large that this would cost more than waiting for the device to say how many there are.
 """
 
 from __future__ import annotations
@@ -10,9 +12,11 @@ import jax
 import jax.numpy as jnp
 
 from mbjax import types
+from mbjax.ops import platforms
 
 BLOCK = 4096  # pairs a turn on a CPU
 WIDE = 2**17  # elsewhere, where the host waits for the device at every turn
+AT_ONCE = 2**21  # stored entries up to which nothing waits
 
 
 def met(
@@ -39,20 +43,32 @@ def met(
     out = jnp.zeros((rows.shape[0], size), jnp.float32)
     if not column.shape[0]:
         return out
-    first = row_ptr[rows]
-    ends = jnp.cumsum(row_ptr[rows + 1] - first, dtype=jnp.int32)  # [B], in the order of `rows`
-    # Entry e of row b of the batch is entry e + shift[b] of the matrix.
-    shift = row_ptr[rows + 1] - ends
+    num_rows = rows.shape[0]
 
-    def walk(width):
+    def over(width, turns, ends):
+        # Entry e of row b of the batch is entry e + shift[b] of the matrix.
+        shift = row_ptr[rows + 1] - ends
+
         def body(turn, out):
             entry = turn * width + jnp.arange(width, dtype=jnp.int32)
-            row = jnp.searchsorted(ends, entry, side="right").astype(jnp.int32)  # B past the last entry: dropped
+            row = platforms.search(ends, entry)  # B past the last entry: dropped
             source = entry + shift.at[row].get(mode="clip")
             place = column.at[source].get(mode="clip") - start
             place = jnp.where(place < 0, size, place)  # a negative index would count from the end
             return out.at[row, place].set(1.0 if value is None else value.at[source].get(mode="clip"), mode="drop")
 
-        return jax.lax.fori_loop(0, (ends[-1] + width - 1) // width, body, out)
+        return jax.lax.fori_loop(0, turns, body, out)
 
-    return jax.lax.platform_dependent(cpu=lambda: walk(BLOCK), default=lambda: walk(WIDE))
+    def walk(width):
+        ends = jnp.cumsum(row_ptr[rows + 1] - row_ptr[rows], dtype=jnp.int32)  # [B], in the order of `rows`
+        return over(width, (ends[-1] + width - 1) // width, ends)
+
+    def at_once():
+        # Rows that occur again take their copy of the first: those that are left have no more entries than the matrix.
+        own = jnp.arange(num_rows, dtype=jnp.int32)
+        first = jnp.full(row_ptr.shape[0] - 1, num_rows, jnp.int32).at[rows].min(own)[rows]
+        ends = jnp.cumsum(jnp.where(first == own, row_ptr[rows + 1] - row_ptr[rows], 0), dtype=jnp.int32)
+        return over(column.shape[0], 1, ends)[first]
+
+    elsewhere = at_once if column.shape[0] <= AT_ONCE else lambda: walk(WIDE)
+    return jax.lax.platform_dependent(cpu=lambda: walk(BLOCK), default=elsewhere)

@@ -12,6 +12,7 @@ import scipy.sparse
 from flax import struct
 
 from mbjax import types
+from mbjax.ops import platforms
 from mbjax.ops import points as pointwise
 from mbjax.ops import triples as draws
 
@@ -167,7 +168,7 @@ def gather_rows(ptr: types.Array, item: types.Array, users: types.Array, capacit
     length = jnp.where(users >= 0, ptr[safe + 1] - start, 0)
     out_ptr = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(length, dtype=jnp.int32)])
     entry = jnp.arange(capacity, dtype=jnp.int32)
-    row = jnp.searchsorted(out_ptr[1:], entry, side="right").astype(jnp.int32)  # B for padding
+    row = platforms.search(out_ptr[1:], entry)  # B for padding
     source = start.at[row].get(mode="clip") + entry - out_ptr.at[row].get(mode="clip")
     real = row < users.shape[0]
     picked = item.at[jnp.where(real, source, 0)].get(mode="fill", fill_value=num_items)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from mbjax import types
 from mbjax.ops import noise as rows
+from mbjax.ops import platforms
 
 STREAM = 1 << 20  # the first stream of a row's randomness that is drawn here; models use those below
 
@@ -100,5 +101,5 @@ def not_among(
         is_before = item.at[start + middle].get(mode="clip") - middle <= rank
         return jnp.where(is_before & (low < high), middle + 1, low), jnp.where(is_before, high, middle)
 
-    low, _ = jax.lax.fori_loop(0, longest.bit_length(), halve, (low, high))
+    low, _ = platforms.fori(longest.bit_length(), halve, (low, high))
     return rank + low

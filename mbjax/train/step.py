@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mbjax import parallel, types
+from mbjax import parallel, precision, types
 from mbjax.ops import sampling
 
 
@@ -22,12 +22,16 @@ def init_state(
 
 
 def make_chunk(
-    model: types.Model, sampler: sampling.UserSampler, optimizer: optax.GradientTransformation
+    model: types.Model,
+    sampler: sampling.UserSampler,
+    optimizer: optax.GradientTransformation,
+    products: str = "default",
 ) -> Callable[..., tuple[types.TrainState, dict[str, types.Array]]]:
     """Builds ``chunk(state, graphs, store, plan, first, length, device)``: steps from place ``first`` of an epoch.
 
-    ``device`` is None on one device, else the index along ``parallel.AXIS``, over which the contributions are
-    summed. The chunk takes ``length`` steps and returns the new state and ``{"loss": [length], part: [length], ...}``.
+    ``device`` is None on one device, else the index along ``parallel.AXIS``, over which the contributions are summed.
+    ``products`` is the precision of matrix products (``precision.of``). The chunk takes ``length`` steps and returns
+    the new state and ``{"loss": [length], part: [length], ...}``.
     """
 
     def step(state, graphs, store, plan, place, device):
@@ -35,7 +39,8 @@ def make_chunk(
         batch_key, loss_key = jax.random.split(key)
         batch = sampler.batch(store, plan, batch_key, place, 0 if device is None else device)
         gradient = jax.value_and_grad(model.loss, has_aux=True)
-        (loss, parts), grads = gradient(state.params, graphs, batch, loss_key, state.step)
+        with precision.of(products):
+            (loss, parts), grads = gradient(state.params, graphs, batch, loss_key, state.step)
         logged = {"loss": loss, **parts}
         if device is not None:
             logged, grads = jax.lax.psum((logged, grads), parallel.AXIS)
