@@ -163,7 +163,7 @@ class Evaluator:
             raise ValueError(f"the model is built for {model.info}, the evaluator for {self.info}.")
         began = time.perf_counter()
         labels = _group_labels(groups)
-        params, graphs = self._placement.everywhere((params, graphs))
+        params, graphs = self._placement.placed(params, graphs)
         tables = topk.encode(model, params, graphs, self._placement)
         # All passes are started before the first is waited for, so that the host counts while the device ranks.
         passes = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -74,6 +74,22 @@ class Placement:
             return tree
         return jax.tree.map(functools.partial(_put_everywhere, NamedSharding(self.mesh, WHOLE)), tree)
 
+    def put(self, state: Any) -> Any:
+        """Puts a training state where the steps want it."""
+        return self.everywhere(state)
+
+    def kept(self, state: Any) -> Any:
+        """A training state as it was before ``put``."""
+        return self.here(state)
+
+    def kept_params(self, params: Any) -> Any:
+        """Its parameters, likewise."""
+        return self.here(params)
+
+    def placed(self, params: Any, graphs: Any) -> tuple[Any, Any]:
+        """Puts parameters and graphs where evaluations want them."""
+        return self.everywhere((params, graphs))
+
     def here(self, tree: Any) -> Any:
         """What one device of this host holds of leaves that are everywhere: the buffers themselves, nothing moves."""
         return tree if self.size == 1 else jax.tree.map(_local, tree)
@@ -86,6 +102,15 @@ class Placement:
         if self.hosts == 1:
             return jax.device_put(tree, sharding)
         return jax.tree.map(lambda x: jax.make_array_from_callback(x.shape, sharding, lambda i, x=x: x[i]), tree)
+
+    def side_by_side(self, parts: Sequence[np.ndarray]) -> jax.Array:
+        """An array that is divided along the first axis, of a part of one shape for each device."""
+        sharding = NamedSharding(self.mesh, DIVIDED)
+        own = jax.process_index()
+        pairs = zip(parts, self.mesh.devices.flat, strict=True)
+        local = [jax.device_put(part, device) for part, device in pairs if device.process_index == own]
+        shape = (len(parts) * parts[0].shape[0], *parts[0].shape[1:])
+        return jax.make_array_from_single_device_arrays(shape, sharding, local)
 
     def rounded(self, number: int) -> int:
         """The next multiple of the number of devices."""
@@ -136,10 +161,10 @@ class Placement:
         """Compiles ``plan(key, epoch)``: every device draws the same order, so that none has to be sent."""
         return jax.jit(plan, out_shardings=None if self.size == 1 else NamedSharding(self.mesh, WHOLE))
 
-    def divide(self, function: Callable[..., Any], number: int = 1) -> Callable[..., Any]:
+    def divide(self, function: Callable[..., Any], number: int = 1, specs: Any = ()) -> Callable[..., Any]:
         """Inside ``jit``: a function whose last ``number`` arguments are ``divided``, all others ``everywhere``.
 
-        Its results are divided too.
+        Its results are divided too. ``specs`` is for placements that divide more.
         """
         if self.size == 1:
             return function

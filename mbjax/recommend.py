@@ -212,7 +212,7 @@ def rank(
         raise errors.ConfigError("no users to recommend to: name at least one, or leave the option out for all.")
 
     def every() -> Iterator[Lists]:
-        there, of_graphs, limited = placement.everywhere((params, graphs, limits))
+        (there, of_graphs), limited = placement.placed(params, graphs), placement.everywhere(limits)
         tables = topk.encode(model, there, of_graphs, placement)
         for behavior in model.info.behaviors if behaviors is None else dict.fromkeys(behaviors):
             decisive = pairs(behavior)

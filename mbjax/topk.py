@@ -17,7 +17,7 @@ from flax import struct
 from jax import lax
 from scipy import sparse
 
-from mbjax import errors, parallel, precision, seen, types
+from mbjax import errors, parallel, precision, seen, shards, types
 from mbjax.ops import capped, ranking
 
 
@@ -30,6 +30,7 @@ class Queries:
       row: int32 [T, M], the place in its batch of each pair.
       item: int32 [T, M]; padding is I.
       only: bool [T, B], whether a user's pairs are his candidates; else every other item is one. None: for nobody.
+      places: int32 [n], where each of those asked for stands among T * B; None: in their order.
       placement: the devices that the batches are divided among.
     """
 
@@ -37,6 +38,7 @@ class Queries:
     row: types.Array
     item: types.Array
     only: types.Array | None = None
+    places: types.Array | None = None
     placement: parallel.Placement = struct.field(pytree_node=False, default=parallel.ONE)
 
 
@@ -97,6 +99,8 @@ def pack(
       only: bool [n], whether these are the candidates; else they are masked. None: for nobody.
       placement: as for ``prepare``.
     """
+    if isinstance(placement, shards.Shards):
+        return _dealt(users, rows, batch_size, only, placement)
     num_batches = placement.rounded(-(-len(users) // batch_size))
     size = -(-len(users) // num_batches)
     bounds = rows.indptr[np.minimum(np.arange(num_batches + 1) * size, len(users))]
@@ -110,7 +114,29 @@ def pack(
     item[is_pair] = rows.indices
     if only is not None:
         only = np.pad(only, (0, num_batches * size - len(users))).reshape(num_batches, size)
-    return Queries(*placement.divided((user.reshape(num_batches, size), row, item, only)), placement)
+    user, row, item, only = placement.divided((user.reshape(num_batches, size), row, item, only))
+    return Queries(user, row, item, only, placement=placement)
+
+
+def _dealt(users, rows, batch_size, only, placement) -> Queries:
+    """Each user's query with the device that has him, who is called by his number in its block."""
+    places, num_batches, size = placement.deal(np.asarray(users), batch_size)
+    user = np.zeros(num_batches * size, dtype=np.int32)
+    user[places] = users % placement.block
+    counts = np.zeros(num_batches, dtype=np.int64)
+    lengths, order = np.diff(rows.indptr), np.argsort(places)
+    np.add.at(counts, places // size, lengths)
+    row = np.zeros((num_batches, max(1, counts.max())), dtype=np.int32)
+    item = np.full(row.shape, rows.shape[1], dtype=np.int32)
+    is_pair = np.arange(row.shape[1]) < counts[:, None]
+    row[is_pair] = np.repeat(places[order] % size, lengths[order])
+    item[is_pair] = rows[order].indices
+    if only is not None:
+        spread = np.zeros(num_batches * size, dtype=bool)
+        spread[places] = only
+        only = spread.reshape(num_batches, size)
+    user, row, item, only = placement.divided((user.reshape(num_batches, size), row, item, only))
+    return Queries(user, row, item, only, places.astype(np.int32), placement)
 
 
 def encode(
@@ -123,6 +149,8 @@ def encode(
     What ``encode`` hands on of the graphs as it is stands in the tables without a copy: a prepared inverse may take
     most of the memory that there is, and a compiled program copies what it returns.
     """
+    if isinstance(placement, shards.Shards):
+        return placement.encode(params, graphs)
     leaves, structure = jax.tree.flatten((params, graphs))
     shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
     sources, tables = _handed_on(model.encode, structure, shapes)
@@ -164,17 +192,22 @@ def start(
     """
     if behavior not in model.info.behaviors:
         raise ValueError(f"behavior '{behavior}' is not one of the model's: {', '.join(model.info.behaviors)}.")
-    return _rank(
+    placement, places, specs = queries.placement, queries.places, ()
+    if isinstance(placement, shards.Shards):
+        model, specs = placement.model, shards.specs_of(params, tables)
+    lists = _rank(
         params,
         tables,
-        queries,
-        queries.placement.everywhere(limits or Limits()),
+        queries.replace(places=None),
+        placement.everywhere(limits or Limits()),
+        specs=specs,
         score=model.score,
         behavior=model.info.behaviors.index(behavior),
         num_items=model.info.num_items,
         k=min(k, model.info.num_items),
         item_tile=item_tile,
     )
+    return lists if places is None else placement.in_order(lists, places)
 
 
 def finish(lists: ranking.Lists, users: np.ndarray, behavior: str) -> tuple[np.ndarray, np.ndarray]:
@@ -204,7 +237,7 @@ def _encode(
     return [leaf for leaf, is_out in zip(jax.tree.leaves(encode(params, graphs)), left_out, strict=True) if not is_out]
 
 
-@functools.partial(jax.jit, static_argnames=("score", "behavior", "num_items", "k", "item_tile"))
+@functools.partial(jax.jit, static_argnames=("specs", "score", "behavior", "num_items", "k", "item_tile"))
 @precision.full
 def _rank(
     params: types.Params,
@@ -212,6 +245,7 @@ def _rank(
     queries: Queries,
     limits: Limits,
     *,
+    specs: Any,
     score: Callable[..., types.Array],
     behavior: int,
     num_items: int,
@@ -238,4 +272,4 @@ def _rank(
         lists = lax.map(batch, queries)
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), lists)
 
-    return queries.placement.divide(part)(params, tables, limits, queries)
+    return queries.placement.divide(part, specs=specs)(params, tables, limits, queries)

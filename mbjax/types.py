@@ -83,12 +83,15 @@ class Graph:
       row_ptr: int32 [R + 1]; row r owns entries row_ptr[r]:row_ptr[r + 1].
       transpose: BCOO [C, R], the same matrix transposed, sorted likewise.
       col_ptr: int32 [C + 1], row pointers of ``transpose``.
+      partial: of a matrix that is divided among devices by user, the first row of its product that each device has a
+        part of only, and the same of the product with the transpose; None: it has all of every row.
     """
 
     matrix: sparse.BCOO
     row_ptr: Array
     transpose: sparse.BCOO
     col_ptr: Array
+    partial: tuple[int | None, int | None] = struct.field(pytree_node=False, default=(None, None))
 
 
 Graphs = Mapping[str, Any]  # Graph, or what ``Model.prepare`` made
@@ -216,6 +219,21 @@ class Points:
     total: Array
 
 
+class Block(NamedTuple):
+    """One of the blocks that the users are divided into, where no device has the tables of all (``mbjax/shards.py``).
+
+    A model is then built for the users of a block: ``info.num_users``, its user tables and ``UserBatch.user`` are of
+    the block. ``ops/all_users.py`` says what it needs of the others.
+
+    Attributes:
+      users: of all blocks.
+      size: users of each block, ``info.num_users``; of the last ones some are padding.
+    """
+
+    users: int
+    size: int
+
+
 @struct.dataclass
 class UserBatch:
     """Users with what training needs of them, drawn on the device.
@@ -223,12 +241,14 @@ class UserBatch:
     Attributes:
       user: int32 [B]; padding rows hold 0. A row is a user, or an observed pair of one.
       weight: float32 [B], 1 for a real row, 0 for padding; padding rows have empty histories.
-      everyone: int32, the users of the *global* batch in its order; -1 is padding.
+      everyone: int32, the users of the *global* batch in its order; -1 is padding. With a block those of the rows of
+        this device alone.
       noise: uint32 [B, 2], a random word pair for each row. All randomness of a row is derived from it,
         so that a row draws the same dropout and noise on whichever device it lies.
       history: name -> Ragged, as asked for by ``BatchSpec.histories``.
       triples: name -> Triples, as asked for by ``BatchSpec.triples``.
       points: Points, if asked for by ``BatchSpec.points``.
+      block: where the users are divided, whose rows these are; None: they are not.
       total: float32 scalar, the sum of the weights of the *global* batch: the denominator of every mean over rows.
       share: float32 scalar, 1 / number of devices: the factor of terms that do not depend on the batch,
         so that summing over the devices counts them once.
@@ -243,6 +263,7 @@ class UserBatch:
     share: Array
     triples: dict[str, Triples] = struct.field(default_factory=dict)
     points: Points | None = None
+    block: Block | None = struct.field(pytree_node=False, default=None)
 
 
 class Events(NamedTuple):
@@ -323,9 +344,9 @@ OWN_USERS = "its users are parameters of their own, and nothing propagates to th
 class Model(NamedTuple):
     """All that training and evaluation know of a model: data and pure functions.
 
-    The loss of a batch is a *sum of contributions*: means over rows divide by ``batch.total`` and terms without
-    rows are multiplied by ``batch.share``. So the losses and gradients of the devices add up to those of the
-    global batch, and a model never hears of devices.
+    The loss of a batch is a *sum of contributions*: means over rows divide by ``batch.total``, terms without rows are
+    multiplied by ``batch.share`` and sums over all users by ``ops.all_users.share``. So the losses and gradients of the
+    devices add up to those of the global batch, and a model never hears of devices.
 
     Attributes:
       info: the data set it was built for.

@@ -81,6 +81,10 @@ class Backbone(nn.Module):
         keep = jax.random.bernoulli(self.make_rng(DROPOUT), 1.0 - rate, rows.shape)
         return jnp.where(keep, rows / (1.0 - rate), 0.0)
 
+    def of_users(self) -> types.Array | float:
+        """The part of ``penalty`` that is a sum over users."""
+        return 0.0
+
 
 def per_behavior(values: Sequence[int], info: types.DatasetInfo, field: str) -> tuple[int, ...]:
     """One value for each behavior; a single one is for all.

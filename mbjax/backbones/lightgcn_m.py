@@ -74,3 +74,8 @@ class LightgcnM(base.Backbone):
         """The tables of the auxiliary behaviors."""
         tables = self.variables.get("params", {})
         return sum((jnp.sum(jnp.square(table)) for table in tables.values()), start=0.0)
+
+    def of_users(self) -> types.Array | float:
+        """Those of users."""
+        tables = self.variables.get("params", {})
+        return sum((jnp.sum(jnp.square(t)) for name, t in tables.items() if name.startswith("user_")), start=0.0)

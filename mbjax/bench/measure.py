@@ -102,7 +102,7 @@ def training(
     steps = advance.steps_per_epoch
     length = min(advance.chunk_steps, steps)
     turns = -(-steps // length)
-    held, plans = [placement.everywhere(state)], []
+    held, plans = [placement.put(state)], []
     done = 0
 
     def draw():
@@ -131,7 +131,7 @@ def training(
         chunk_steps=length,
         chunks=len(times.rest),
     )
-    return found, placement.here(held[0])
+    return found, placement.kept(held[0])
 
 
 def evaluation(
@@ -144,7 +144,7 @@ def evaluation(
 ) -> Evaluation:
     """Times whole passes over a split, as training and ``eval.py`` make them."""
     evaluator, graphs = experiment.evaluator(split), experiment.graphs_for(split)
-    params, tables = experiment.placement.everywhere(params), []
+    (params, graphs), tables = experiment.placement.placed(params, graphs), []
 
     def full_pass():
         tables.append(evaluator(experiment.model, params, graphs).table)

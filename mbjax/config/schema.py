@@ -196,6 +196,11 @@ class TrainConfig(Section):
         description="JAX's way to run a step on several devices; neither changes what is computed, and several hosts "
         "always take shard_map",
     )
+    shard: Literal["none", "tables"] = Field(
+        "none",
+        description="tables: no device has everything; user tables, their optimizer state, graphs, histories and "
+        "batches are divided among the devices by user",
+    )
     save_minutes: float = Field(5.0, gt=0, description="time between two saves of last/ [minutes]")
 
     @pydantic.field_validator("monitor")

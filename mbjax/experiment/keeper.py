@@ -8,6 +8,7 @@ import time
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mbjax import errors, hosts, types, wording
 from mbjax.train import checkpoint, loop, run_folder
@@ -57,7 +58,7 @@ class Keeper:
         """Compares an evaluated epoch with the best; a better one is copied, and written at the next ``save``."""
         if value > self.best.value:
             self.best = Best(value, epoch, step)
-            self._unsaved = jax.tree.map(jnp.copy, params) if self._keep_best and self._best else None
+            self._unsaved = jax.tree.map(_copy, params) if self._keep_best and self._best else None
         else:
             self.best.waited += 1
 
@@ -71,7 +72,7 @@ class Keeper:
         Raises:
           TrainingDivergedError: a parameter is not finite; nothing is written.
         """
-        if not bool(_all_finite(state.params)):
+        if not _all_finite(state.params):
             step = position.step - 1
             raise errors.TrainingDivergedError(
                 f"parameters are not finite after step {step} (epoch {step // self._steps_per_epoch + 1})"
@@ -119,6 +120,17 @@ class Keeper:
             self._best.close()
 
 
+def _copy(leaf: jax.Array | np.ndarray) -> jax.Array | np.ndarray:
+    return leaf if isinstance(leaf, np.ndarray) else jnp.copy(leaf)  # what lies on the host is given away to nobody
+
+
+def _all_finite(params: types.Params) -> bool:
+    leaves = jax.tree.leaves(params)
+    on_host = [leaf for leaf in leaves if isinstance(leaf, np.ndarray)]
+    others = [leaf for leaf in leaves if not isinstance(leaf, np.ndarray)]
+    return all(np.isfinite(leaf).all() for leaf in on_host) and (not others or bool(_are_finite(others)))
+
+
 @jax.jit
-def _all_finite(params: types.Params) -> types.Array:
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)]))
+def _are_finite(leaves: list[jax.Array]) -> types.Array:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))

@@ -87,6 +87,10 @@ def recommend(
                 "exclude=train leaves out what the evaluation masks, which knows no new events. Choose known or none."
             )
         experiment = run.experiment
+        if experiment.shards is not None and (histories is not None or run.is_grown):
+            raise errors.IncompatibleError(
+                "lists for new events are not made of divided tables (train.shard=tables). Use --devices=1."
+            )
         alone = candidates.check_familiar(rule, experiment.dataset.info.behaviors)
         who = audience.of_run(run, rule) if histories is None else audience.of_histories(run, histories, rule)
         limits, limited = candidates.limits(

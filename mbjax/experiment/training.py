@@ -165,7 +165,7 @@ class Run:
         done = self.position.step // self.steps_per_epoch
         if config.train.patience and self.keeper.best.waited >= config.train.patience:
             return "patience"
-        state = placement.everywhere(self.state)
+        state = placement.put(self.state)
         self.state = None  # donated from here on
         metric = config.train.monitor
         metric = metric if "@" in metric else f"{metric}@{config.evaluate.ks[0]}"
@@ -191,12 +191,12 @@ class Run:
                     table = self._evaluate(state.params, epoch, position.step)
                     row |= {self.split: table, "eval_seconds": round(time.perf_counter() - start, 4)}
                     value = selections.monitored(table, config.train.monitor, config.evaluate.ks[0])
-                    self.keeper.judge(epoch, position.step, value, placement.here(state.params))
+                    self.keeper.judge(epoch, position.step, value, placement.kept_params(state.params))
                 self.log.epoch(row)
                 bar.epoch(position.sums["loss"], best=self._best_value(), evaluated=due)
                 if self.keeper.is_due(config.train.save_minutes):
                     # The epoch is over: a resumed run starts the next one with empty sums.
-                    self.keeper.save(placement.here(state), loop.Position(position.step))
+                    self.keeper.save(placement.kept(state), loop.Position(position.step))
                 return given_up or bool(config.train.patience and self.keeper.best.waited >= config.train.patience)
 
             try:
@@ -209,7 +209,7 @@ class Run:
                     on_chunk=on_chunk,
                     should_stop=lambda: hosts.any_of(should_stop()),
                 )
-                self.state = placement.here(state)
+                self.state = placement.kept(state)
                 self.keeper.save(self.state, self.position)
             except errors.TrainingDivergedError as error:
                 raise errors.TrainingDivergedError(f"{error}; {self.keeper.last_finite()}") from None

@@ -10,8 +10,9 @@ import jax
 import optax
 
 from mbjax import config as configuration
-from mbjax import data, errors, evaluate, hosts, models, parallel, precision, seen, types
+from mbjax import data, errors, evaluate, hosts, models, parallel, precision, seen, shards, types
 from mbjax.data import moments
+from mbjax.experiment import dividing
 from mbjax.ops import graph, sampling
 from mbjax.train import loop, step
 
@@ -28,6 +29,7 @@ class Experiment:
       model: its pure functions.
       graphs: the matrices it asked for, on one device.
       rows: of a batch, over all devices; 0 where nobody asks.
+      shards: how the users are divided among the devices; None: they are not.
       made: split -> its graphs, on all devices, once they were asked for.
     """
 
@@ -36,6 +38,7 @@ class Experiment:
     model: types.Model
     graphs: dict[str, Any]
     rows: int = 0
+    shards: shards.Shards | None = None
     made: dict[str, types.Graphs] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -46,10 +49,12 @@ class Experiment:
     @property
     def placement(self) -> parallel.Placement:
         """The devices that work on it."""
-        return placement(self.config)
+        return self.shards or placement(self.config)
 
     def with_graphs(self, *, teach: bool = False) -> Experiment:
         """The same with its graphs; ``teach``: whether it is about to be trained."""
+        if self.shards is not None:
+            return dataclasses.replace(self, graphs=dividing.graphs(self.shards, self.model, self.dataset))
         return dataclasses.replace(self, graphs=graphs_of(self.model, self.dataset, self.config, teach=teach))
 
     def graphs_for(self, split: str) -> types.Graphs:
@@ -59,6 +64,8 @@ class Experiment:
         return self._placed("test" if joins(self.model, self.dataset) else "train")
 
     def _placed(self, purpose: str) -> types.Graphs:
+        if self.shards is not None:
+            return self.graphs
         if purpose not in self.made:
             is_test = purpose == "test"
             graphs = _graphs(self.model, self.dataset, self.config, joined=True) if is_test else self.graphs
@@ -90,17 +97,7 @@ class Experiment:
 
     def optimizer(self) -> optax.GradientTransformation:
         """The optimizer of the section ``train``."""
-        section = self.config.train
-        rate: float | optax.Schedule = section.learning_rate
-        if section.decay_steps:
-            rate = optax.exponential_decay(rate, section.decay_steps, section.decay_rate, staircase=True)
-        # TensorFlow 1's defaults, which the papers' programs use.
-        make = {
-            "adam": lambda: optax.adam(rate, b1=0.9, b2=0.999, eps=1e-8),
-            "adagrad": lambda: optax.adagrad(rate, initial_accumulator_value=1e-8, eps=0.0),
-            "sgd": lambda: optax.sgd(rate),
-        }
-        return make[section.optimizer]()
+        return _optimizer(self.config)
 
     def start(self) -> types.TrainState:
         """The state before the first step."""
@@ -108,7 +105,10 @@ class Experiment:
             init_key, key = jax.random.split(jax.random.key(self.config.seed))
             params = self.model.init(init_key, self.graphs)
             return types.TrainState(step=jax.numpy.zeros((), "int32"), params=params, opt_state=(), key=key)
-        return step.init_state(self.model, self.graphs, self.optimizer(), self.config.seed)
+        graphs = self.graphs
+        if self.shards is not None:
+            graphs = dividing.probe(self.model, self.dataset.info.num_users)
+        return step.init_state(self.model, graphs, self.optimizer(), self.config.seed)
 
     def draws(self, num_devices: int = 1) -> tuple[Any, Any]:
         """What draws the batches of training, and the store that they are drawn from."""
@@ -120,6 +120,10 @@ class Experiment:
     def advance(self) -> loop.Advance:
         """How training moves a state on, compiled for the configured number of devices."""
         among, graphs = self.placement, self._placed("train")
+        chunk_steps = self.config.train.chunk_steps or AUTO_CHUNK
+        if self.shards is not None:
+            given = self.model, self.dataset.train, graphs, self.optimizer(), chunk_steps
+            return dividing.advance(self.shards, *given, self.config.train.precision)
         sampler, store = self.draws(among.size)
         store = among.everywhere(store)
         chunk = step.make_chunk(self.model, sampler, self.optimizer(), self.config.train.precision)
@@ -130,7 +134,7 @@ class Experiment:
             plan=lambda state, epoch: plan(state.key, epoch),
             chunk=lambda state, order, first, length: compiled(state, graphs, store, order, first, length),
             steps_per_epoch=steps,
-            chunk_steps=step.chunk_length(steps, self.config.train.chunk_steps or AUTO_CHUNK),
+            chunk_steps=step.chunk_length(steps, chunk_steps),
         )
 
 
@@ -171,14 +175,50 @@ def plan(config: configuration.Config, dataset: data.Dataset | None = None) -> E
     # A batch larger than the data set would be padding; equal slices for all devices.
     pairs = sum(matrix.nnz for matrix in dataset.train.values())
     rows = min(config.train.batch_size, dataset.info.num_users if entry.rows == "users" else pairs)
-    devices = placement(config).size
+    is_divided = config.train.shard == "tables"
+    # With --shard=tables rows go where their users are, and need not be divided equally.
+    devices = 1 if is_divided else placement(config).size
     size = -(-rows // devices) * devices
     if rows == config.train.batch_size and size != rows:
         raise errors.IncompatibleError(
             f"train.batch_size={rows} cannot be divided among --devices={config.devices}{_of_hosts()}; "
             f"use {size} or another multiple of {devices}."
         )
-    return Experiment(config, dataset, entry.build(config.model, dataset.info, size), {}, size)
+    model = entry.build(config.model, dataset.info, size)
+    return Experiment(config, dataset, model, {}, size, _shards(config, model, size) if is_divided else None)
+
+
+def _shards(config: configuration.Config, model: types.Model, size: int) -> shards.Shards | None:
+    """How the users are divided; None on one device. Raises IncompatibleError for a model without any."""
+    dividing.check(model, config.model_name, config.model)
+    among = placement(config)
+    if among.size == 1:
+        return None
+    if among.hosts > 1:
+        raise errors.IncompatibleError(
+            f"--shard=tables on {among.hosts} hosts: tables are divided among the devices of one host only. "
+            "Leave --shard out, or use one host."
+        )
+    build = models.entry(config.model_name).build
+
+    def make(number: int) -> types.Model:
+        return build(config.model, model.info._replace(num_users=number), size)
+
+    return dividing.divide(make, model.info, among, _optimizer(config))
+
+
+def _optimizer(config: configuration.Config) -> optax.GradientTransformation:
+    section = config.train
+    rate: float | optax.Schedule = section.learning_rate
+    if section.decay_steps:
+        rate = optax.exponential_decay(rate, section.decay_steps, section.decay_rate, staircase=True)
+    # TensorFlow 1's defaults, which the papers' programs use.
+    make = {
+        "adam": lambda: optax.adam(rate, b1=0.9, b2=0.999, eps=1e-8),
+        "adagrad": lambda: optax.adagrad(rate, initial_accumulator_value=1e-8, eps=0.0),
+        "sgd": lambda: optax.sgd(rate),
+    }
+    return make[section.optimizer]()
 
 
 def graphs_of(

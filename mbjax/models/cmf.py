@@ -25,6 +25,7 @@ from flax import linen as nn
 
 from mbjax import types
 from mbjax.models import compose, ncf_units, pointwise
+from mbjax.ops import all_users
 
 LOSSES = {"log": pointwise.log_loss, "square": pointwise.squared_loss}
 
@@ -78,8 +79,9 @@ class Cmf(nn.Module):
             value = LOSSES[config.loss](scores, points, place)
             parts[f"{config.loss}_loss_{self.info.behaviors[place]}"] = weight * value
         if config.l2_weight:
-            squares = sum(jnp.sum(jnp.square(table)) for table in (*self.user, *self.item))
-            parts["l2"] = config.l2_weight * batch.share * squares
+            sides = ((all_users.share(batch), self.user), (batch.share, self.item))
+            squares = sum(share * jnp.sum(jnp.square(table)) for share, tables in sides for table in tables)
+            parts["l2"] = config.l2_weight * squares
         return sum(parts.values()), parts
 
     def tables(self) -> tuple[list[types.Array], list[types.Array]]:

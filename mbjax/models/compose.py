@@ -27,7 +27,7 @@ from flax import linen as nn
 from mbjax import backbones, errors, heads, types
 from mbjax.backbones import base
 from mbjax.models import objectives
-from mbjax.ops import pairs, whole_data
+from mbjax.ops import all_users, pairs, whole_data
 
 L2On = Literal["tables", "batch", "norms", "parameters", "encoded", "weights"]
 L2_ON = (
@@ -163,19 +163,24 @@ class Composed(nn.Module):
 
     def _squares(self, encoding, batch):
         if self.config.l2_on == "norms":
-            lengths = jnp.linalg.norm(self.user) + jnp.linalg.norm(self.item)
+            lengths = all_users.norm(batch, self.user) + jnp.linalg.norm(self.item)
             return batch.share * lengths / (self.info.num_items + 1)
+        # What is summed over users counts in every block, and not once.
+        more = (all_users.share(batch) - batch.share) * self.backbone.of_users() if batch.block else 0.0
         if self.config.l2_on == "parameters":
-            return batch.share * sum(jnp.sum(jnp.square(x)) for x in jax.tree.leaves(self.variables["params"]))
+            if batch.block:
+                more += (all_users.share(batch) - batch.share) * jnp.sum(jnp.square(self.user))
+            return batch.share * sum(jnp.sum(jnp.square(x)) for x in jax.tree.leaves(self.variables["params"])) + more
         weights = self.backbone.penalty() + self.head.penalty()
         if self.config.l2_on == "tables":
-            return batch.share * (jnp.sum(jnp.square(self.user)) + jnp.sum(jnp.square(self.item)) + weights)
+            tables = all_users.share(batch) * jnp.sum(jnp.square(self.user))
+            return tables + batch.share * jnp.sum(jnp.square(self.item)) + batch.share * weights + more
         if self.config.l2_on == "weights":
-            return 0.5 * batch.share * weights
+            return 0.5 * (batch.share * weights + more)
         if self.config.l2_on == "encoded":
-            return self._encoded_squares(encoding, batch, weights)
+            return self._encoded_squares(encoding, batch, batch.share * weights + more)
         rows = sum((_triple_squares(self.user, self.item, x, batch) for x in batch.triples.values()), start=0.0)
-        return 0.5 * (rows + batch.share * weights) / batch.total
+        return 0.5 * (rows + batch.share * weights + more) / batch.total
 
     def _encoded_squares(self, encoding, batch, weights):
         """Half the squares of encoded rows: of the batch's triples, or of its users and all items (whole data)."""
@@ -190,10 +195,10 @@ class Composed(nn.Module):
                 user, item = base.users_items(table, info)
                 rows += jnp.dot(batch.weight, jnp.sum(jnp.square(user[batch.user]), axis=1))
                 rows += batch.share * jnp.sum(jnp.square(item))
-            return 0.5 * (rows + batch.share * weights)
+            return 0.5 * (rows + weights)
         for task, table in zip(trained, tables, strict=True):
             rows += _triple_squares(*base.users_items(table, info), batch.triples[info.behaviors[task]], batch)
-        return 0.5 * (rows + batch.share * weights) / batch.total
+        return 0.5 * (rows + weights) / batch.total
 
     def tables(self, graphs: types.Graphs) -> tuple[heads.Sides, ...]:
         """What scores need, of all users and items: one Sides for each task."""

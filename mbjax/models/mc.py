@@ -35,7 +35,7 @@ from flax import linen as nn
 
 from mbjax import types
 from mbjax.models import ncf, ncf_units, pointwise
-from mbjax.ops import noise
+from mbjax.ops import all_users, noise
 
 WEIGHTS = {"halving": lambda depth: 0.5**depth, "harmonic": lambda depth: 1.0 / (1 + depth)}
 
@@ -118,8 +118,10 @@ class McBpr(nn.Module):
         divisor = batch.total * config.negatives if config.reduction == "mean" else 1.0
         parts = {"bpr": jnp.sum(losses) / divisor}
         if config.l2_weight:
-            squares = jnp.sum(jnp.square(self.user)) + jnp.sum(jnp.square(self.item))
-            parts["l2"] = config.l2_weight * batch.share * squares
+            squares = all_users.share(batch) * jnp.sum(jnp.square(self.user)) + batch.share * jnp.sum(
+                jnp.square(self.item)
+            )
+            parts["l2"] = config.l2_weight * squares
         return sum(parts.values()), parts
 
     def tables(self) -> tuple[types.Array, types.Array]:

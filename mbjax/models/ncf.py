@@ -28,6 +28,7 @@ from flax import linen as nn
 
 from mbjax import types
 from mbjax.models import ncf_units, pointwise
+from mbjax.ops import all_users
 
 
 class NcfConfig(pydantic.BaseModel):
@@ -102,8 +103,9 @@ class Ncf(nn.Module):
         target = batch.points.label.shape[1] - 1
         parts = {f"log_loss_{self.info.target}": pointwise.log_loss(logits, batch.points, target)}
         if self.config.l2_weight:
-            squares = sum(jnp.sum(jnp.square(table)) for table in (*self.user, *self.item))
-            parts["l2"] = self.config.l2_weight * batch.share * squares
+            sides = ((all_users.share(batch), self.user), (batch.share, self.item))
+            squares = sum(share * jnp.sum(jnp.square(table)) for share, tables in sides for table in tables)
+            parts["l2"] = self.config.l2_weight * squares
         return sum(parts.values()), parts
 
     def tables(self) -> tuple[list, list]:

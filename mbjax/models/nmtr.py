@@ -42,6 +42,7 @@ from flax import linen as nn
 
 from mbjax import types
 from mbjax.models import compose, ncf_units, pointwise
+from mbjax.ops import all_users
 
 
 class NmtrConfig(pydantic.BaseModel):
@@ -101,9 +102,11 @@ class Nmtr(nn.Module):
             if weight:
                 parts[f"log_loss_{info.behaviors[place]}"] = weight * pointwise.log_loss(logits[place], points, place)
         if config.l2_weight:
-            squares = jnp.sum(jnp.square(self.user)) + jnp.sum(jnp.square(self.item))
-            squares += sum(unit.penalty() for unit in self.units)
-            parts["l2"] = config.l2_weight * batch.share * squares
+            squares = all_users.share(batch) * jnp.sum(jnp.square(self.user)) + batch.share * jnp.sum(
+                jnp.square(self.item)
+            )
+            squares += batch.share * sum(unit.penalty() for unit in self.units)
+            parts["l2"] = config.l2_weight * squares
         return sum(parts.values()), parts
 
     def tables(self) -> tuple[dict, dict]:

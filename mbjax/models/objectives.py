@@ -10,8 +10,8 @@ import pydantic
 
 from mbjax import types
 from mbjax.backbones import base
+from mbjax.ops import all_users, pairs, projection
 from mbjax.ops import contrastive as alignment
-from mbjax.ops import pairs, projection
 
 
 class ContrastiveConfig(base.Section):
@@ -83,9 +83,10 @@ def contrastive(
     """The alignment loss; anchors are the target's rows of the batch's positive target pairs, or of all nodes."""
     drawn = batch.triples[info.target]
     if config.reduction == "all_nodes":
-        weights = tuple(jnp.full(size, batch.share / size) for size in (info.num_users, info.num_items))
+        every = jnp.where(all_users.real(batch, info), all_users.share(batch) / all_users.number(batch, info), 0.0)
+        weights = every, jnp.full(info.num_items, batch.share / info.num_items)
     else:
-        divisor = jnp.float32(info.num_users) if config.reduction == "pairs_over_users" else drawn.total
+        divisor = jnp.float32(all_users.number(batch, info)) if config.reduction == "pairs_over_users" else drawn.total
         everyone = jnp.broadcast_to(batch.user[:, None], drawn.positive.shape)
         weights = (
             alignment.multiplicity(everyone, drawn.weight, info.num_users) / divisor,
@@ -96,9 +97,28 @@ def contrastive(
     for table in encoding.behaviors[:-1]:
         sides = zip(("user", "item"), target, base.users_items(table, info), weights, strict=True)
         for side, anchor, candidates, weight in sides:
-            if config.side in ("both", side):
+            if config.side not in ("both", side):
+                continue
+            if side == "user" and batch.block is not None:
+                loss += _among_blocks(config, anchor, candidates, weight, info, batch)
+            else:
                 loss += alignment.info_nce(anchor, candidates, weight, config.temperature, config.similarity)
     return loss
+
+
+def _among_blocks(config, anchor, candidates, weight, info, batch):
+    """The users' part of ``contrastive`` where they are divided: of this device's anchors, against all users.
+
+    Without ``all_nodes`` the anchors are the rows of the batch, a user who is in it twice with half the weight each.
+    """
+    own = candidates
+    if config.reduction != "all_nodes":
+        times = jnp.zeros(info.num_users).at[batch.user].add(batch.weight)[batch.user]
+        anchor, own = anchor[batch.user], candidates[batch.user]
+        weight = batch.weight * weight[batch.user] / jnp.maximum(times, 1.0)
+    is_real = all_users.real(batch, info)
+    options = config.temperature, config.similarity
+    return alignment.info_nce_of_blocks(anchor, own, candidates, weight, is_real, *options)
 
 
 def align(
@@ -115,8 +135,13 @@ def align(
         rows = alignment.normalise(user[batch.user]) / config.temperature
         own = jnp.sum(rows * alignment.normalise(other_user[batch.user]), axis=1)
         # The candidates are the users of all devices, so that the loss does not depend on their number.
-        logits = rows @ alignment.normalise(other_user[jnp.maximum(batch.everyone, 0)]).T
-        total = jax.nn.logsumexp(jnp.where(batch.everyone >= 0, logits, -jnp.inf), axis=1)
+        if batch.block is None:
+            others, is_real = alignment.normalise(other_user[jnp.maximum(batch.everyone, 0)]), batch.everyone >= 0
+        else:
+            others = all_users.gathered(alignment.normalise(other_user[batch.user]))
+            is_real = all_users.gathered(batch.weight) > 0
+        logits = rows @ others.T
+        total = jax.nn.logsumexp(jnp.where(is_real, logits, -jnp.inf), axis=1)
         loss += jnp.dot(batch.weight, total - own) / batch.total
         if config.side == "both":
             drawn = batch.triples[info.target]

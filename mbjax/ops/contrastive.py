@@ -9,8 +9,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from mbjax import types
-from mbjax.ops import partition
+from mbjax import parallel, types
+from mbjax.ops import all_users, partition
 
 EPSILON = 1e-12
 
@@ -48,3 +48,40 @@ def info_nce(
     bias = jnp.zeros(candidates.shape[0], candidates.dtype)
     own = jnp.sum(anchor * candidates, axis=-1)
     return partition.weighted_log_partition(anchor, candidates, bias, weight) - jnp.dot(weight, own)
+
+
+def info_nce_of_blocks(
+    anchor: types.Array,
+    own: types.Array,
+    candidates: types.Array,
+    weight: types.Array,
+    is_real: types.Array,
+    temperature: float,
+    similarity: str = "cosine",
+) -> types.Array:
+    r"""``info_nce`` where the candidates are divided among the devices: what a device's anchors add to it.
+
+    The anchors of all devices are gathered, each device sums over its own candidates, and only these sums are added up.
+    The derivative of the log-partition is that of each device's part with the weight that the part has in the whole,
+    :math:`w_n e^{l_p(n) - l(n)}`.
+
+    Args:
+      anchor: x, float [N, D], of this device.
+      own: the candidates of these rows, float [N, D].
+      candidates: y, float [U, D], of this device.
+      weight: w, float [N].
+      is_real: bool [U]; the others are no candidates.
+      temperature, similarity: as for ``info_nce``.
+    """
+    if similarity == "cosine":
+        anchor, own, candidates = normalise(anchor), normalise(own), normalise(candidates)
+    anchor = anchor / temperature
+    bias = jnp.where(is_real, 0.0, all_users.NEVER)
+    rows, all_weights = all_users.gathered(anchor), all_users.gathered(weight)
+    parts = partition.log_partitions(*jax.lax.stop_gradient((rows, candidates, bias)))
+    total = all_users.log_sum(parts)
+    differentiated = partition.weighted_log_partition(rows, candidates, bias, all_weights * jnp.exp(parts - total))
+    first = jax.lax.axis_index(parallel.AXIS) * weight.shape[0]
+    value = jnp.dot(weight, jax.lax.dynamic_slice_in_dim(total, first, weight.shape[0]))
+    value += differentiated - jax.lax.stop_gradient(differentiated)
+    return value - jnp.dot(weight, jnp.sum(anchor * own, axis=-1))

@@ -17,7 +17,7 @@ import numpy as np
 import scipy.sparse
 from jax.experimental import sparse
 
-from mbjax import types
+from mbjax import parallel, types
 from mbjax.ops import sampling
 
 
@@ -140,7 +140,7 @@ def normalise(matrix: scipy.sparse.csr_array, kind: str, columns: np.ndarray | N
 
 def transposed(graph: types.Graph) -> types.Graph:
     """The transpose, which shares all arrays."""
-    return types.Graph(graph.transpose, graph.col_ptr, graph.matrix, graph.row_ptr)
+    return types.Graph(graph.transpose, graph.col_ptr, graph.matrix, graph.row_ptr, graph.partial[::-1])
 
 
 def _product(matrix: sparse.BCOO, ptr: types.Array, dense: types.Array) -> types.Array:
@@ -166,7 +166,6 @@ def gathered(matrix: sparse.BCOO, dense: types.Array) -> types.Array:
     )
 
 
-@jax.custom_vjp
 def spmm(graph: types.Graph, dense: types.Array) -> types.Array:
     """Sparse times dense, ``A @ x``.
 
@@ -175,17 +174,25 @@ def spmm(graph: types.Graph, dense: types.Array) -> types.Array:
       dense: x, float32 [C, D].
 
     Returns:
-      float32 [R, D].
+      float32 [R, D]; of a divided graph whose rows of items are partial, their sum over the devices.
     """
+    product, first = _local(graph, dense), graph.partial[0]
+    if first is None:
+        return product
+    return jnp.concatenate([product[:first], jax.lax.psum(product[first:], parallel.AXIS)])
+
+
+@jax.custom_vjp
+def _local(graph: types.Graph, dense: types.Array) -> types.Array:
     return _product(graph.matrix, graph.row_ptr, dense)
 
 
 def _forward(graph, dense):
-    return spmm(graph, dense), graph
+    return _local(graph, dense), graph
 
 
 def _backward(graph, cotangent):
     return None, _product(graph.transpose, graph.col_ptr, cotangent)
 
 
-spmm.defvjp(_forward, _backward)
+_local.defvjp(_forward, _backward)

@@ -52,6 +52,14 @@ def _wide_tiles(latent, kernel, weight):
     return jnp.pad(latent, ((0, extra), (0, 0))), jnp.pad(weight, (0, extra)), tile, turns
 
 
+def log_partitions(latent: types.Array, kernel: types.Array, bias: types.Array) -> types.Array:
+    """The log-partition of each row, float [B]; arguments as for ``weighted_log_partition``. Not differentiated."""
+    num_rows, tile = latent.shape[0], _row_tile(latent.shape[0])
+    rows = jnp.pad(latent, ((0, -num_rows % tile), (0, 0))).reshape(-1, tile, latent.shape[1])
+    found = jax.lax.map(lambda z: _tile_log_partition(z, kernel, bias)[2], rows)
+    return found.reshape(-1)[:num_rows]
+
+
 @jax.custom_vjp
 def weighted_log_partition(
     latent: types.Array, kernel: types.Array, bias: types.Array, weight: types.Array

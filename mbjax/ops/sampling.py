@@ -214,10 +214,7 @@ def user_sampler(
         met = union(train, levels.behaviors if levels else spec.points.behaviors)
         drawer, observed = pointwise.prepare(spec.points, train, met)
     num_users, num_items = next(iter(train.values())).shape
-    active = None
-    if spec.pass_over:
-        with_pairs = np.flatnonzero(np.diff(train[spec.pass_over].indptr))
-        active = with_pairs if 0 < with_pairs.size < num_users else None
+    active = active_users(spec, train)
     num_rows = drawer.num_pairs if drawer is not None else num_users if active is None else active.size
     sampler = UserSampler(
         num_users=num_users,
@@ -235,6 +232,15 @@ def user_sampler(
     )
     on_device = None if active is None else jnp.asarray(active, jnp.int32)
     return sampler, Histories(ptr, item, pairs, known, observed, on_device)
+
+
+def active_users(spec: types.BatchSpec, train: Mapping[str, scipy.sparse.csr_array]) -> np.ndarray | None:
+    """The users that batches are drawn of, ascending; None: all."""
+    if not spec.pass_over:
+        return None
+    lengths = np.diff(train[spec.pass_over].indptr)
+    with_pairs = np.flatnonzero(lengths)
+    return with_pairs if 0 < with_pairs.size < lengths.size else None
 
 
 def union(train: Mapping[str, scipy.sparse.csr_array], behaviors: tuple[str, ...]) -> scipy.sparse.csr_array:

@@ -38,6 +38,7 @@ MAY_CHANGE = (
     "train.patience",
     "train.save_minutes",
     "train.backend",
+    "train.shard",
     "data.dirs",
     "data.download",
     "evaluate.anchors",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,12 +27,14 @@ def make_chunk(
     sampler: sampling.UserSampler,
     optimizer: optax.GradientTransformation,
     products: str = "default",
+    own: Any = None,
 ) -> Callable[..., tuple[types.TrainState, dict[str, types.Array]]]:
     """Builds ``chunk(state, graphs, store, plan, first, length, device)``: steps from place ``first`` of an epoch.
 
     ``device`` is None on one device, else the index along ``parallel.AXIS``, over which the contributions are summed.
-    ``products`` is the precision of matrix products (``precision.of``). The chunk takes ``length`` steps and returns
-    the new state and ``{"loss": [length], part: [length], ...}``.
+    ``products`` is the precision of matrix products (``precision.of``). ``own`` says of each leaf of the parameters
+    whether a device has a part of it alone, whose gradient is its own (``mbjax/shards.py``), None: of none. The chunk
+    takes ``length`` steps and returns the new state and ``{"loss": [length], part: [length], ...}``.
     """
 
     def step(state, graphs, store, plan, place, device):
@@ -43,7 +46,7 @@ def make_chunk(
             (loss, parts), grads = gradient(state.params, graphs, batch, loss_key, state.step)
         logged = {"loss": loss, **parts}
         if device is not None:
-            logged, grads = jax.lax.psum((logged, grads), parallel.AXIS)
+            logged, grads = _summed(logged, grads, own)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         return state.replace(step=state.step + 1, params=params, opt_state=opt_state), logged
@@ -55,6 +58,18 @@ def make_chunk(
         return jax.lax.scan(body, state, first + jnp.arange(length))
 
     return chunk
+
+
+def _summed(logged, grads, own):
+    if own is None:
+        return jax.lax.psum((logged, grads), parallel.AXIS)
+    leaves, structure = jax.tree.flatten(grads)
+    is_own = jax.tree.leaves(own)
+    shared = [leaf for leaf, mine in zip(leaves, is_own, strict=True) if not mine]
+    logged, shared = jax.lax.psum((logged, shared), parallel.AXIS)
+    shared = iter(shared)
+    leaves = [leaf if mine else next(shared) for leaf, mine in zip(leaves, is_own, strict=True)]
+    return logged, jax.tree.unflatten(structure, leaves)
 
 
 def chunk_length(steps_per_epoch: int, limit: int) -> int:

@@ -1,0 +1,113 @@
+"""An experiment whose users are divided among its devices: ``--shard=tables``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+import scipy.sparse
+
+from mbjax import data, errors, parallel, shards, types
+from mbjax.ops import divided_graph, divided_sampling, graph
+from mbjax.train import loop, step
+
+
+def check(model: types.Model, name: str, section: Any) -> None:
+    """Raises IncompatibleError for a model that has nothing to divide, or draws for all users at once."""
+    if getattr(getattr(section, "backbone", None), "dropout_rate", 0):
+        raise errors.IncompatibleError(
+            f"--shard=tables: the dropout masks of model '{name}' are drawn for all users at once. "
+            "Leave --shard out, or set --model.backbone.dropout_rate=0."
+        )
+    if model.batch is not None and model.prepare is None and model.teach is None:
+        return
+    what = "is not trained" if model.batch is None else "computes a closed form of all users at once"
+    raise errors.IncompatibleError(
+        f"--shard=tables divides user tables, graphs and histories; model '{name}' {what}. Leave --shard out."
+    )
+
+
+def divide(
+    make: Callable[[int], types.Model],
+    info: types.DatasetInfo,
+    placement: parallel.Placement,
+    optimizer: optax.GradientTransformation,
+) -> shards.Shards:
+    """How the users of a data set are divided among some devices.
+
+    Args:
+      make: number of users -> the model, built for so many.
+      info: of the data set.
+      placement: the devices.
+      optimizer: of the training.
+    """
+    block = -(-info.num_users // placement.size)
+    states, tables = zip(
+        *(_shapes(make(number), number, optimizer) for number in (block * placement.size, block)), strict=True
+    )
+    given = {"devices": placement.devices, "backend": placement.backend}
+    return shards.Shards(
+        **given, model=make(block), num_users=info.num_users, block=block, states=states, tables=tables
+    )
+
+
+def _shapes(model: types.Model, num_users: int, optimizer: optax.GradientTransformation) -> tuple[Any, Any]:
+    graphs = probe(model, num_users)
+    state = jax.eval_shape(lambda graphs: step.init_state(model, graphs, optimizer, 0), graphs)
+    return state, jax.eval_shape(model.encode, state.params, graphs)
+
+
+def probe(model: types.Model, num_users: int) -> types.Graphs:
+    """Graphs of one pair: initial values depend on the shapes of graphs alone."""
+    one = scipy.sparse.csr_array(([1.0], ([0], [0])), shape=(num_users, model.info.num_items), dtype=np.float32)
+    return graph.from_train(model.graphs, dict.fromkeys(model.info.behaviors, one))
+
+
+def graphs(placement: shards.Shards, model: types.Model, dataset: data.Dataset) -> types.Graphs:
+    """The graphs that a model asks for, each device's part on it."""
+    return divided_graph.from_train(model.graphs, dataset.train, placement.block, placement)
+
+
+def advance(
+    placement: shards.Shards,
+    model: types.Model,
+    train: Mapping[str, scipy.sparse.csr_array],
+    graphs: types.Graphs,
+    optimizer: optax.GradientTransformation,
+    chunk_steps: int,
+    products: str,
+) -> loop.Advance:
+    """How training moves a divided state on; the batches are those of one device.
+
+    Programs differ by the rows of a device's batch: a longer one is compiled when an epoch needs it.
+
+    Args:
+      placement: how the users are divided.
+      model: of all users.
+      train: the training pairs.
+      graphs: divided.
+      optimizer: of the training.
+      chunk_steps: longest chunk.
+      products: precision of matrix products.
+    """
+    sampler, store = divided_sampling.user_sampler(model.batch, train, placement.block, placement)
+    draw = placement.compile_plan(sampler.plan)
+    programs: dict[int, Callable[..., Any]] = {}
+
+    def plan(state, epoch):
+        order = draw(state.key, epoch)
+        rows = max(sampler.needed(parallel.whole(order), placement.size), *programs, 0)
+        if rows not in programs:
+            chunk = step.make_chunk(placement.model, sampler._replace(rows=rows), optimizer, products, placement.own)
+            programs[rows] = placement.compile_divided(chunk)
+        return order, programs[rows]
+
+    def chunk(state, order, first, length):
+        places, program = order
+        return program(state, graphs, store, places, first, length)
+
+    steps = sampler.steps_per_epoch
+    return loop.Advance(plan, chunk, steps, step.chunk_length(steps, chunk_steps))
