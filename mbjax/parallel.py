@@ -15,9 +15,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from mbjax import errors
+from mbjax import errors, types
 
-AXIS = "devices"
+AXIS = types.AXIS
 WHOLE, DIVIDED = PartitionSpec(), PartitionSpec(AXIS)
 
 

@@ -16,6 +16,8 @@ import jax
 from flax import struct
 from jax.experimental import sparse
 
+AXIS = "devices"  # over which contributions of several devices are summed
+
 Array = jax.Array
 Params = Any
 Tables = Any

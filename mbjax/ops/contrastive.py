@@ -9,7 +9,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from mbjax import parallel, types
+from mbjax import types
 from mbjax.ops import all_users, partition
 
 EPSILON = 1e-12
@@ -81,7 +81,7 @@ def info_nce_of_blocks(
     parts = partition.log_partitions(*jax.lax.stop_gradient((rows, candidates, bias)))
     total = all_users.log_sum(parts)
     differentiated = partition.weighted_log_partition(rows, candidates, bias, all_weights * jnp.exp(parts - total))
-    first = jax.lax.axis_index(parallel.AXIS) * weight.shape[0]
+    first = jax.lax.axis_index(types.AXIS) * weight.shape[0]
     value = jnp.dot(weight, jax.lax.dynamic_slice_in_dim(total, first, weight.shape[0]))
     value += differentiated - jax.lax.stop_gradient(differentiated)
     return value - jnp.dot(weight, jnp.sum(anchor * own, axis=-1))

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse
 from jax.experimental import sparse
 
-from mbjax import parallel, types
+from mbjax import types
 from mbjax.ops import graph
 
 
@@ -22,7 +22,7 @@ def from_train(
     specs: Mapping[str, types.GraphSpec],
     train: Mapping[str, scipy.sparse.csr_array],
     size: int,
-    placement: parallel.Placement,
+    placement: Any,
 ) -> dict[str, types.Graph]:
     """Builds the graphs that a model asks for, as ``graph.from_train`` does, each device's part on that device.
 
@@ -30,7 +30,7 @@ def from_train(
       specs: name -> what is asked for.
       train: behavior -> CSR [U, I], the training pairs.
       size: users of a device; the first device has the first so many, and so on.
-      placement: the devices.
+      placement: the devices, a ``parallel.Placement``.
     """
     return {name: _divide(graph.assemble(spec, train), spec, train, size, placement) for name, spec in specs.items()}
 
@@ -65,7 +65,7 @@ def _padded(block: Any, rows: int, columns: int | None = None) -> scipy.sparse.c
     return block
 
 
-def _stacked(blocks: list[scipy.sparse.csr_array], placement: parallel.Placement) -> tuple[sparse.BCOO, types.Array]:
+def _stacked(blocks: list[scipy.sparse.csr_array], placement: Any) -> tuple[sparse.BCOO, types.Array]:
     """Matrices of one shape, a device each, padded to as many entries: what follows the last pointer is 0."""
     entries, data, indices = max(1, *(block.nnz for block in blocks)), [], []
     for block in blocks:

@@ -16,7 +16,7 @@ import numpy as np
 import scipy.sparse
 from flax import struct
 
-from mbjax import parallel, types
+from mbjax import types
 from mbjax.ops import sampling
 from mbjax.ops import triples as draws
 
@@ -132,7 +132,7 @@ class DividedSampler(NamedTuple):
             noise=noise,
             history=history,
             total=jnp.sum(drawn >= 0).astype(jnp.float32),
-            share=jnp.float32(1.0 / jax.lax.axis_size(parallel.AXIS)),
+            share=jnp.float32(1.0 / jax.lax.axis_size(types.AXIS)),
             triples=triples,
             points=points,
             block=self.block,
@@ -140,14 +140,14 @@ class DividedSampler(NamedTuple):
 
 
 def _total(weight: types.Array) -> types.Array:
-    return jnp.maximum(jax.lax.psum(jnp.sum(weight), parallel.AXIS), 1.0)
+    return jnp.maximum(jax.lax.psum(jnp.sum(weight), types.AXIS), 1.0)
 
 
 def user_sampler(
     spec: types.BatchSpec,
     train: Mapping[str, scipy.sparse.csr_array],
     size: int,
-    placement: parallel.Placement,
+    placement: Any,
 ) -> tuple[DividedSampler, Store]:
     """Builds the sampler of a ``BatchSpec`` and puts each device's histories on it.
 
@@ -155,7 +155,7 @@ def user_sampler(
       spec: what the model asks for.
       train: behavior -> CSR [U, I] of the training pairs, indices sorted.
       size: users of a device.
-      placement: the devices.
+      placement: the devices, a ``parallel.Placement``.
 
     Raises:
       ValueError: as ``sampling.user_sampler``.
@@ -231,7 +231,7 @@ def _sums(matrix: scipy.sparse.csr_array, size: int, number: int) -> np.ndarray:
     return np.maximum(np.cumsum(np.sort(lengths, axis=1)[:, ::-1], axis=1).max(axis=0), 1)
 
 
-def _on_devices(leaves: Any, placement: parallel.Placement) -> types.Array:
+def _on_devices(leaves: Any, placement: Any) -> types.Array:
     rows = max(leaf.shape[0] for leaf in leaves)
     padded = [np.pad(x, ((0, rows - x.shape[0]), *((0, 0),) * (x.ndim - 1))) for x in leaves]
     return placement.side_by_side(padded)

@@ -17,7 +17,7 @@ import numpy as np
 import scipy.sparse
 from jax.experimental import sparse
 
-from mbjax import parallel, types
+from mbjax import types
 from mbjax.ops import sampling
 
 
@@ -179,7 +179,7 @@ def spmm(graph: types.Graph, dense: types.Array) -> types.Array:
     product, first = _local(graph, dense), graph.partial[0]
     if first is None:
         return product
-    return jnp.concatenate([product[:first], jax.lax.psum(product[first:], parallel.AXIS)])
+    return jnp.concatenate([product[:first], jax.lax.psum(product[first:], types.AXIS)])
 
 
 @jax.custom_vjp
