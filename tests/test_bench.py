@@ -15,7 +15,7 @@ import scipy.sparse
 import toy
 import trial
 
-from mbjax import machine, models, types
+from mbjax import machine, models, parallel, types
 from mbjax.bench import __main__ as command
 from mbjax.bench import measure, printout, rates, record, script, timing, whole
 from mbjax.cli import reading
@@ -189,7 +189,7 @@ def test_products_of_all_graphs():
 class Recorded:
     """An experiment whose chunks only note where they begin."""
 
-    is_trained = True
+    is_trained, placement = True, parallel.ONE
 
     def __init__(self, steps, chunk_steps):
         self.config = modules.SimpleNamespace(devices=1)

@@ -22,7 +22,7 @@ NUM_BEHAVIORS = (1, 2, 3, 4)
 ABLATIONS = [(name, each) for name in models.MODELS for each in configuration.model_file(name).get("ablations") or ()]
 TRAINED = [name for name in models.MODELS if (configuration.model_file(name).get("train") or {}).get("epochs") != 0]
 QUICK = ("bvae", "copf", "pkef")  # the others take as long together as all the rest of the tests
-PLACED = ("bvae", "copf", "pkef", "nmtr", "funnel")  # one of each kind of batch is placed on four devices each time
+PLACED = ("bvae", "copf", "pkef", "nmtr")  # one of each kind of batch is placed on four devices each time
 LOWERED = ("bvae",)
 IDLE = {
     "bvae": "gate",  # there and without effect, as in the released program

@@ -98,6 +98,7 @@ def test_two_processes_train_the_model_of_one(data, runs):
     trial.jax.tree.map(lambda a, b: trial.np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), found, wanted)
 
 
+@pytest.mark.exhaustive
 def test_they_go_on_alone_and_together(data, runs):
     folder, _ = runs
     both(data, folder / "one", **{"train.epochs": 3, "resume": "", "devices": "1"})
@@ -134,7 +135,7 @@ def test_lists_of_two_processes_are_those_of_one(runs, tmp_path):
         assert polars.read_parquet(file).equals(polars.read_parquet(tmp_path / "two" / file.name))
 
 
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.exhaustive)])
 def test_a_killed_one_ends_the_other_in_one_line(data, tmp_path, victim):
     port, workdir = free_port(), tmp_path / "run"
     processes = [start(data, workdir, host, port, **{"train.epochs": 100000, "train.eval_every": 0}) for host in (0, 1)]

@@ -38,5 +38,5 @@ def test_results_name_their_own_door(monkeypatch):
 
 
 def test_only_commands_have_one():
-    with pytest.raises(ValueError, match="'tune' is none of train, eval"):
+    with pytest.raises(ValueError, match="'tune' is none of train, sweep, eval"):
         program.command("tune")

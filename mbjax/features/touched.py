@@ -54,7 +54,10 @@ def columns(
     """
     names = list(of.history)
     bit = np.int64(1) << names.index(target)
-    met = sum((of.of(of.history[b], row).astype(np.int64) << k for k, b in enumerate(names) if b != target), start=0)
+    met = np.zeros(row.size, np.int64)
+    for k, behavior in enumerate(names):
+        if behavior != target:
+            met += of.of(of.history[behavior], row).astype(np.int64) << k
     is_counted = np.maximum.reduce(list(own.values()))
     kept = _coded([of.history[b] for b in names])
     whole = _coded([of.history[b] + of.removed[b] for b in names])
