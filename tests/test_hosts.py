@@ -135,7 +135,8 @@ def test_lists_of_two_processes_are_those_of_one(runs, tmp_path):
         assert polars.read_parquet(file).equals(polars.read_parquet(tmp_path / "two" / file.name))
 
 
-@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.exhaustive)])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_one_ends_the_other_in_one_line(data, tmp_path, victim):
     port, workdir = free_port(), tmp_path / "run"
     processes = [start(data, workdir, host, port, **{"train.epochs": 100000, "train.eval_every": 0}) for host in (0, 1)]

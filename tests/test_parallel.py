@@ -127,6 +127,7 @@ def test_lists_of_devices_that_divide_the_users(lists):
     assert [a.table.equals(b.table) for a, b in zip(one, four, strict=True)] == [True] * len(one)
 
 
+@pytest.mark.exhaustive
 def test_a_run_goes_on_with_other_devices(tmp_path):
     """Begun on four, gone on with on one and on two; the parameters are those of one device to rounding."""
     base = {"train__chunk_steps": 0, "evaluate__anchors": ()}
