@@ -35,7 +35,8 @@ class Shared:
         """What a run of these settings would have made."""
         rest = (settings.penalty, settings.new_items, settings.folds, settings.taught_folds, settings.max_lists)
         lessons = (settings.cross_fitting, evidence.seed) if evidence.teach else None
-        key = (evidence.teach, lessons, rest, evidence.events is None)
+        usual = evidence.seed if evidence.joined else None  # who says what is usual is drawn
+        key = (evidence.teach, lessons, rest, evidence.events is None, usual)
         if key not in self.kept:
             for old in [k for k in self.kept if k[0] == evidence.teach]:
                 del self.kept[old]
