@@ -36,8 +36,8 @@ import numpy as np
 import pydantic
 import scipy.sparse
 
-from mbjax import errors, types
-from mbjax.models import untrained
+from mbjax import types
+from mbjax.models import ease, untrained
 from mbjax.ops import alternating
 
 FIRST = 0.1  # length of the vectors that it begins with, about, as in RecSys 2022
@@ -169,12 +169,4 @@ def _side_by_side(pairs: Mapping[str, scipy.sparse.csr_array]) -> scipy.sparse.c
 
 def _weights(config: AlsConfig, info: types.DatasetInfo) -> np.ndarray:
     """One for each behavior, float32 [K]."""
-    weights = config.behavior_weights or (1.0,) * info.num_behaviors
-    if len(weights) != info.num_behaviors:
-        raise errors.ConfigError(
-            f"model.behavior_weights has {len(weights)} values for {info.num_behaviors} behaviors "
-            f"({', '.join(info.behaviors)}); give one for each, in this order."
-        )
-    if not any(weights):
-        raise errors.ConfigError("model.behavior_weights are all 0: users would say nothing. Give one above 0.")
-    return np.asarray(weights, np.float32)
+    return np.asarray(ease.behavior_weights(config, info, "users would say nothing"), np.float32)

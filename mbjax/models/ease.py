@@ -24,7 +24,7 @@ for the columns left out, as in ELSA (RecSys 2022); A are eigenvectors here, and
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -179,8 +179,16 @@ def build(config: EaseConfig, info: types.DatasetInfo, batch_size: int = 0) -> t
     )
 
 
-def behavior_weights(config: EaseConfig, info: types.DatasetInfo) -> tuple[float, ...]:
-    """One weight for each behavior. Raises ConfigError for another number of them, or none above 0."""
+def behavior_weights(
+    config: Any, info: types.DatasetInfo, nothing: str = "nothing would predict anything"
+) -> tuple[float, ...]:
+    """One weight for each behavior. Raises ConfigError for another number of them, or none above 0.
+
+    Args:
+      config: with a field ``behavior_weights``.
+      info: the behaviors.
+      nothing: what it comes to if no weight is above 0.
+    """
     weights = config.behavior_weights or (1.0,) * info.num_behaviors
     if len(weights) != info.num_behaviors:
         raise errors.ConfigError(
@@ -188,7 +196,7 @@ def behavior_weights(config: EaseConfig, info: types.DatasetInfo) -> tuple[float
             f"({', '.join(info.behaviors)}); give one for each, in this order."
         )
     if not any(weights):
-        raise errors.ConfigError("model.behavior_weights are all 0: nothing would predict anything. Give one above 0.")
+        raise errors.ConfigError(f"model.behavior_weights are all 0: {nothing}. Give one above 0.")
     return weights
 
 
