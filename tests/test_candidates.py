@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import toy
+import usual
 from scipy import sparse
 
 from mbjax import candidates, errors, models, recommend, types
@@ -236,7 +237,7 @@ RULES = [
 ]
 
 
-@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.exhaustive) for name in SLOW)])
+@pytest.mark.parametrize("name", usual.cases([*QUICK, *SLOW], QUICK.__contains__))
 def test_lists_equal_brute_force(name):
     experiment, params, scores = built(name)
     source, rng = experiment.dataset, np.random.default_rng(0)

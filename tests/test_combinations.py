@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import toy
+import usual
 
 from mbjax import backbones, heads, types
 from mbjax.models import compose, objectives
@@ -40,26 +41,34 @@ def graphs_of(model):
     return {name: matrix(spec, model.info.num_behaviors) for name, spec in model.graphs.items()}
 
 
-@pytest.mark.parametrize(("backbone", "head"), GRID)
-def test_shapes(backbone, head):
+@pytest.mark.parametrize(
+    ("backbone", "head", "num_behaviors"),
+    # Each pair with one number of behaviors, each backbone and each head with all of them.
+    usual.cases(
+        [(*pair, k) for pair in GRID for k in NUM_BEHAVIORS],
+        lambda case: (
+            case[2] == NUM_BEHAVIORS[(list(backbones.BACKBONES).index(case[0]) + list(heads.HEADS).index(case[1])) % 4]
+        ),
+    ),
+)
+def test_shapes(backbone, head, num_behaviors):
     config = settings(backbone, head)
-    for num_behaviors in NUM_BEHAVIORS:
-        info = dataset(num_behaviors).info
-        model, module = compose.build(config, info, 8), compose.Composed(config, info)
-        graphs, batch = graphs_of(model), objectives.probe_batch(model.batch.triples)
-        (loss, parts), params = jax.eval_shape(
-            lambda: module.init_with_output(jax.random.key(0), graphs, batch, method=compose.Composed.loss)  # noqa: B023
-        )
-        assert (loss.shape, loss.dtype) == ((), jnp.float32)
-        assert {f"bpr_{name}" for name in info.behaviors} <= set(parts)
-        assert all((part.shape, part.dtype) == ((), jnp.float32) for part in parts.values())
+    info = dataset(num_behaviors).info
+    model, module = compose.build(config, info, 8), compose.Composed(config, info)
+    graphs, batch = graphs_of(model), objectives.probe_batch(model.batch.triples)
+    (loss, parts), params = jax.eval_shape(
+        lambda: module.init_with_output(jax.random.key(0), graphs, batch, method=compose.Composed.loss)
+    )
+    assert (loss.shape, loss.dtype) == ((), jnp.float32)
+    assert {f"bpr_{name}" for name in info.behaviors} <= set(parts)
+    assert all((part.shape, part.dtype) == ((), jnp.float32) for part in parts.values())
 
-        def scores(params, users):
-            tables = model.encode(params, graphs)  # noqa: B023
-            return [model.score(params, tables, users, jnp.int32(3), 7, k) for k in range(num_behaviors)]  # noqa: B023
+    def scores(params, users):
+        tables = model.encode(params, graphs)
+        return [model.score(params, tables, users, jnp.int32(3), 7, k) for k in range(num_behaviors)]
 
-        for score in jax.eval_shape(scores, params, jnp.zeros(5, jnp.int32)):
-            assert (score.shape, score.dtype) == ((5, 7), jnp.float32)
+    for score in jax.eval_shape(scores, params, jnp.zeros(5, jnp.int32)):
+        assert (score.shape, score.dtype) == ((5, 7), jnp.float32)
 
 
 @pytest.mark.parametrize(("backbone", "head"), GRID)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 
 import chex
 import jax
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import toy
+import usual
 
 from mbjax import config as configuration
 from mbjax import models, topk, types
@@ -21,8 +23,8 @@ SMALL = {"train.batch_size": 8, "train.chunk_steps": 3}
 NUM_BEHAVIORS = (1, 2, 3, 4)
 ABLATIONS = [(name, each) for name in models.MODELS for each in configuration.model_file(name).get("ablations") or ()]
 TRAINED = [name for name in models.MODELS if (configuration.model_file(name).get("train") or {}).get("epochs") != 0]
-QUICK = ("bvae", "copf", "pkef")  # the others take as long together as all the rest of the tests
-PLACED = ("bvae", "copf", "pkef", "nmtr")  # one of each kind of batch is placed on four devices each time
+QUICK = ("bvae", "copf")  # the others take as long together as all the rest of the tests
+PLACED = ("bvae", "copf", "nmtr")  # one of each kind of batch is placed on four devices each time
 LOWERED = ("bvae",)
 IDLE = {
     "bvae": "gate",  # there and without effect, as in the released program
@@ -60,8 +62,15 @@ def check_shapes(experiment: wiring.Experiment) -> types.Params:
     return params
 
 
-@pytest.mark.parametrize("num_behaviors", NUM_BEHAVIORS)
-@pytest.mark.parametrize("name", models.MODELS)
+def in_turn(case: tuple[str, int]) -> bool:
+    """One behavior, and one of the other numbers in turn."""
+    name, num_behaviors = case
+    return num_behaviors in (1, 2 + list(models.MODELS).index(name) % 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "num_behaviors"), usual.cases(itertools.product(models.MODELS, NUM_BEHAVIORS), in_turn)
+)
 def test_shapes_for_any_number_of_behaviors(name, num_behaviors):
     experiment = small(name, num_behaviors)
     model, params = experiment.model, check_shapes(experiment)
@@ -82,10 +91,15 @@ def test_shapes_for_any_number_of_behaviors(name, num_behaviors):
     chex.assert_trees_all_equal_shapes_and_dtypes(gradients, params)
 
 
-@pytest.mark.parametrize(("number", "name", "ablation"), [(i, *pair) for i, pair in enumerate(ABLATIONS)])
-def test_shapes_of_ablations(number, name, ablation):
-    for num_behaviors in (3, (1, 2, 4)[number % 3]):  # the other numbers in turn
-        check_shapes(small(name, num_behaviors, ablation))
+@pytest.mark.parametrize(
+    ("number", "name", "ablation", "num_behaviors"),
+    usual.cases(
+        [(i, *pair, k) for i, pair in enumerate(ABLATIONS) for k in NUM_BEHAVIORS],
+        lambda case: case[3] == NUM_BEHAVIORS[case[0] % 4],
+    ),
+)
+def test_shapes_of_ablations(number, name, ablation, num_behaviors):
+    check_shapes(small(name, num_behaviors, ablation))
 
 
 @functools.cache
@@ -109,7 +123,7 @@ def train(name: str):
 
 @pytest.fixture(
     scope="module",
-    params=[name if name in QUICK else pytest.param(name, marks=pytest.mark.exhaustive) for name in TRAINED],
+    params=usual.cases(TRAINED, QUICK.__contains__),
 )
 def trained(request):
     """``train`` of every model that is trained."""
@@ -149,9 +163,7 @@ def test_saved_and_restored_it_goes_on_bit_for_bit(trained, tmp_path):
     checkpoints.close()
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in PLACED else pytest.param(name, marks=pytest.mark.exhaustive) for name in TRAINED]
-)
+@pytest.mark.parametrize("name", usual.cases(TRAINED, PLACED.__contains__))
 def test_four_devices_do_what_one_does(name):
     experiment, _, states, losses = train(name)
     several = wiring.Experiment(

@@ -13,7 +13,8 @@ LOGGED = {0: 2665, 1: 2346, 2: 2016, 3: 1780, 4: 1603, 5: 1457, 10: 1012}
 
 @pytest.mark.realdata
 @pytest.mark.slow
-@pytest.mark.parametrize("epochs", [6, pytest.param(11, marks=pytest.mark.exhaustive)])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("epochs", [6, 11])
 def test_loss_curve_of_bvae_on_jd(real_data, epochs):
     overrides = {"data.dirs": (str(real_data("jd").parent),)}
     config = configuration.load("bvae", "jd", models.MODELS["bvae"].config, protocol="paper", overrides=overrides)

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 import toy
+import usual
 
 from mbjax import config as configuration
 from mbjax import errors, models, recommend, types
@@ -45,7 +46,7 @@ def trained(model, devices, steps=20, **overrides):
 on_one = functools.cache(functools.partial(trained, devices=1))
 
 
-@pytest.mark.parametrize("model", [*USUAL, *(pytest.param(m, marks=pytest.mark.exhaustive) for m in OTHERS)])
+@pytest.mark.parametrize("model", usual.cases([*USUAL, *OTHERS], USUAL.__contains__))
 def test_losses_are_those_of_one_device(model):
     losses, params = trained(model, devices=4)
     np.testing.assert_allclose(losses, on_one(model)[0], rtol=1e-5)

@@ -37,6 +37,7 @@ def test_it_trains_on_both_splits_for_the_chosen_number_of_epochs(four, folder, 
     assert lists.height == bought.shape[0] * bought.shape[1] - bought.nnz
 
 
+@pytest.mark.exhaustive
 def test_an_interrupted_second_run_goes_on(cache, folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(cache))  # it is not moved
     argv = [*trial.options(folder, tmp_path / "run"), "--retrain"]

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 import pytest
 import trial
+import usual
 from tensorboardX.proto import event_pb2
 
 from mbjax import cli, errors, experiment, selections
@@ -165,7 +166,10 @@ def test_an_untrained_model_runs_from_end_to_end(folder, tmp_path, capsys):
     assert "toy, test split. visited" in said and "at step" not in said  # nothing was trained: there is no checkpoint
 
 
-@pytest.mark.parametrize("model", ["own_items", "itemknn", "cross_occurrence", "cascading_rank"])
+@pytest.mark.parametrize(
+    "model",
+    usual.cases(["own_items", "itemknn", "cross_occurrence", "cascading_rank"], {"own_items", "itemknn"}.__contains__),
+)
 def test_the_other_anchors_are_restored_and_make_lists(folder, tmp_path, model):
     outcome = experiment.train(trial.config(folder, model=model), tmp_path / "run")
     assert experiment.evaluate_run(tmp_path / "run") == {"test": outcome.tables["last"]}

@@ -57,6 +57,22 @@ def test_models_share_what_has_the_same_name(views, folder, capsys):
     assert "at random: backbone/item_map_view, backbone/user_map_view" in said
 
 
+def test_what_the_data_decide_is_not_taken_over(views, folder, capsys):
+    made = wiring.build(trial.config(folder, "mbcgcn", **MONITOR))
+    made = dataclasses.replace(made, model=made.model._replace(measured=("item",)))
+    state = made.start()
+    start = warm_start.apply(made, state, views).params["params"]
+    np.testing.assert_array_equal(start["item"], state.params["params"]["item"])
+    assert (start["user"] != state.params["params"]["user"]).any()
+    assert "of these data: item" in " ".join(capsys.readouterr().out.split())
+
+
+def test_many_arrays_are_counted_by_kind():
+    names = [f"experts/{k}" for k in range(warm_start.MOST_NAMED)]
+    assert warm_start._listed(names) == ", ".join(names)
+    assert warm_start._listed([*names, "mix"]) == "experts (12 arrays), mix"
+
+
 def test_a_run_from_another_and_its_resumption(four, two, folder, tmp_path):
     """The option reaches training; once there is a checkpoint the other run may be gone."""
     other = shutil.copytree(two, tmp_path / "other")

