@@ -295,6 +295,7 @@ class Evidence(NamedTuple):
       events: behavior -> Events of ``train``; None: it is not known when pairs happened.
       passive_events: behavior -> Events of ``passive``; None where ``events`` is.
       later: whether what is held out happened after all training pairs.
+      passing: whether the test split and lists are ranked by evidence of their own, made after training.
     """
 
     train: Mapping[str, Any]
@@ -307,6 +308,7 @@ class Evidence(NamedTuple):
     passive_events: Mapping[str, Events] | None = None
     later: bool = False
     joined: bool = False
+    passing: bool = False
 
 
 class Explanation(NamedTuple):
@@ -382,6 +384,8 @@ class Model(NamedTuple):
         the field that says so otherwise; known before the first step. Whatever the run is used for keeps them, and so
         does a second training on all pairs (``--retrain``). None: none.
       findings: ``(params, graphs) -> tables``, at the end of a run, on the host; None: nothing to tell.
+      measured: names in ``params`` of what no gradient changes and the data of the run decide, such as means and
+        deviations: a start from another run (``train.init_from``) leaves them as they are.
     """
 
     info: DatasetInfo
@@ -402,6 +406,7 @@ class Model(NamedTuple):
     explanation: Explanation | None = None
     choices: Callable[[Params, Graphs], Mapping[str, Any]] | None = None
     findings: Callable[[Params, Graphs], Sequence[Finding]] | None = None
+    measured: tuple[str, ...] = ()
 
 
 @struct.dataclass

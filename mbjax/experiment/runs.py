@@ -48,14 +48,21 @@ def restore(
 
 
 def build(
-    workdir: str | pathlib.Path, config: configuration.Config, dataset: data.Dataset | None = None
+    workdir: str | pathlib.Path,
+    config: configuration.Config,
+    dataset: data.Dataset | None = None,
+    *,
+    prepared: bool = True,
 ) -> wiring.Experiment:
-    """A run's data set and model. Raises CheckpointError if the data are not those of its training."""
+    """A run's data set and model. Raises CheckpointError if the data are not those of its training.
+
+    Without what is ``prepared`` parameters can be restored, and nothing can be ranked.
+    """
     folder = run_folder.RunFolder(workdir)
     folder.config_text()
-    experiment = wiring.build(config, as_trained(folder, config, dataset))
-    folder.check_same(experiment.dataset)
-    return experiment
+    plan = wiring.plan(config, as_trained(folder, config, dataset))
+    folder.check_same(plan.dataset)
+    return plan.with_graphs() if prepared else plan.with_matrices()
 
 
 def as_trained(

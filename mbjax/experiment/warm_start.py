@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import pathlib
 
 import jax
@@ -9,12 +10,15 @@ import jax
 from mbjax import errors, types
 from mbjax.experiment import printout, runs, wiring
 
+MOST_NAMED = 12  # arrays in the line that says where a run starts from
+
 
 def apply(experiment: wiring.Experiment, state: types.TrainState, workdir: str | pathlib.Path) -> types.TrainState:
     """Puts the trained parameters of a run in place of the random ones that have the same name.
 
     Models that share their tables alone, such as a LightGCN of views and MB-CGCN, share just these. What has no
-    counterpart stays random, which is said, and the optimizer starts from nothing.
+    counterpart stays random, which is said, what the data decide (``Model.measured``) is this run's, and the optimizer
+    starts from nothing.
 
     Args:
       experiment: what is about to be trained.
@@ -26,7 +30,8 @@ def apply(experiment: wiring.Experiment, state: types.TrainState, workdir: str |
       CheckpointError: it has no sound checkpoint, or its data set has changed since.
       IncompatibleError: it has other users or items, no parameter in common, or one of another shape.
     """
-    source, trained, where = runs.restore(workdir)
+    source = runs.build(workdir, *runs.locate(workdir, None, None), prepared=False)
+    trained, where = runs.restore_params(workdir, source)
     for kind in ("users", "items"):
         if getattr(source.dataset, kind) != getattr(experiment.dataset, kind):
             raise errors.IncompatibleError(
@@ -35,9 +40,14 @@ def apply(experiment: wiring.Experiment, state: types.TrainState, workdir: str |
             )
     there = {_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(trained)}
     leaves, structure = jax.tree_util.tree_flatten_with_path(state.params)
-    params, taken, random = [], [], []
+    measured = experiment.model.measured
+    params, taken, random, own = [], [], [], []
     for path, leaf in leaves:
         name = _name(path)
+        if name.split("/")[0] in measured:
+            own.append(name)
+            params.append(leaf)
+            continue
         found = there.get(name)
         (random if found is None else taken).append(name)
         if found is not None and found.shape != leaf.shape:
@@ -51,13 +61,22 @@ def apply(experiment: wiring.Experiment, state: types.TrainState, workdir: str |
             f"train.init_from={workdir}: {source.config.model_name} and {experiment.config.model_name} have no "
             f"parameter in common. There: {', '.join(sorted(there)) or 'none'}."
         )
-    rest = f"; at random: {', '.join(random)}" if random else ""
-    printout.say(f"start from {workdir} ({where['checkpoint']}, step {where['step']:,}): {', '.join(taken)}{rest}")
+    rest = f"; at random: {_listed(random)}" if random else ""
+    rest += f"; of these data: {_listed(own)}" if own else ""
+    printout.say(f"start from {workdir} ({where['checkpoint']}, step {where['step']:,}): {_listed(taken)}{rest}")
     return state.replace(params=jax.tree_util.tree_unflatten(structure, params))
 
 
 def _name(path: jax.tree_util.KeyPath) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/").removeprefix("params/")
+
+
+def _listed(names: list[str]) -> str:
+    """All of a few; of many, how many there are of each kind."""
+    if len(names) <= MOST_NAMED:
+        return ", ".join(names)
+    kinds = collections.Counter(name.split("/")[0] for name in names)
+    return ", ".join(name if number == 1 else f"{name} ({number} arrays)" for name, number in kinds.items())
 
 
 def _shape(leaf: types.Array) -> str:

@@ -57,6 +57,10 @@ class Experiment:
             return dataclasses.replace(self, graphs=dividing.graphs(self.shards, self.model, self.dataset))
         return dataclasses.replace(self, graphs=graphs_of(self.model, self.dataset, self.config, teach=teach))
 
+    def with_matrices(self) -> Experiment:
+        """The same with what is not prepared alone, which takes no time: enough to restore parameters by."""
+        return dataclasses.replace(self, graphs=graph.from_train(self.model.graphs, self.dataset.train))
+
     def graphs_for(self, split: str) -> types.Graphs:
         """The graphs that a split is evaluated with, on all devices; those of ``"test"`` serve lists too."""
         if split == "valid":
@@ -237,6 +241,7 @@ def _graphs(model, dataset, config, **options) -> types.Graphs:
     graphs = graph.from_train(model.graphs, dataset.train)
     if model.prepare is None:
         return graphs
+    options.setdefault("passing", not options.get("joined") and joins(model, dataset))
     return graphs | dict(precision.full(model.prepare)(evidence(dataset, config, times=model.times, **options)))
 
 

@@ -5,6 +5,7 @@ Knows of a model's configuration the fields ``penalty, new_items, features`` and
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -59,7 +60,7 @@ def prepare(config: Any, info: types.DatasetInfo, evidence: types.Evidence) -> P
         strangers = candidates.strangers(evidence.passive, len(of.user) + np.arange(number))
         of = _joined(_only(of, usual) if evidence.alone else of, strangers)
     searches = [retrieval.retriever(train, fitted, b) for b in info.behaviors]
-    found = dict(zip(info.behaviors, retrieval.find(fitted, of, searches, config.new_items), strict=True))
+    found = _found(config, evidence, fitted, of, dict(zip(info.behaviors, searches, strict=True)))
     drafts = teaching.drafts(config, info, evidence, fitted, searches, log) if evidence.teach else None
     del fitted, searches
     # What is similar to what is counted once, for the candidates of all behaviors and for all lessons.
@@ -76,7 +77,7 @@ def prepare(config: Any, info: types.DatasetInfo, evidence: types.Evidence) -> P
         x = whole.matrix(config.features, sources[behavior], one, whole.Compared(near[0], place), part)
         device[behavior][part] = _placed(one.lists, x, usual)
     for behavior, by_part in found.items():
-        users[behavior] = teaching.user_numbers(of, by_part["familiar"].lists)
+        users[behavior] = teaching.user_numbers(of, candidates.familiar(of, behavior).indptr)
         device[behavior] |= _rest(train[behavior], of, [one.lists for one in by_part.values()])
         valid = evidence.valid.get(behavior)
         device[behavior] |= {
@@ -86,6 +87,41 @@ def prepare(config: Any, info: types.DatasetInfo, evidence: types.Evidence) -> P
         }
     listed = {b: {part: one.lists for part, one in by_part.items()} for b, by_part in found.items()}
     return Prepared(len(of.user), device, listed, users, lessons)
+
+
+def _found(
+    config: Any, evidence: types.Evidence, fitted: regression.Fit, of: lists.Lists, searches: Mapping[str, Any]
+) -> dict[str, dict[str, retrieval.Found]]:
+    """Candidates of each behavior.
+
+    Where training alone asks for them, those of a behavior that nothing is held out of only say what its numbers are
+    like: those of a sample of users do.
+    """
+    size = len(of.user)
+    few = [b for b in searches if not teaching.judged(evidence, b)]
+    if not (evidence.teach and evidence.passing) or evidence.passive is not None or size < 4 * SAMPLE:
+        few = []
+    groups: list[tuple[list[str], np.ndarray]] = [([b for b in searches if b not in few], np.arange(size))]
+    if few:
+        groups.append((few, np.sort(np.random.default_rng([evidence.seed, 53]).choice(size, SAMPLE, replace=False))))
+    found = {}
+    for behaviors, rows in groups:
+        some = of if rows.size == size else of.only(rows)
+        for behavior, parts in zip(
+            behaviors, retrieval.find(fitted, some, [searches[b] for b in behaviors], config.new_items), strict=True
+        ):
+            found[behavior] = {
+                part: one if rows.size == size else retrieval.Found(_at(one.lists, rows, of), one.predicted)
+                for part, one in parts.items()
+            }
+    return {b: found[b] for b in searches}
+
+
+def _at(chosen: lists.Lists, rows: np.ndarray, of: lists.Lists) -> lists.Lists:
+    """Lists of some rows in their places among all, whose other lists are empty."""
+    number = np.zeros(len(of.user), np.int64)
+    number[rows] = np.diff(chosen.ptr)
+    return dataclasses.replace(of, ptr=np.concatenate([[0], np.cumsum(number)]), item=chosen.item)
 
 
 def _placed(chosen: lists.Lists, x: np.ndarray, usual: np.ndarray | None) -> dict[str, Any]:

@@ -87,17 +87,18 @@ def drafts(
         if "folds" not in config.sources:
             continue
         # What nobody judges has a quarter of everything.
-        share = 1 if _judged(evidence, behavior) or behavior == info.target else 4
+        share = 1 if judged(evidence, behavior) or behavior == info.target else 4
         order = _order(config, evidence, log)
         for part, draft, counts in _by_folds(config, evidence.train, fitted, search, behavior, share, rng, log, order):
             if draft is not None:
                 out.lists.setdefault((behavior, part), []).append(draft)
-            if counts is not None and not _judged(evidence, behavior):
+            if counts is not None and not judged(evidence, behavior):
                 out.counts.setdefault(behavior, counts)
     return out
 
 
-def _judged(evidence: types.Evidence, behavior: str) -> bool:
+def judged(evidence: types.Evidence, behavior: str) -> bool:
+    """Whether pairs of a behavior are held out for validation."""
     valid = evidence.valid.get(behavior)
     return valid is not None and valid.nnz > 0
 
@@ -134,7 +135,7 @@ def _by_folds(
             plain, asked = candidates.histories(train, users[few], gone, until), True
             (found,) = retrieval.find(fitted, plain, [search], config.new_items, shared=shared)
             lists_of = {part: part_found.lists for part, part_found in found.items()}
-            counts = _asked(user_numbers(plain, lists_of["familiar"]), lists_of, truth)
+            counts = _asked(user_numbers(plain, lists_of["familiar"].ptr), lists_of, truth)
         everywhere = lessons.everywhere(train, users[few], truth)
         gone = {b: lists.union([m, *([gone[b]] if b in gone else [])], m.shape) for b, m in everywhere.items()}
         alone = candidates.histories(train, users[few], gone, until)
@@ -169,7 +170,7 @@ def teach(
         sizes[name] = (count, min(size, -(-PASSES * count // config.steps)))
 
     for behavior in info.behaviors:
-        is_judged = _judged(evidence, behavior)
+        is_judged = judged(evidence, behavior)
         size = batch_size if is_judged or behavior == info.target else max(1, batch_size // 4)
         if is_judged:
             truth = sparse.csr_array(evidence.valid[behavior].astype(np.float32))
@@ -200,10 +201,15 @@ def teach(
     return listwise.ListSampler(sizes, num_devices, config.steps), (stores, placed)
 
 
-def user_numbers(of: lists.Lists, familiar: lists.Lists) -> np.ndarray:
-    """What the gate knows of users, float32 [L, 1 + K + K (K - 1) / 2]: logarithms of how much they have of each."""
+def user_numbers(of: lists.Lists, familiar: np.ndarray) -> np.ndarray:
+    """What the gate knows of users, float32 [L, 1 + K + K (K - 1) / 2]: logarithms of how much they have of each.
+
+    Args:
+      of: the users' histories.
+      familiar: int [L + 1], where the familiar candidates of each begin, one after another.
+    """
     names = list(of.history)
-    columns = [np.log1p(np.diff(familiar.ptr))] + [np.log1p(np.diff(of.history[b].indptr)) for b in names]
+    columns = [np.log1p(np.diff(familiar))] + [np.log1p(np.diff(of.history[b].indptr)) for b in names]
     for place, a in enumerate(names):
         for b in names[place + 1 :]:
             both = np.asarray(of.history[a].multiply(of.history[b]).sum(axis=1)).ravel()

@@ -272,6 +272,7 @@ def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_siz
         probabilities=True,
         findings=findings,
         choices=choices,
+        measured=("scale",),
     )
 
 

@@ -37,7 +37,7 @@ def findings(
     rows = []
     for behavior in behaviors:
         of = graphs["funnel"][behavior]
-        some = np.diff(np.asarray(of["familiar"]["ptr"])) > 0
+        some = np.asarray(of["user"])[:, 0] > 0  # the logarithm of how many there are
         cells = [behavior, f"{some.mean():.0%}"]
         if some.any():
             values = np.asarray(q(behavior))[some]
