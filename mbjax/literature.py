@@ -30,6 +30,7 @@ ROWS: dict[tuple[str, str | None], tuple[Row, ...]] = {
     ("multivae", None): (Row("BVAE", "VAE (T.)"),),
     ("multivae", "target"): (Row("BVAE", "VAE (T.)"),),
     ("multivae", "union"): (Row("BVAE", "VAE (U.)"),),
+    ("vaepp", None): (Row("BVAE", "VAE++"),),
     ("copf", None): (Row("COPF", "COPF"),),
     ("copf", "target_sg"): (Row("COPF", "COPF"),),
     ("copf", "paper_weight"): (Row("COPF", "COPF"),),

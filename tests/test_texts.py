@@ -45,6 +45,10 @@ PAPERS = {
     ("Chen", "AAAI 2021"),  # GHCF
     ("Chen", "AAAI 2020"),  # EHCF
     ("Wang", "SIGIR 2019"),  # NGCF
+    ("Ma", "WSDM 2022"),  # VAE++
+    ("Wei", "WSDM 2022"),  # CML
+    ("Xuan", "WSDM 2023"),  # KMCLR
+    ("Yan", "SIGIR 2024"),  # BCIPM
     ("Ma", "KDD 2018"),  # MMOE
     ("Tang", "RecSys 2020"),  # PLE
     ("Kim", "CIKM 2025"),  # MEMBER
@@ -80,6 +84,7 @@ HEADER_OF = {
     "neumf": ("He et al.,", "WWW 2017"),
     "nmtr": ("Gao et al.,", "ICDE 2019"),
     "pkef": ("Meng et al.,", "CIKM 2023"),
+    "vaepp": ("Ma, Chen, Pan, Ming,", "WSDM 2022"),
 }
 WITHOUT_PAPER = {"cross_occurrence", "funnel", "own_items", "popularity"}
 # Modules that hold no model of a paper: what several share, and what a frame is.
@@ -89,9 +94,11 @@ SHARED = {
     "funnel_tables",
     "__init__",
     "base",
+    "cml_weights",
     "compose",
     "ease_penalty",
     "ease_shares",
+    "multiplicity",
     "ncf_units",
     "objectives",
     "pointwise",

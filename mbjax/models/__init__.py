@@ -36,6 +36,7 @@ from mbjax.models import (
     own_items,
     pkef,
     popularity,
+    vaepp,
 )
 
 
@@ -65,6 +66,7 @@ MODELS: dict[str, ModelEntry] = {
     "copf": ModelEntry(copf.CopfConfig, copf.build, "cascaded graph convolution with fitted experts (KDD 2025)"),
     "bvae": ModelEntry(bvae.BvaeConfig, bvae.build, "behavior-aware variational autoencoder (RecSys 2023)"),
     "multivae": ModelEntry(multivae.MultivaeConfig, multivae.build, "Mult-VAE of one behavior or the union (WWW 2018)"),
+    "vaepp": ModelEntry(vaepp.VaeppConfig, vaepp.build, "autoencoder of a behavior, helped by the others (WSDM 2022)"),
     "bigel": ModelEntry(bigel.BigelConfig, bigel.build, "BiGEL (reconstructed), cascaded graphs and feedback (2026)"),
     "pkef": ModelEntry(pkef.PkefConfig, pkef.build, "parallel and cascaded graphs, projected experts (CIKM 2023)"),
     "bpr_mf": ModelEntry(bpr_mf.BprMfConfig, bpr_mf.build, "matrix factorization of one behavior (UAI 2009)"),

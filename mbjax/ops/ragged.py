@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from mbjax import types
+from mbjax.ops import platforms
 
 BLOCK = 2048  # entries a turn on a CPU: a block of gathered rows stays in the second-level cache
 WIDE = 2**16  # elsewhere
@@ -106,10 +107,40 @@ def lengths(history: types.Ragged) -> types.Array:
     return history.ptr[1:] - history.ptr[:-1]
 
 
-def inverse_norm(history: types.Ragged) -> types.Array:
-    """1 / Euclidean length of each entry's multi-hot row, float32 [N]: the weights of a row scaled to length 1."""
-    length = jnp.maximum(lengths(history), 1).astype(jnp.float32)
-    return jax.lax.rsqrt(length).at[history.row].get(mode="clip")
+def inverse_norm(history: types.Ragged, value: types.Array | None = None) -> types.Array:
+    """1 / Euclidean length of each entry's row, float32 [N]: the weights of a row scaled to length 1.
+
+    Args:
+      history: Ragged with N entries.
+      value: of each entry, float [N], none of a real one between 0 and 1; None: 1, multi-hot rows.
+    """
+    if value is None:
+        square = lengths(history).astype(jnp.float32)
+    else:
+        empty = jnp.zeros(history.ptr.shape[0] - 1, jnp.float32)
+        square = empty.at[history.row].add(jnp.square(value), mode="drop", indices_are_sorted=True)
+    return jax.lax.rsqrt(jnp.maximum(square, 1.0)).at[history.row].get(mode="clip")
+
+
+def contains(history: types.Ragged, of: types.Ragged) -> types.Array:
+    """Whether a history has the items of another one, row by row: float32 [N], 1 or 0.
+
+    Args:
+      history: Ragged with B rows, which is searched in.
+      of: Ragged with B rows and N entries, whose items are looked for; its padding gets 0.
+    """
+    low, end = (history.ptr.at[of.row + more].get(mode="clip") for more in (0, 1))
+
+    def halve(_, bounds):
+        low, high = bounds
+        middle = (low + high) // 2
+        is_open = low < high
+        is_less = history.item.at[middle].get(mode="clip") < of.item
+        return jnp.where(is_open & is_less, middle + 1, low), jnp.where(is_open & ~is_less, middle, high)
+
+    low, _ = platforms.fori(history.item.shape[0].bit_length(), halve, (low, end))
+    found = (low < end) & (history.item.at[low].get(mode="clip") == of.item)
+    return found.astype(jnp.float32)
 
 
 def positions(history: types.Ragged) -> types.Array:

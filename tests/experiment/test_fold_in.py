@@ -23,7 +23,7 @@ from mbjax.ops import graph
 USERS, ITEMS = 23, 31
 QUICK = ("bvae", "ease", "als", "itemknn", "own_items", "popularity", "cascading_rank", "copf")
 QUICK += ("crgcn",)
-EXACT = ("bvae", "multivae", "ease", "als", "itemknn", "cross_occurrence", "own_items", "popularity")
+EXACT = ("bvae", "multivae", "vaepp", "ease", "als", "itemknn", "cross_occurrence", "own_items", "popularity")
 LEFT_OUT = ("funnel",)  # exact too, where the user himself is no part of the statistics
 PROPAGATED = ("copf", "pkef", "bigel", "lightgcn", "lightgcn_m", "mbcgcn", "crgcn", "cigf", "cascading_rank")
 PROPAGATED += ("ngcf", "ghcf")

@@ -86,3 +86,12 @@ def test_map_entries_sees_row_and_place():
 def test_an_empty_batch_gives_zeros(size):
     history = toy.ragged([[], []], 3, capacity=size)
     assert not np.any(ragged.embed(jnp.ones((3, 2)), history, jnp.ones((size, 1))))
+
+
+def test_a_history_contains_the_items_of_another():
+    inside, of = toy.ragged([[0, 3, 5], [], [2], [7]], 9, 8), toy.ragged([[0, 1, 5], [4], [2, 3], []], 9, 10)
+    np.testing.assert_array_equal(ragged.contains(inside, of), [1, 0, 1, 0, 1, 0, 0, 0, 0, 0])
+    np.testing.assert_array_equal(ragged.contains(toy.ragged([[], []], 9, 3), toy.ragged([[1], [8]], 9)), [0, 0])
+    values = jnp.array([1.0, 2.0, 2.0, 4.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0])
+    expected = [1 / 3, 1 / 3, 1 / 3, 1 / 4, 1 / np.sqrt(2), 1 / np.sqrt(2)]
+    np.testing.assert_allclose(ragged.inverse_norm(of, values)[:6], expected, rtol=1e-6)
