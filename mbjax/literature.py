@@ -77,6 +77,8 @@ ROWS: dict[tuple[str, str | None], tuple[Row, ...]] = {
     ("mbcgcn", "released_data"): (Row("", "MB-CGCN"),),
     ("crgcn", None): (Row("", "CRGCN"),),
     ("cigf", None): (Row("COPF", "CIGF"),),
+    ("cml", None): (Row("COPF", "CML"),),
+    ("kmclr", None): (Row("COPF", "KMCLR"),),
     # PKEF and COPF name neither the unit of NMTR nor the form of NeuMF; NMTR's tables have the forms of its program.
     ("nmtr", None): (Row("COPF", "NMTR"), Row("PKEF", "NMTR"), Row("NMTR", "NMTR-GMF")),
     ("nmtr", "mlp"): (Row("NMTR", "NMTR-MLP"),),

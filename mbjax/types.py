@@ -158,6 +158,8 @@ class BatchSpec(NamedTuple):
       pass_over: a behavior; in place of ``steps_per_epoch``, an epoch has floor(its training pairs / B) + 1 batches, of
         users who have such pairs.
       points: makes the rows of a batch observed pairs in place of users; an epoch is a pass over the pairs.
+      undivided: every device gets all rows of a batch, each with the weight 1 / number of devices, for a loss that is
+        no sum over rows, such as one with batch normalization. Contributions add up all the same.
     """
 
     size: int
@@ -168,6 +170,7 @@ class BatchSpec(NamedTuple):
     steps_per_epoch: int = 0
     pass_over: str | None = None
     points: PointSpec | None = None
+    undivided: bool = False
 
 
 @struct.dataclass

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import pydantic
 
-from mbjax.backbones import bigel, cigf, cogcn, crgcn, ehcf, ghcf, lightgcn, lightgcn_m, mbcgcn, mf, ngcf, pkf
+from mbjax.backbones import bigel, cigf, cml, cogcn, crgcn, ehcf, ghcf, lightgcn, lightgcn_m, mbcgcn, mf, ngcf, pkf
 from mbjax.backbones.base import Backbone, Encoding
 
 BACKBONES: dict[str, type[Backbone]] = {
@@ -22,6 +22,7 @@ BACKBONES: dict[str, type[Backbone]] = {
     "ngcf": ngcf.Ngcf,
     "ehcf": ehcf.Ehcf,
     "ghcf": ghcf.Ghcf,
+    "cml": cml.Cml,
 }
 
 BackboneConfig = Annotated[
@@ -36,7 +37,8 @@ BackboneConfig = Annotated[
     | bigel.BigelConfig
     | ngcf.NgcfConfig
     | ehcf.EhcfConfig
-    | ghcf.GhcfConfig,
+    | ghcf.GhcfConfig
+    | cml.CmlConfig,
     pydantic.Field(discriminator="name"),
 ]
 

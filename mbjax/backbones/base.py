@@ -24,12 +24,14 @@ class Encoding(NamedTuple):
       parallel: P, tables of a second stream that is trained beside it and not used to rank; () if there is none.
       alignment: two tables that a model may align, anchors and candidates; () if there are none.
       regularised: the rows that ``l2_on="encoded"`` squares; None: those of the trained behaviors.
+      merged: one table for all behaviors, where the encoder makes one beside those of each; None: it does not.
     """
 
     behaviors: tuple[types.Array, ...]
     parallel: tuple[types.Array, ...] = ()
     alignment: tuple[types.Array, ...] = ()
     regularised: types.Array | None = None
+    merged: types.Array | None = None
 
 
 class Section(pydantic.BaseModel):

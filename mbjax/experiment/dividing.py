@@ -22,6 +22,11 @@ def check(model: types.Model, name: str, section: Any) -> None:
             f"--shard=tables: the dropout masks of model '{name}' are drawn for all users at once. "
             "Leave --shard out, or set --model.backbone.dropout_rate=0."
         )
+    if model.batch is not None and model.batch.undivided:
+        raise errors.IncompatibleError(
+            f"--shard=tables divides batches by user; the loss of model '{name}' is of a batch as a whole. "
+            "Leave --shard out."
+        )
     if model.batch is not None and model.prepare is None and model.teach is None:
         return
     what = "is not trained" if model.batch is None else "computes a closed form of all users at once"

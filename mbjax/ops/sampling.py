@@ -56,6 +56,7 @@ class UserSampler(NamedTuple):
       points: what is drawn for observed pairs; None: users are.
       steps: batches of an epoch if it is not one pass (``BatchSpec.steps_per_epoch``, ``pass_over``), else 0.
       num_active: A, users that batches are drawn of; None: all.
+      undivided: every slice is the whole batch, in which rows weigh 1 / num_devices (``BatchSpec.undivided``).
     """
 
     num_users: int
@@ -70,6 +71,7 @@ class UserSampler(NamedTuple):
     steps: int
     points: pointwise.Drawer | None = None
     num_active: int | None = None
+    undivided: bool = False
 
     @property
     def steps_per_epoch(self) -> int:
@@ -107,9 +109,11 @@ class UserSampler(NamedTuple):
           device: index of the slice.
 
         Returns:
-          UserBatch with B / num_devices rows.
+          UserBatch with B / num_devices rows, or all of them.
         """
         local = self.size // self.num_devices
+        if self.undivided:
+            local, device = self.size, 0
         drawn = jax.lax.dynamic_slice_in_dim(plan, place * self.size, self.size)
         if self.points is not None:
             everyone = self.points.users(store.points, drawn)
@@ -124,7 +128,7 @@ class UserSampler(NamedTuple):
         if self.points is not None:
             pairs = jax.lax.dynamic_slice_in_dim(drawn, device * local, local)
             points = self.points.draw(store.points, pairs, everyone, noise)
-        return types.UserBatch(
+        made = types.UserBatch(
             user=jnp.maximum(users, 0),
             weight=(users >= 0).astype(jnp.float32),
             everyone=everyone,
@@ -151,6 +155,19 @@ class UserSampler(NamedTuple):
             },
             points=points,
         )
+        return _shared(made) if self.undivided and self.num_devices > 1 else made
+
+
+def _shared(batch: types.UserBatch) -> types.UserBatch:
+    """A batch of which each of several devices has all rows, with their share of the weight."""
+
+    def part(drawn):
+        return drawn.replace(weight=batch.share * drawn.weight)
+
+    return part(batch).replace(
+        triples={name: part(drawn) for name, drawn in batch.triples.items()},
+        points=None if batch.points is None else part(batch.points),
+    )
 
 
 def gather_rows(ptr: types.Array, item: types.Array, users: types.Array, capacity: int, num_items: int) -> types.Ragged:
@@ -197,7 +214,7 @@ def user_sampler(
         lengths = np.sort(np.diff(matrix.indptr))[::-1]
         ptr[name], item[name] = _on_device(matrix)
         capacity[name] = max(1, int(lengths[: spec.size].sum()))
-        local[name] = max(1, int(lengths[: spec.size // num_devices].sum()))
+        local[name] = capacity[name] if spec.undivided else max(1, int(lengths[: spec.size // num_devices].sum()))
     pairs, known, longest = {}, {}, {}
     for name, pair_set in spec.triples.items():
         matrix = pairs_of(pair_set, train)
@@ -229,6 +246,7 @@ def user_sampler(
         steps=train[spec.pass_over].nnz // spec.size + 1 if spec.pass_over else spec.steps_per_epoch,
         points=drawer,
         num_active=None if active is None else active.size,
+        undivided=spec.undivided,
     )
     on_device = None if active is None else jnp.asarray(active, jnp.int32)
     return sampler, Histories(ptr, item, pairs, known, observed, on_device)
