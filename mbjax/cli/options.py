@@ -58,7 +58,7 @@ OPTIONS = (
         "pairs and the epochs that printed tables report, for comparison with those only",
         FRESH,
     ),
-    Option("ablation", "NAME", "a named variant of the model", ANY),
+    Option("ablation", "NAME,...", "a named variant of the model, or several that go together", ANY),
     Option("seed", "INT", "of initial values, batches and noise (default 0)", ANY),
     Option(
         "devices",

@@ -15,7 +15,7 @@ from typing import Any
 import pydantic
 
 from mbjax import errors, paths
-from mbjax.config import datasets, fields, files, presets, problems, schema, sections
+from mbjax.config import ablations, datasets, fields, files, presets, problems, schema, sections
 
 _SECTIONS = ("model", *schema.SECTIONS)
 
@@ -63,7 +63,7 @@ def load(
         becomes absolute. Where the search began in the working directory, what it found is added to ``data.dirs``.
       model_class: pydantic class of the section ``model``.
       protocol: ``"honest"`` or ``"paper"``.
-      ablation: a name under ``ablations:`` of the model's file.
+      ablation: a name under ``ablations:`` of the model's file, or several with commas between them.
       seed: of the run.
       devices: that share each batch.
       overrides: key -> value; keys dotted, the section may be left out where that is unambiguous; values of any
@@ -75,6 +75,7 @@ def load(
     dataset, dirs = os.fspath(dataset), _dirs(overrides or {}, model_class)
     check_names(model_name, dataset, dirs, protocol=protocol, ablation=ablation, seed=seed, devices=devices)
     dataset = datasets.located(dataset, dirs)
+    ablation = _ablation(model_name, ablation, model_class)
     header = {"model_name": model_name, "dataset": dataset, "protocol": protocol, "ablation": ablation}
     layers = [*_layers(model_name, dataset, protocol, ablation, dirs), ("", overrides or {})]
     made = _build(header | {"seed": seed, "devices": devices}, layers, model_class)
@@ -94,6 +95,7 @@ def defaults(
     """Returns the value of every field as ``load`` sets it, dotted path -> value; for no data set if that is None."""
     dirs = _dirs(overrides or {}, model_class)
     check_names(model_name, dataset, dirs, protocol=protocol, ablation=ablation)
+    ablation = _ablation(model_name, ablation, model_class)
     header = {"model_name": model_name, "dataset": dataset or "", "protocol": protocol, "ablation": ablation}
     layers = [*_layers(model_name, dataset, protocol, ablation, dirs), ("", overrides or {})]
     return _build(header, layers, model_class).values()
@@ -122,14 +124,10 @@ def check_names(model_name: str, dataset: str | None, dirs: Iterable[str] = (), 
     Raises:
       ConfigError: one of them does not exist or does not fit.
     """
-    ablations = files.model_file(model_name).get("ablations") or {}
+    there = files.model_file(model_name).get("ablations") or {}
     if dataset is not None:
         files.dataset_file(dataset, dirs)
-    ablation = header.get("ablation")
-    if ablation is not None and not ablations:
-        raise errors.ConfigError(f"model '{model_name}' has no ablations; leave out --ablation={ablation}.")
-    if ablation is not None and ablation not in ablations:
-        raise errors.unknown(f"ablation of {model_name}", ablation, ablations)
+    ablations.canonical(model_name, header.get("ablation"), there)
     nothing = {"model_name": model_name, "dataset": dataset or "", "model": schema.Section()}
     problems.validated(schema.Config, nothing | header, "", {})
 
@@ -143,6 +141,16 @@ def build(
     return _build(header, [(source, tree)], model_class, record=record)
 
 
+def _ablation(model_name: str, given: str | None, model_class) -> str | None:
+    """The canonical name of one or several variants. Raises ConfigError for those that do not go together."""
+    there = files.model_file(model_name).get("ablations") or {}
+    name = ablations.canonical(model_name, given, there)
+    chosen = {each: there[each] or {} for each in ablations.names(name)}
+    if len(chosen) > 1:
+        ablations.check_together(chosen, known_fields(model_class))
+    return name
+
+
 def _layers(model_name, dataset, protocol, ablation, dirs=()) -> list[tuple[str, Mapping[str, Any]]]:
     """The layers of the files, each with its origin for error messages; later ones win."""
     model = files.model_file(model_name)
@@ -152,7 +160,8 @@ def _layers(model_name, dataset, protocol, ablation, dirs=()) -> list[tuple[str,
         (file, {key: model[key] for key in _SECTIONS if key in model}),
         (f"configs/datasets/{dataset}.yaml", {key: data[key] for key in _SECTIONS if key in data}),
     ]
-    for kind, name in (("datasets", dataset), ("protocols", protocol), ("ablations", ablation)):
+    variants = [("ablations", name) for name in ablations.names(ablation)]
+    for kind, name in (("datasets", dataset), ("protocols", protocol), *variants):
         layers.append((f"{file}, {kind}.{name}", (model.get(kind) or {}).get(name) or {}))
     return layers
 

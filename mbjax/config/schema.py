@@ -267,7 +267,7 @@ class Config(Section):
         description="honest: the epoch is selected on validation pairs and the test split read once; paper: all "
         "training pairs and the epochs that printed tables report, for comparison with those only",
     )
-    ablation: str | None = Field(None, description="a named variant of the model")
+    ablation: str | None = Field(None, description="a named variant of the model, or several: a+b")
     seed: int = Field(0, ge=0, lt=2**32, description="of initial values, batches and noise")
     devices: int = Field(1, ge=1, description="accelerators (or virtual CPU devices) that share each batch")
     overrides: dict[str, object] = {}

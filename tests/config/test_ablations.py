@@ -2,7 +2,8 @@
 
 import pytest
 
-from mbjax import config, models
+from mbjax import config, errors, models
+from mbjax.config import ablations
 
 COPF = {
     # Table 3: "no pre" P, "no in" A, "no post" D, both F, strict pre and in C, strict pre B, strict in H
@@ -104,3 +105,41 @@ def test_each_row_changes_this_and_nothing_else(model, rows):
         other = {path.split(".")[0] for path in expected if path.endswith(".name")}
         rest = {path for path in changed if path.split(".")[1] not in other}
         assert rest == {f"model.{path}" for path in expected if path.split(".")[0] not in other}, name
+
+
+def of(model, ablation):
+    return config.load(model, "demo", models.entry(model).config, ablation=ablation)
+
+
+def test_several_at_once_are_all_there_and_have_one_name():
+    both = of("funnel", "constant_gate, linear")
+    assert both.ablation == "linear+constant_gate" == of("funnel", "linear+constant_gate").ablation
+    one, other = of("funnel", "linear"), of("funnel", "constant_gate")
+    wanted = config.override(of("funnel", None), {"model.gate": "constant", "model.hidden": 0, "model.hidden_new": 0})
+    assert both.model == wanted.model and not both.overrides
+    assert one.model != both.model != other.model
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "message"),
+    [
+        ("funnel", "wo_ease,wo_near", "wo_ease sets model.features=.* and wo_near sets model.features=.*Name one"),
+        ("funnel", "linear,linear", "--ablation=linear,linear: linear is named twice"),
+        ("funnel", "linear,nope", "unknown ablation of funnel 'nope'"),
+        ("funnel", "linear,", "unknown ablation of funnel ''"),
+        ("popularity", "a,b", "has no ablations; leave out --ablation=a,b"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(model, given, message):
+    with pytest.raises(errors.ConfigError, match=message):
+        of(model, given)
+
+
+def test_a_section_that_one_chooses_and_another_changes():
+    known = ["model.head.name", "model.head.alpha", "model.embedding_size"]
+    chosen = {"pme": {"model.head.name": "pme"}, "flat": {"model.head.alpha": 0}}
+    with pytest.raises(errors.ConfigError, match="pme chooses model.head.name=pme, and flat sets model.head.alpha of"):
+        ablations.check_together(chosen, known)
+    chosen["flat"]["model.head.name"] = "pme"
+    ablations.check_together(chosen, known)
+    ablations.check_together({"pme": chosen["pme"], "small": {"model.embedding_size": 2}}, known)
