@@ -84,6 +84,23 @@ PKEF = {
     "paper_experts": {"head.level": "product"},
     "paper_coefficient": {"head.coefficient": "cosine", "unique.coefficient": "cosine"},
     "paper_slots": {"head.gate_slots": "behavior"},
+    "as_printed": {
+        "backbone.proj_scale": 1.0,
+        "backbone.proj_source": "message",
+        "backbone.self_loops": True,
+        "head.level": "product",
+        "head.coefficient": "cosine",
+        "head.gate_slots": "behavior",
+        "head.shared_gate": False,
+        "unique.direction": "paper",
+        "unique.coefficient": "cosine",
+        "unique.scale": 1.0,
+        "score_scale": 1.0,
+        "loss_factor": 1.0,
+        "mean_over": "nothing",
+        "l2_on": "parameters",
+        "users_per_epoch": 0,
+    },
 }
 
 
@@ -105,6 +122,11 @@ def test_each_row_changes_this_and_nothing_else(model, rows):
         other = {path.split(".")[0] for path in expected if path.endswith(".name")}
         rest = {path for path in changed if path.split(".")[1] not in other}
         assert rest == {f"model.{path}" for path in expected if path.split(".")[0] not in other}, name
+
+
+def test_all_that_the_slides_of_bvae_print_is_each_of_it():
+    printed = [name for name in config.model_file("bvae")["ablations"] if name.startswith("printed_")]
+    assert of("bvae", "as_printed").model == of("bvae", ",".join(["behavior_softmax", *printed])).model
 
 
 def of(model, ablation):
