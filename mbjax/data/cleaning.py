@@ -11,6 +11,9 @@ import polars as pl
 from mbjax import wording
 from mbjax.data import content, vocabulary
 
+_DENSE = 8
+"""Numbers that span at most this many times the rows are looked up in a table of the span."""
+
 
 class Reason(NamedTuple):
     """Why somebody is dropped: the field of the section data.log, its value as it is written, and what is lacking."""
@@ -25,6 +28,8 @@ class Rows:
 
     Attributes:
       user, item: codes [n], positions among the sorted raw ids of the whole log.
+      ids: ``"user"`` and ``"item"`` -> those raw ids.
+      times: [n], ascending.
       behavior: codes [n], place in the funnel; -1 for behaviors that are not used.
       kept: bool [n].
       dropped: what each step left out, for ``Content``.
@@ -34,11 +39,22 @@ class Rows:
     """
 
     def __init__(self, table: pl.DataFrame, behaviors: tuple[str, ...]):
-        self.behaviors, self.times, self._names = behaviors, table["time"], table["behavior"]
-        self.user, self.item = codes(table["user"]), codes(table["item"])
-        self.ids = {field: table[field].unique().sort() for field in ("user", "item")}
-        order = {name: k for k, name in enumerate(behaviors)}
-        self.behavior = table["behavior"].replace_strict(order, default=-1, return_dtype=pl.Int64).to_numpy()
+        """Takes rows in any order; those of one time keep theirs."""
+        self.behaviors = behaviors
+        # Texts are turned into numbers before they are put in order of time: numbers are moved faster.
+        (self.user, users), (self.item, items), (name, self._names) = (
+            coded(table[field]) for field in ("user", "item", "behavior")
+        )
+        self.ids = {"user": users, "item": items}
+        self._name = name.astype(np.int32)
+        self.times = table["time"]
+        if not self.times.is_sorted():
+            order = table.select(pl.arg_sort_by("time", maintain_order=True)).to_series()
+            self.times = self.times.gather(order)
+            order = order.to_numpy()
+            self.user, self.item, self._name = self.user[order], self.item[order], self._name[order]
+        place = {name: k for k, name in enumerate(behaviors)}
+        self.behavior = np.array([place.get(name, -1) for name in self._names], np.int64)[self._name]
         self.kept = np.ones(table.height, dtype=bool)
         self.dropped: list[content.Dropped] = []
         self.cuts = ""
@@ -99,7 +115,7 @@ class Rows:
 
     def _others(self, who: str) -> str:
         """What was left out as no behavior in use; a name that is nearly one of those is pointed at."""
-        found = dict(self._names.filter(~pl.Series(self.kept)).value_counts(sort=True).iter_rows())
+        found = dict(self._names.gather(self._name[~self.kept]).value_counts(sort=True).iter_rows())
         listed = []
         for name in list(found)[:10]:
             near = _nearly(name, self.behaviors)
@@ -123,8 +139,23 @@ class Rows:
 
 
 def codes(column: pl.Series) -> np.ndarray:
-    """Position of each value among the sorted distinct values, int64."""
-    return column.rank("dense").to_numpy().astype(np.int64) - 1
+    """Position of each value among the sorted distinct values, int64; of a column without nulls."""
+    return coded(column)[0]
+
+
+def coded(column: pl.Series) -> tuple[np.ndarray, pl.Series]:
+    """The same, and the sorted distinct values."""
+    distinct = column.unique().sort()
+    if column.dtype == pl.String:
+        # Each text is looked up among the distinct ones; a rank would sort all of them.
+        return column.cast(pl.Enum(distinct)).to_physical().to_numpy().astype(np.int64), distinct
+    if column.dtype.is_integer() and len(column) and column.dtype not in (pl.Int128, pl.UInt128):
+        least, most = int(distinct[0]), int(distinct[-1])
+        if most - least < _DENSE * len(column) and most <= np.iinfo(np.int64).max:
+            place = np.zeros(most - least + 1, np.int64)
+            place[distinct.cast(pl.Int64).to_numpy() - least] = np.arange(len(distinct))
+            return place[column.cast(pl.Int64).to_numpy() - least], distinct
+    return column.rank("dense").to_numpy().astype(np.int64) - 1, distinct
 
 
 def _nearly(name: str, names: tuple[str, ...]) -> str | None:

@@ -45,8 +45,8 @@ def read(path: str | os.PathLike, layout: options.LogOptions, notes: list[str] |
     """
     path = pathlib.Path(path)
     notes = [] if notes is None else notes
-    source = tables.read(path, layout)
     names = {field: getattr(layout, field) for field in _FIELDS if getattr(layout, field) is not None}
+    source = tables.read(path, layout, set(names.values()))
     places = {field: _place(source, name, field, path) for field, name in names.items()}
     if source.has_header and _is_headerless(source, places):
         raise errors.ConfigError(f"{path}: the columns are named by line 1. {_headerless(source)}")

@@ -44,7 +44,8 @@ def read(path: str | os.PathLike, layout=None, name: str | None = None) -> conte
     if readers.is_pipe(path):
         notes.append(f"log: {path} is a pipe, which is read once; a run needs a file (--dataset=PATH) to be evaluated")
     behaviors = _behaviors(table, layout, path)
-    rows = cleaning.Rows(table.sort("time", maintain_order=True), behaviors)
+    rows = cleaning.Rows(table, behaviors)
+    del table  # texts, of which numbers were made
     part = _clean(rows, layout)
     if not (part[rows.kept] == _TRAIN).any():
         raise errors.DataError(f"{path}: {_no_training(rows, part, layout)} ({rows.summary()})")
@@ -168,7 +169,7 @@ def _split(rows: cleaning.Rows, layout: options.LogOptions) -> np.ndarray:
     kept = np.flatnonzero(rows.kept)
     if layout.split != "time_80_10_10":
         return splits.leave_one_out(rows.user[kept], rows.behavior[kept] == len(rows.behaviors) - 1).astype(np.int8) * 2
-    part = splits.time_cut(cleaning.codes(rows.times.gather(kept)))
+    part = splits.time_cut(rows.times.gather(kept).rle_id().to_numpy().astype(np.int64))
     if part.size:
         begin, later = (times.show(rows.times, kept[np.argmax(part >= code)]) for code in (_VALID, _TEST))
         shares = " / ".join(f"{(part == code).mean():.1%}" for code in (_TRAIN, _VALID, _TEST))
@@ -237,12 +238,9 @@ def _behaviors(table: pl.DataFrame, layout: options.LogOptions, path: pathlib.Pa
 def _content(name, rows: cleaning.Rows, part, layout, notes, empty) -> content.Content:
     kept = rows.kept
     events = {} if layout.time is None else log_events.of(rows, part, layout)
-    user, item, behavior, part = (
-        cleaning.codes(pl.Series(rows.user[kept])),
-        cleaning.codes(pl.Series(rows.item[kept])),
-        rows.behavior[kept],
-        part[kept],
-    )
+    has = {what: rows.has(what) for what in ("user", "item")}
+    user, item = ((np.cumsum(has[what]) - 1)[codes[kept]] for what, codes in (("user", rows.user), ("item", rows.item)))
+    behavior, part = rows.behavior[kept], part[kept]
     pairs = np.stack([user, item], axis=1)
     held_out = {"leave_one_out": (_TRAIN, _TEST), "time_80_10_10": (_TRAIN, _VALID, _TEST)}[layout.split]
     made = {
@@ -251,9 +249,7 @@ def _content(name, rows: cleaning.Rows, part, layout, notes, empty) -> content.C
         }
         for code in held_out
     }
-    users, items = (
-        vocabulary.Vocabulary(rows.ids[what].filter(pl.Series(rows.has(what)))) for what in ("user", "item")
-    )
+    users, items = (vocabulary.Vocabulary(rows.ids[what].filter(pl.Series(has[what]))) for what in ("user", "item"))
     return content.build(
         name,
         len(users),

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 import polars as pl
+
+
+def places(names: list[str], wanted: Collection[str] | None) -> list[int]:
+    """Where the columns stand that are asked for by name; all if ``wanted`` is None."""
+    return [place for place, name in enumerate(names) if wanted is None or name in wanted]
 
 
 class Table:
@@ -13,7 +18,7 @@ class Table:
 
     Attributes:
       names: of the columns, as they stand in the file; a name may stand there twice.
-      frame: the columns, named ``"0"``, ``"1"``, ... by their places.
+      frame: the columns, named ``"0"``, ``"1"``, ... by their places; all, or those that were asked for.
       where: row -> where it stands: ``"log.csv, line 7"``.
       is_text: whether all columns are texts of a text file.
       has_header: whether the names stand in line 1 of a text file.
@@ -29,7 +34,10 @@ class Table:
         is_text: bool = False,
         has_header: bool = False,
         unquoted: Callable[[int, np.ndarray], np.ndarray] | None = None,
+        places: list[int] | None = None,
     ):
+        """Takes a frame of all columns, or of those at some places."""
         self.names, self.where, self.is_text, self.has_header = names, where, is_text, has_header
-        self.frame = frame.rename(dict(zip(frame.columns, map(str, range(len(names))), strict=True)))
+        here = range(len(names)) if places is None else places
+        self.frame = frame.rename(dict(zip(frame.columns, map(str, here), strict=True)))
         self.unquoted = unquoted or (lambda column, rows: np.zeros(rows.size, bool))

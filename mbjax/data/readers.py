@@ -59,6 +59,18 @@ def read_bytes(path: str | os.PathLike) -> bytes:
         raise errors.DataError(f"{path}: the {kind} stream is cut off or damaged ({error}). Fetch it again.") from error
 
 
+def is_plain(path: pathlib.Path) -> bool:
+    """Whether a path is a file that can be read and is not packed, so that it need not be read as a whole."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError:
+        return False
+    return bool(head) and _packing(path, head) is None
+
+
 _MAGIC = {
     "gzip": (b"\x1f\x8b", ".gz"),
     "bzip2": (b"BZh", ".bz2"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import pathlib
+from collections.abc import Collection
 
 import numpy as np
 import polars as pl
@@ -35,8 +36,14 @@ def parts(folder: pathlib.Path) -> list[pathlib.Path]:
     return found if len({suffix(path) for path in found}) == 1 else []
 
 
-def read(path: str | os.PathLike, layout: options.LogOptions) -> raw_table.Table:
-    """Reads all columns of a log.
+def read(path: str | os.PathLike, layout: options.LogOptions, wanted: Collection[str] | None = None) -> raw_table.Table:
+    """Reads the columns of a log.
+
+    Args:
+      path: of a file, a pipe, or a folder of parts.
+      layout: the form of the file.
+      wanted: names of the columns to keep, of which some may not be there; None keeps all. Of a text file all are
+        checked, of a Parquet file that is not packed the others are not read at all.
 
     Raises:
       ConfigError: an unknown format, or an option that does not go with it.
@@ -55,9 +62,9 @@ def read(path: str | os.PathLike, layout: options.LogOptions) -> raw_table.Table
                 raise errors.ConfigError(
                     f"data.log.{option} is of text files, and {path.name} is Parquet: leave it out."
                 )
-        return _parquet(path, files)
-    tables = [text.Text(file, kind, layout).table() for file in files]
-    return tables[0] if len(tables) == 1 else _united(path, files, tables)
+        return _parquet(path, files, wanted)
+    tables = [text.Text(file, kind, layout).table(wanted) for file in files]
+    return tables[0] if len(tables) == 1 else _united(files, tables, wanted)
 
 
 def suffix(path: pathlib.Path) -> str:
@@ -78,19 +85,26 @@ def _format(path: pathlib.Path, layout: options.LogOptions) -> str:
     return kind
 
 
-def _parquet(path: pathlib.Path, files: list[pathlib.Path]) -> raw_table.Table:
+def _parquet(path: pathlib.Path, files: list[pathlib.Path], wanted: Collection[str] | None) -> raw_table.Table:
     try:
         if path.is_dir():
             # Values may stand in the names of the folders: behavior=buy/part-0.parquet.
-            frame = pl.scan_parquet(files, hive_partitioning=True).collect()
+            found = pl.scan_parquet(files, hive_partitioning=True)
+        elif readers.is_plain(path):
+            found = pl.scan_parquet(path, glob=False)
         else:
-            frame = pl.read_parquet(io.BytesIO(readers.read_bytes(path)))
+            found = pl.scan_parquet(io.BytesIO(readers.read_bytes(path)))
+        names = found.collect_schema().names()
+        here = raw_table.places(names, wanted)
+        frame = found.select(names[place] for place in here).collect()
     except pl.exceptions.PolarsError as error:
         raise errors.DataError(f"{path}: cannot be read as Parquet ({text.short_line(error)}).") from error
-    return raw_table.Table(frame.columns, frame, lambda row: f"{path}, row {row + 1}")
+    return raw_table.Table(names, frame, lambda row: f"{path}, row {row + 1}", places=here)
 
 
-def _united(path: pathlib.Path, files: list[pathlib.Path], tables: list[raw_table.Table]) -> raw_table.Table:
+def _united(
+    files: list[pathlib.Path], tables: list[raw_table.Table], wanted: Collection[str] | None
+) -> raw_table.Table:
     for file, part in zip(files, tables, strict=True):
         if part.names != tables[0].names:
             raise errors.DataError(
@@ -112,5 +126,11 @@ def _united(path: pathlib.Path, files: list[pathlib.Path], tables: list[raw_tabl
 
     frame = pl.concat([part.frame for part in tables])
     return raw_table.Table(
-        tables[0].names, frame, where, is_text=True, has_header=tables[0].has_header, unquoted=unquoted
+        tables[0].names,
+        frame,
+        where,
+        is_text=True,
+        has_header=tables[0].has_header,
+        unquoted=unquoted,
+        places=raw_table.places(tables[0].names, wanted),
     )

@@ -10,7 +10,7 @@ import functools
 import io
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import polars as pl
@@ -56,8 +56,9 @@ class Text:
         if not self.raw.isascii():
             self._text()
 
-    def table(self) -> raw_table.Table:
-        """All columns as text. Blank lines are dropped, every other line must have as many columns as the header."""
+    def table(self, wanted: Collection[str] | None = None) -> raw_table.Table:
+        """Columns as text, those of some names or all. Blank lines are dropped, every other line must have as many
+        columns as the header."""
         names = self._names()
         raw = self.raw if self.given is None else self.raw.lstrip(b"\r\n")
         try:
@@ -81,13 +82,15 @@ class Text:
         if (frame[frame.columns[-1]].fill_null("") == "").any():
             self._check_records()
             frame = frame.filter(pl.any_horizontal(pl.all().fill_null("") != ""))
+        here = raw_table.places(names, wanted)
         return raw_table.Table(
             names,
-            frame,
+            frame.select(pl.nth(here)) if len(here) < len(names) else frame,
             lambda row: f"{self.path}, line {self._line(row)}",
             is_text=True,
             has_header=self.given is None,
             unquoted=self._unquoted,
+            places=here,
         )
 
     def _names(self) -> list[str]:

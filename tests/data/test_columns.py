@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mbjax import data, errors
-from mbjax.data import columns, loading, log, prepared
+from mbjax.data import columns, loading, log, prepared, tables
 
 HEADER = "user,item,behavior,time\n"
 
@@ -211,6 +211,20 @@ def test_columns_that_may_lack_say_so(tmp_path, column, message):
         {"behavior": "3", "time": 0} if column == "time" else {"behavior": "buy", "time": 3}
     )
     assert found.to_dicts() == [row]
+
+
+@pytest.mark.parametrize("name", ["log.parquet", "log.csv", "log.parquet.gz", "[log].parquet"])
+def test_only_the_columns_that_are_named_are_kept(tmp_path, name):
+    frame = pl.DataFrame({"x": ["1"], "user": ["a"], "y": ["2"], "item": ["b"], "time": ["3"], "behavior": ["buy"]})
+    getattr(frame, "write_csv" if "csv" in name else "write_parquet")(tmp_path / name)
+    if name.endswith("gz"):
+        (tmp_path / name).write_bytes(gzip.compress((tmp_path / name).read_bytes()))
+    table = tables.read(tmp_path / name, data.LogOptions(), {"user", "item", "elsewhere"})
+    assert table.names == frame.columns and table.frame.columns == ["1", "3"]
+    found = columns.read(tmp_path / name, data.LogOptions())
+    assert found.select(["user", "item", "behavior"]).rows() == [("a", "b", "buy")]
+    with pytest.raises(errors.ConfigError, match="unknown column .* 'users'. Did you mean 'user'"):
+        columns.read(tmp_path / name, data.LogOptions(user="users"))
 
 
 def test_rows_of_parquet_are_named(tmp_path):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import mbjax
 from mbjax import config, data, errors
-from mbjax.data import dataset, log
+from mbjax.data import cleaning, dataset, log
 
 
 def written(folder, rows, name="shop.csv"):
@@ -365,3 +365,25 @@ def test_a_repeated_pair_that_is_not_dropped_is_not_tested(tmp_path):
     rows = [("a", 1, "buy", 1), ("a", 2, "buy", 2), ("a", 1, "buy", 3)]
     ready = dataset.prepare(read(tmp_path, rows, behaviors=("buy",), deduplicate=False))
     assert ready.test == {} and "test.buy: 1 of 1 pairs are also in train.buy and were dropped from test" in ready.notes
+
+
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=3)
+WIDE = st.one_of(st.integers(-5, 5), st.integers(-(2**63), 2**63 - 1))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    column=st.one_of(
+        st.lists(TEXTS, max_size=20).map(lambda v: pl.Series(v, dtype=pl.String)),
+        st.lists(st.integers(-5, 40), max_size=20).map(lambda v: pl.Series(v, dtype=pl.Int64)),
+        st.lists(WIDE, max_size=20).map(lambda v: pl.Series(v, dtype=pl.Int64)),
+        st.lists(st.integers(2**64 - 9, 2**64 - 1), max_size=20).map(lambda v: pl.Series(v, dtype=pl.UInt64)),
+        st.lists(st.dates(), max_size=20).map(lambda v: pl.Series(v, dtype=pl.Date)),
+        st.lists(st.binary(max_size=2), max_size=20).map(lambda v: pl.Series(v, dtype=pl.Binary)),
+    )
+)
+def test_codes_are_places_among_the_sorted_values(column):
+    values = sorted(set(column.to_list()))
+    codes, distinct = cleaning.coded(column)
+    assert codes.dtype == np.int64 and codes.tolist() == [values.index(v) for v in column.to_list()]
+    assert distinct.to_list() == values and distinct.dtype == column.dtype
