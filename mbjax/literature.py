@@ -79,6 +79,7 @@ ROWS: dict[tuple[str, str | None], tuple[Row, ...]] = {
     ("cigf", None): (Row("COPF", "CIGF"),),
     ("cml", None): (Row("COPF", "CML"),),
     ("kmclr", None): (Row("COPF", "KMCLR"),),
+    ("bcipm", None): (Row("COPF", "BCIPM"),),
     # PKEF and COPF name neither the unit of NMTR nor the form of NeuMF; NMTR's tables have the forms of its program.
     ("nmtr", None): (Row("COPF", "NMTR"), Row("PKEF", "NMTR"), Row("NMTR", "NMTR-GMF")),
     ("nmtr", "mlp"): (Row("NMTR", "NMTR-MLP"),),

@@ -16,7 +16,7 @@ from mbjax.ops import divided_sampling
 SMALL = {"train.batch_size": 8, "train.chunk_steps": 1, "model.embedding_size": 4}
 USUAL = ("lightgcn", "bpr_mf", "copf")
 OTHERS = ("pkef", "bigel", "lightgcn_m", "mbcgcn", "cigf", "nmtr", "cmf", "mc_bpr", "neumf", "bvae", "multivae")
-OTHERS += ("vaepp",)
+OTHERS += ("vaepp", "bcipm")
 
 
 def configured(model, devices, **overrides):

@@ -66,6 +66,7 @@ HEADER_OF = {
     "bvae": ("Rao, Liu, Pan, Ming,", "RecSys 2023"),
     "cascading_rank": ("Ko, Jeon, Jung,", "arXiv 2502.11335"),
     "cigf": ("Guo et al.,", "WWW 2023"),
+    "bcipm": ("Yan, Liu, Sun, Sun, Cheng, Han,", "SIGIR 2024"),
     "cml": ("Wei, Huang, Xia, Xu, Zhao, Yin,", "WSDM 2022"),
     "kmclr": ("Xuan, Liu, Li, Yin,", "WSDM 2023"),
     "cmf": ("Singh and Gordon,", "KDD 2008"),

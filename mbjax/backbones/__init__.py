@@ -6,7 +6,22 @@ from typing import Annotated
 
 import pydantic
 
-from mbjax.backbones import bigel, cigf, cml, cogcn, crgcn, ehcf, ghcf, lightgcn, lightgcn_m, mbcgcn, mf, ngcf, pkf
+from mbjax.backbones import (
+    bcipm,
+    bigel,
+    cigf,
+    cml,
+    cogcn,
+    crgcn,
+    ehcf,
+    ghcf,
+    lightgcn,
+    lightgcn_m,
+    mbcgcn,
+    mf,
+    ngcf,
+    pkf,
+)
 from mbjax.backbones.base import Backbone, Encoding
 
 BACKBONES: dict[str, type[Backbone]] = {
@@ -23,6 +38,7 @@ BACKBONES: dict[str, type[Backbone]] = {
     "ehcf": ehcf.Ehcf,
     "ghcf": ghcf.Ghcf,
     "cml": cml.Cml,
+    "bcipm": bcipm.Bcipm,
 }
 
 BackboneConfig = Annotated[
@@ -38,7 +54,8 @@ BackboneConfig = Annotated[
     | ngcf.NgcfConfig
     | ehcf.EhcfConfig
     | ghcf.GhcfConfig
-    | cml.CmlConfig,
+    | cml.CmlConfig
+    | bcipm.BcipmConfig,
     pydantic.Field(discriminator="name"),
 ]
 

@@ -10,6 +10,7 @@ import pydantic
 from mbjax import errors, types
 from mbjax.models import (
     als,
+    bcipm,
     bigel,
     bpr_mf,
     bvae,
@@ -81,6 +82,7 @@ MODELS: dict[str, ModelEntry] = {
     "crgcn": ModelEntry(crgcn.CrgcnConfig, crgcn.build, "cascade of residual graph convolutions (TOIS 2023)"),
     "cml": ModelEntry(cml.CmlConfig, cml.build, "graphs of behaviors, a network that weighs losses (WSDM 2022)"),
     "kmclr": ModelEntry(kmclr.KmclrConfig, kmclr.build, "CML beside contrastive LightGCN, no knowledge graph (2023)"),
+    "bcipm": ModelEntry(bcipm.BcipmConfig, bcipm.build, "preferences in the context of a behavior (SIGIR 2024)"),
     "nmtr": ModelEntry(nmtr.NmtrConfig, nmtr.build, "neural multi-task cascade of behaviors (ICDE 2019)", "pairs"),
     "cmf": ModelEntry(cmf.CmfConfig, cmf.build, "matrices of all behaviors with shared factors (KDD 2008)", "pairs"),
     "gmf": ModelEntry(ncf.GmfConfig, ncf.build_gmf, "generalized matrix factorization (WWW 2017)", "pairs"),
