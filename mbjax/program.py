@@ -9,7 +9,7 @@ from __future__ import annotations
 import pathlib
 import sys
 
-COMMANDS = ("train", "sweep", "eval", "recommend", "explain", "data", "compare", "bench", "results")
+COMMANDS = ("train", "sweep", "eval", "recommend", "explain", "data", "compare", "figures", "bench", "results")
 
 _SCRIPTS = {"train": "python train.py", "eval": "python eval.py", "recommend": "python eval.py --recommend"}
 _INSTALLED = {"train": "mbjax-train", "eval": "mbjax-eval", "recommend": "mbjax-eval --recommend"}

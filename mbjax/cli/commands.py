@@ -18,6 +18,7 @@ COMMANDS = {
     "explain": ("mbjax.explain:main", "say which of a user's items speak for an item, and how much"),
     "data": ("mbjax.data.__main__:main", "show what a data set holds"),
     "compare": ("mbjax.compare.__main__:main", "put runs side by side, with paired tests"),
+    "figures": ("mbjax.figures.__main__:main", "draw a figure of a paper, of a data set or of runs"),
     "bench": ("mbjax.bench.__main__:main", "time a model on this machine"),
     "results": ("mbjax.results:main", "write result tables into Markdown files"),
     "completion": ("mbjax.cli.completion:main", "print a script for the TAB key of bash"),

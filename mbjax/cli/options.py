@@ -12,7 +12,7 @@ from mbjax import config
 
 TRAINING = ("train", "resume", "retrain")
 RUNS = ("eval", "recommend")
-MODES = (*TRAINING, "sweep", *RUNS, "explain", "data", "compare", "bench", "results")
+MODES = (*TRAINING, "sweep", *RUNS, "explain", "data", "compare", "figures", "bench", "results")
 COMMAND = {"resume": "train --resume", "retrain": "train --retrain"}
 """Modes that are no command of their own -> how they are asked for."""
 
@@ -247,6 +247,9 @@ OPTIONS = (
         ("compare",),
         is_path=True,
     ),
+    Option("metric", "NAME@K", "that is measured (default: ndcg at the runs' first cut-off)", ("figures",)),
+    Option("groups", "INT", "of users, each with its bars (default 5)", ("figures",)),
+    Option("out", "DIR", "folder of the PNG and the CSV (default: figures)", ("figures",), is_path=True),
     Option("width", "INT", "columns of the dense matrices (default: embedding size)", ("bench",)),
     Option("repeat", "INT", "calls of each kind that are timed", ("bench",)),
     Option("seconds", "NUMBER", "fewer calls where those of a kind take longer together", ("bench",)),
@@ -263,7 +266,7 @@ OPTIONS = (
         "data-dir",
         "DIR,...",
         "where data sets lie, searched first: short for --data.dirs",
-        (*TRAINING, "sweep", *RUNS, "explain", "data", "bench"),
+        (*TRAINING, "sweep", *RUNS, "explain", "data", "figures", "bench"),
     ),
     Option("help", "", "this text", MODES),
 )
@@ -293,6 +296,7 @@ FIELDS = {
     "explain": _DATA,
     "data": ("data.",),
     "compare": (),
+    "figures": ("data.",),
     "bench": (
         "model.",
         "data.",
@@ -321,6 +325,7 @@ WORDS = {
     "data": ("DATASET",),
     "bench": ("MODEL", "DATASET"),
     "compare": ("RUN ...",),
+    "figures": ("FIGURE", "DATASET|RUN ..."),
     "results": ("FILE ...",),
 }
 """Mode -> the words that it takes beside its options; ``...``: one or more."""

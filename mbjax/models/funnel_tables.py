@@ -10,21 +10,18 @@ import jax.numpy as jnp
 
 from mbjax import types
 from mbjax.features.retrieval import PARTS
-from mbjax.ops import listwise
+from mbjax.ops import blocks, listwise
 
 ROWS = 65536  # candidates scored at once
 
 
 def over_blocks(function: Callable[..., types.Array], arrays: Sequence[types.Array]) -> types.Array:
-    """``function`` of blocks of rows of several arrays, put together again."""
-    number = -(-arrays[0].shape[0] // ROWS)
-    size = -(-arrays[0].shape[0] // number)
+    """``function`` of blocks of rows of several arrays, put together again.
 
-    def padded(x):
-        rest = ((0, number * size - x.shape[0]),) + ((0, 0),) * (x.ndim - 1)
-        return jnp.pad(x, rest).reshape(number, size, *x.shape[1:])
-
-    return jax.lax.map(function, tuple(map(padded, arrays))).reshape(-1)[: arrays[0].shape[0]]
+    Rows are looked up, and not cut out of a padded copy, which would be a second table.
+    """
+    places = jnp.arange(arrays[0].shape[0], dtype=jnp.int32)
+    return blocks.over_blocks(lambda at: function(tuple(x[at] for x in arrays)), places, ROWS)
 
 
 def encoded(

@@ -59,7 +59,8 @@ def test_help_names_commands_as_the_user_typed_them(command, started, monkeypatc
     text = capsys.readouterr().out
     assert f"Usage: {program.command(command)} " in text
     is_named = "train.py" in text or "eval.py" in text
-    assert is_named == (started == "train.py" and command not in ("sweep", "explain", "data", "bench", "results"))
+    others = ("sweep", "explain", "data", "figures", "bench", "results")
+    assert is_named == (started == "train.py" and command not in others)
     assert ("mbjax train" in text or "mbjax eval" in text) <= (started == "mbjax")
     for option in options.of(command).values():
         assert f"--{option.name}" in text or (command, option.name) == ("recommend", "recommend")

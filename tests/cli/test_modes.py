@@ -19,6 +19,7 @@ from mbjax.compare import sources
 from mbjax.config import sections
 from mbjax.data import __main__ as data
 from mbjax.data import loading
+from mbjax.figures import __main__ as figures
 from mbjax.sweep import __main__ as sweep
 from mbjax.sweep import going, proposals
 
@@ -34,6 +35,7 @@ PROGRAMS = {
     "explain": explain.main,
     "data": data.main,
     "compare": compare.main,
+    "figures": figures.main,
     "bench": bench.main,
     "results": results.main,
 }
@@ -139,6 +141,7 @@ def handed(experiment, run, monkeypatch, tmp_path):
         "explain": [str(run), "--user=17", "--item=3"],
         "data": ["jd"],
         "compare": ["one.json"],
+        "figures": ["histogram", "jd"],
         "bench": ["bvae", "jd"],
         "results": ["page.md"],
     }
@@ -190,14 +193,16 @@ AFTERWARDS = {
     ("explain", "shown"),
     ("compare", "behavior"),
     ("compare", "out"),
+    ("figures", "out"),
 }
 """Read once the work is done; the tests of these programs look at what becomes of them."""
 SETTLED = {
     *(("retrain", "protocol"), ("retrain", "model"), ("resume", "model")),
     *(("sweep", "model"), ("sweep", "seed"), ("sweep", "resume")),
+    *(("figures", "metric"), ("figures", "groups")),
 }
 """Read, to be refused for what they say here: nothing to retrain by, a model with nothing to train, half a run; a model
-beside models, a seed beside seeds."""
+beside models, a seed beside seeds; groups of users in a figure that has none."""
 
 
 @pytest.mark.parametrize("mode", options.MODES)
@@ -236,12 +241,12 @@ def test_an_option_changes_something_or_is_refused(mode, handed, capsys):
         ("eval", "--exclude=none", "mbjax recommend does"),
         ("explain", "--devices=2", "mbjax train, mbjax sweep, mbjax eval, mbjax recommend and mbjax bench do"),
         ("eval", "--evaluate.selections=best_test", "mbjax train and mbjax sweep do"),
-        ("eval", "--log.user=x", "mbjax train, mbjax sweep, mbjax data and mbjax bench do"),
+        ("eval", "--log.user=x", "mbjax train, mbjax sweep, mbjax data, mbjax figures and mbjax bench do"),
         ("train", "--per-user=x", "mbjax eval does"),
         ("data", "--model=bvae", "mbjax train and mbjax sweep do"),
         ("data", "--train.epochs=3", "mbjax train and mbjax sweep do"),
         ("compare", "--workdir=x", "mbjax train, mbjax sweep, mbjax eval and mbjax recommend do"),
-        ("compare", "--data.valid=none", "mbjax train, mbjax sweep, mbjax data and mbjax bench do"),
+        ("compare", "--data.valid=none", "mbjax train, mbjax sweep, mbjax data, mbjax figures and mbjax bench do"),
         ("bench", "--train.epochs=3", "mbjax train and mbjax sweep do"),
         ("bench", "--init_from=x", "mbjax train and mbjax sweep do"),
         ("results", "--json", "mbjax data and mbjax bench do"),

@@ -1,0 +1,28 @@
+"""Figures of the papers as commands, on any data set: numbers as CSV, and a chart of them as PNG.
+
+``of_data`` counts what a data set holds, ``of_users`` measures runs in groups of users, ``of_heads`` looks into a
+trained head. Curves over a setting, such as layers, temperature or the size of a latent, are those of ``mbjax sweep``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Kind(NamedTuple):
+    """A figure: where its function is, what it is of, and one line on it."""
+
+    place: str
+    of: str
+    meaning: str
+
+
+KINDS = {
+    "histogram": Kind("of_data:histogram", "DATASET", "users by how many items they met, for each behavior (PKEF 1)"),
+    "patterns": Kind("of_data:patterns", "DATASET", "pairs by the behaviors that made them (COPF 6)"),
+    "purchases": Kind("of_users:purchases", "RUN", "a metric by how much users have of the target (NMTR 2)"),
+    "correlation": Kind("of_users:correlation", "RUN", "a metric by how alike a user's behaviors are (PKEF 6)"),
+    "experts": Kind("of_heads:experts", "RUN", "which experts the gate of each task believes (PKEF 7)"),
+    "conflict": Kind("of_heads:conflict", "RUN", "whether tasks pull the same parameters the same way (COPF 3.4)"),
+}
+"""Name -> what ``mbjax figures NAME`` draws. Those of runs take several."""
