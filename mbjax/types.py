@@ -61,7 +61,8 @@ class GraphSpec(NamedTuple):
 
     Attributes:
       behaviors: whose training pairs are entered.
-      shape: ``"user_item"`` [U, I] or ``"bipartite"`` [U + I, U + I], users first.
+      shape: ``"user_item"`` [U, I], ``"bipartite"`` [U + I, U + I], users first, or ``"item_item"`` [I, I], 1 for two
+        items that any user has both of, by whichever of the behaviors, and nothing on the diagonal.
       normalisation: ``"none"``, ``"l2_row"`` (rows of length 1), ``"left"`` (D^-1 A),
         ``"right"`` (A D^-1) or ``"symmetric"`` (D^-1/2 A D^-1/2). Empty rows stay zero.
       entries: how several behaviors become one matrix: ``"union"`` (1 if any has the pair), ``"count"`` (how many
@@ -152,6 +153,8 @@ class BatchSpec(NamedTuple):
       histories: name -> behaviors whose training pairs are united under that name.
       triples: name -> PairSet, from which (user, positive, negative) triples are drawn.
       per_user: M, the most triples that a user gives to each name; one with fewer positives gives as many as those.
+      negatives: J, those of each triple.
+      told: names of triples whose positives each device is told of the whole batch (``Triples.everyone``).
       users_per_epoch: users drawn for an epoch; 0: all.
       steps_per_epoch: batches of an epoch, whose users come from as many orders of all users as it takes;
         0: as many as one pass needs.
@@ -166,6 +169,8 @@ class BatchSpec(NamedTuple):
     histories: Mapping[str, tuple[str, ...]] = {}
     triples: Mapping[str, PairSet] = {}
     per_user: int = 1
+    negatives: int = 1
+    told: tuple[str, ...] = ()
     users_per_epoch: int = 0
     steps_per_epoch: int = 0
     pass_over: str | None = None
@@ -194,16 +199,20 @@ class Triples:
 
     Attributes:
       positive: int32 [B, M], drawn with replacement from the user's pairs.
-      negative: int32 [B, M], drawn from the items that are not among them; never one of them.
+      negative: int32 [B, J M], drawn from the items that are not among them; never one of them. Those of the m-th
+        triple are in the columns m, M + m, ...
       weight: float32 [B, M], 1 for a real triple, 0 for padding (items are 0 there).
       total: float32 scalar, the sum of the weights of the *global* batch: the denominator of a mean over triples.
         At least 1.
+      everyone: int32 [all B, M], the positives of the *global* batch, where that is asked for and devices are several,
+        with -1 for padding; None: not asked for, these are all, or the users are divided.
     """
 
     positive: Array
     negative: Array
     weight: Array
     total: Array
+    everyone: Array | None = None
 
 
 @struct.dataclass

@@ -17,6 +17,7 @@ SMALL = {"train.batch_size": 8, "train.chunk_steps": 1, "model.embedding_size": 
 USUAL = ("lightgcn", "bpr_mf", "copf")
 OTHERS = ("pkef", "bigel", "lightgcn_m", "mbcgcn", "cigf", "nmtr", "cmf", "mc_bpr", "neumf", "bvae", "multivae")
 OTHERS += ("vaepp", "bcipm")
+OTHERS += ("rgcn", "gnmr", "smbrec")
 
 
 def configured(model, devices, **overrides):
@@ -59,13 +60,15 @@ SWITCHES = {
     "parameters": {"model__l2_on": "parameters", "model__backbone__tables": "per_behavior"},
     "all_nodes": {"model__contrastive__weight": 0.1, "model__contrastive__reduction": "all_nodes"},
     "align": {"model__alignment__weight": 0.1},
+    "wo_dropout": {"model__backbone__edge_dropout_rate": 0.0, "model__backbone__dropout_rate": 0.0},
 }
+SWITCHES["counts"] = SWITCHES["wo_dropout"] | {"model__backbone__related": "users"}
+TERMS = [("copf", "norms"), ("lightgcn_m", "parameters"), ("copf", "all_nodes"), ("bigel", "align")]
+TERMS += [("mbgcn", "wo_dropout"), ("mbgcn", "counts")]
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize(
-    ("model", "switch"), [("copf", "norms"), ("lightgcn_m", "parameters"), ("copf", "all_nodes"), ("bigel", "align")]
-)
+@pytest.mark.parametrize(("model", "switch"), TERMS)
 def test_terms_that_ask_for_all_users(model, switch):
     given = SWITCHES[switch] | {"train__optimizer": "sgd", "train__learning_rate": 0.01}
     np.testing.assert_allclose(trained(model, 4, **given)[0], trained(model, 1, **given)[0], rtol=1e-5)
@@ -133,6 +136,11 @@ def test_a_run_goes_on_with_fewer_devices(tmp_path):
 def test_models_without_anything_to_divide_are_refused(model):
     with pytest.raises(errors.IncompatibleError, match=rf"--shard=tables divides .* model '{model}'"):
         experiment(model, 1)
+
+
+def test_masks_of_all_users_at_once_are_refused():
+    with pytest.raises(errors.IncompatibleError, match="'mbgcn' are drawn for all users.*dropout_rate=0 and --"):
+        experiment("mbgcn", 1)
 
 
 def test_rows_of_a_device_and_where_pairs_are():

@@ -49,6 +49,10 @@ PAPERS = {
     ("Wei", "WSDM 2022"),  # CML
     ("Xuan", "WSDM 2023"),  # KMCLR
     ("Yan", "SIGIR 2024"),  # BCIPM
+    ("Jin", "SIGIR 2020"),  # MBGCN
+    ("Schlichtkrull", "ESWC 2018"),  # R-GCN
+    ("Xia", "ICDE 2021"),  # GNMR
+    ("Gu", "IJCAI 2022"),  # S-MBRec
     ("Ma", "KDD 2018"),  # MMOE
     ("Tang", "RecSys 2020"),  # PLE
     ("Kim", "CIKM 2025"),  # MEMBER
@@ -57,7 +61,7 @@ PAPERS = {
     ("Li", "SIGIR 2024"),  # BPMR
     ("Ma", "SIGIR 2018"),  # ESMM
 }
-VENUE = re.compile(r"(?:KDD|CIKM|RecSys|ICDE|WWW|TOIS|SIGIR|UAI|AAAI|WSDM|IJCAI) \d{4}")
+VENUE = re.compile(r"(?:KDD|CIKM|RecSys|ICDE|WWW|TOIS|SIGIR|UAI|AAAI|WSDM|IJCAI|ESWC) \d{4}")
 # Model -> how the first line of its file in configs/models goes on after the colon, and the venue and year.
 HEADER_OF = {
     "als": ("Hu, Koren, Volinsky,", "RecSys 2022"),
@@ -77,17 +81,21 @@ HEADER_OF = {
     "ehcf": ("Chen, Zhang, Zhang, Ma, Liu, Ma,", "AAAI 2020"),
     "ghcf": ("Chen, Ma, Zhang, Wang, Zhang, Liu, Ma,", "AAAI 2021"),
     "ngcf": ("Wang, He, Wang, Feng, Chua,", "SIGIR 2019"),
+    "gnmr": ("Xia, Huang, Xu, Dai, Lu, Bo,", "ICDE 2021"),
     "itemknn": ("Deshpande, Karypis,", "(2004)"),
     "lightgcn": ("He, Deng, Wang, Li, Zhang, Wang,", "SIGIR 2020"),
     "lightgcn_m": ('LightGCN "enhanced with the multi-behavioral graph"', "KDD 2025"),
     "mbcgcn": ("Cheng et al.,", "WWW 2023"),
     **{f"mc_{name}": ("the levels of Loni et al.,", "RecSys 2016") for name in ("bpr", "gmf", "mlp", "neumf")},
+    "mbgcn": ("Jin, Gao, He, Jin, Li,", "SIGIR 2020"),
     "mlp": ("He et al.,", "WWW 2017"),
     "multivae": ("Liang, Krishnan, Hoffman, Jebara,", "WWW 2018"),
     "neumf": ("He et al.,", "WWW 2017"),
     "nmtr": ("Gao et al.,", "ICDE 2019"),
     "pkef": ("Meng et al.,", "CIKM 2023"),
     "vaepp": ("Ma, Chen, Pan, Ming,", "WSDM 2022"),
+    "smbrec": ("Gu, Wang, Shi, Xiao,", "IJCAI 2022"),
+    "rgcn": ("Schlichtkrull, Kipf, Bloem, van den Berg, Titov, Welling,", "ESWC 2018"),
 }
 WITHOUT_PAPER = {"cross_occurrence", "funnel", "own_items", "popularity"}
 # Modules that hold no model of a paper: what several share, and what a frame is.

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+# Backbones and heads that stand for themselves: each in its own tests, in few of those that all go through.
+ALONE = {"mbgcn", "rgcn", "gnmr", "smbrec", "residual"}
+
 
 def cases(every: Iterable[Any], is_usual: Callable[[Any], bool]) -> list[Any]:
     """Parameters of a test, the unusual ones marked ``exhaustive``; several values of a case are a tuple."""

@@ -15,12 +15,16 @@ from mbjax.backbones import (
     crgcn,
     ehcf,
     ghcf,
+    gnmr,
     lightgcn,
     lightgcn_m,
     mbcgcn,
+    mbgcn,
     mf,
     ngcf,
     pkf,
+    rgcn,
+    smbrec,
 )
 from mbjax.backbones.base import Backbone, Encoding
 
@@ -39,6 +43,10 @@ BACKBONES: dict[str, type[Backbone]] = {
     "ghcf": ghcf.Ghcf,
     "cml": cml.Cml,
     "bcipm": bcipm.Bcipm,
+    "mbgcn": mbgcn.Mbgcn,
+    "rgcn": rgcn.Rgcn,
+    "gnmr": gnmr.Gnmr,
+    "smbrec": smbrec.Smbrec,
 }
 
 BackboneConfig = Annotated[
@@ -55,7 +63,11 @@ BackboneConfig = Annotated[
     | ehcf.EhcfConfig
     | ghcf.GhcfConfig
     | cml.CmlConfig
-    | bcipm.BcipmConfig,
+    | bcipm.BcipmConfig
+    | mbgcn.MbgcnConfig
+    | rgcn.RgcnConfig
+    | gnmr.GnmrConfig
+    | smbrec.SmbrecConfig,
     pydantic.Field(discriminator="name"),
 ]
 

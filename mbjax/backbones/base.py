@@ -11,6 +11,7 @@ import pydantic
 from flax import linen as nn
 
 from mbjax import errors, types
+from mbjax.ops import graph
 
 XAVIER = nn.initializers.glorot_uniform()
 DROPOUT = "dropout"  # the stream of random numbers that a training step gives
@@ -23,6 +24,7 @@ class Encoding(NamedTuple):
       behaviors: Z, one table for each behavior in funnel order.
       parallel: P, tables of a second stream that is trained beside it and not used to rank; () if there is none.
       alignment: two tables that a model may align, anchors and candidates; () if there are none.
+      views: K tables, one for each behavior, that the star-shaped term aligns; (): those of ``behaviors``.
       regularised: the rows that ``l2_on="encoded"`` squares; None: those of the trained behaviors.
       merged: one table for all behaviors, where the encoder makes one beside those of each; None: it does not.
     """
@@ -30,6 +32,7 @@ class Encoding(NamedTuple):
     behaviors: tuple[types.Array, ...]
     parallel: tuple[types.Array, ...] = ()
     alignment: tuple[types.Array, ...] = ()
+    views: tuple[types.Array, ...] = ()
     regularised: types.Array | None = None
     merged: types.Array | None = None
 
@@ -82,6 +85,12 @@ class Backbone(nn.Module):
             return rows
         keep = jax.random.bernoulli(self.make_rng(DROPOUT), 1.0 - rate, rows.shape)
         return jnp.where(keep, rows / (1.0 - rate), 0.0)
+
+    def thin(self, matrix: types.Graph, rate: float) -> types.Graph:
+        """Inverted dropout of a matrix's entries while training, as ``drop``; degrees are left to the caller."""
+        if not rate or not self.has_rng(DROPOUT):
+            return matrix
+        return graph.thinned(matrix, self.make_rng(DROPOUT), rate)
 
     def of_users(self) -> types.Array | float:
         """The part of ``penalty`` that is a sum over users."""

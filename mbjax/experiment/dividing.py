@@ -17,10 +17,11 @@ from mbjax.train import loop, step
 
 def check(model: types.Model, name: str, section: Any) -> None:
     """Raises IncompatibleError for a model that has nothing to divide, or draws for all users at once."""
-    if getattr(getattr(section, "backbone", None), "dropout_rate", 0):
+    backbone = getattr(section, "backbone", None)
+    if rates := [field for field in ("dropout_rate", "edge_dropout_rate") if getattr(backbone, field, 0)]:
         raise errors.IncompatibleError(
             f"--shard=tables: the dropout masks of model '{name}' are drawn for all users at once. "
-            "Leave --shard out, or set --model.backbone.dropout_rate=0."
+            f"Leave --shard out, or set {' and '.join(f'--model.backbone.{field}=0' for field in rates)}."
         )
     if model.batch is not None and model.batch.undivided:
         raise errors.IncompatibleError(

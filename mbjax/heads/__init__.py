@@ -6,7 +6,7 @@ from typing import Annotated
 
 import pydantic
 
-from mbjax.heads import aggregation, bilinear, dfme, inner_product, mesi, mmoe, ple, pme, shared_bottom
+from mbjax.heads import aggregation, bilinear, dfme, inner_product, mesi, mmoe, ple, pme, residual, shared_bottom
 from mbjax.heads.base import Head, Sides
 
 HEADS: dict[str, type[Head]] = {
@@ -19,6 +19,7 @@ HEADS: dict[str, type[Head]] = {
     "shared_bottom": shared_bottom.SharedBottom,
     "aggregation": aggregation.Aggregation,
     "inner_product": inner_product.InnerProduct,
+    "residual": residual.Residual,
 }
 
 HeadConfig = Annotated[
@@ -30,7 +31,8 @@ HeadConfig = Annotated[
     | bilinear.BilinearConfig
     | shared_bottom.SharedBottomConfig
     | aggregation.AggregationConfig
-    | inner_product.InnerProductConfig,
+    | inner_product.InnerProductConfig
+    | residual.ResidualConfig,
     pydantic.Field(discriminator="name"),
 ]
 

@@ -5,13 +5,16 @@ is a weighted sum over the tasks with further terms:
 
 .. math::
     L = f \sum_k \lambda_k \operatorname{mean} softplus(s\,y_k^- - s\,y_k^+)
-        + \gamma L_{contrastive} + \gamma' L_{alignment} + L_{parallel} + L_{unique} + \rho\, |\theta|^2
+        + \gamma L_{contrastive} + \gamma' L_{alignment} + \gamma'' L_{star} + L_{parallel} + L_{unique}
+        + \rho\, |\theta|^2
 
 y: scores of the positive and negative of a sampled triple, s: ``score_scale``, f: ``loss_factor``, lambda:
-``behavior_weights``, rho: ``l2_weight``, gamma and gamma': ``contrastive.weight`` and ``alignment.weight``. The
-parallel and unique terms carry f and lambda of their behavior too. With ``ranking="whole_data"`` the ranking term of a
-behavior is the squared error over all items of the batch's users (``mbjax/ops/whole_data.py``), and nothing is sampled
-for it. A model of a paper is a configuration of this frame with its own defaults.
+``behavior_weights``, rho: ``l2_weight``, gamma, gamma', gamma'': ``contrastive.weight``, ``alignment.weight``,
+``star.weight``. The parallel and unique terms carry f and lambda of their behavior too. A triple may have several
+negatives; the first term is then :math:`\ln (1 + \sum_j e^{s\,y_j^- - s\,y^+})`. With ``ranking="hinge"`` it is
+:math:`\sum_j \max(0, 1 - s\,y^+ + s\,y_j^-)`, with ``"whole_data"`` the squared error over all items of the batch's
+users (``mbjax/ops/whole_data.py``), and nothing is sampled for it. A model of a paper is a configuration of this frame
+with its own defaults.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from flax import linen as nn
 
 from mbjax import backbones, errors, heads, types
 from mbjax.backbones import base
-from mbjax.models import objectives
+from mbjax.models import objectives, star_term
 from mbjax.ops import all_users, pairs, whole_data
 
 L2On = Literal["tables", "batch", "norms", "parameters", "encoded", "weights"]
@@ -40,10 +43,10 @@ MeanOver = Literal["triples", "users", "nothing"]
 MEAN_OVER = "what a ranking loss is a mean over: the triples, or all users of the batch; nothing: it is their sum"
 
 
-Ranking = Literal["bpr", "whole_data"]
+Ranking = Literal["bpr", "hinge", "whole_data"]
 RANKING = (
-    "ranking loss of a behavior: of sampled triples, or the squared error over all items of the batch's users, summed "
-    "(with head.name=inner_product)"
+    "ranking loss of a behavior: of sampled triples, softplus or the hinge of how far the positive is ahead, or the "
+    "squared error over all items of the batch's users, summed (with head.name=inner_product)"
 )
 
 
@@ -74,6 +77,9 @@ class ComposedConfig(base.Section):
     pairs_per_user: int = pydantic.Field(
         40, ge=1, description="most triples that a user of a batch gives to each behavior"
     )
+    negatives_per_pair: int = pydantic.Field(
+        1, ge=1, description="negatives of each triple, all of which its positive is to be ahead of"
+    )
     users_per_epoch: int = pydantic.Field(0, ge=0, description="random users that an epoch visits; 0: all")
     steps_per_epoch: int = pydantic.Field(
         0,
@@ -83,6 +89,7 @@ class ComposedConfig(base.Section):
     )
     contrastive: objectives.ContrastiveConfig = objectives.ContrastiveConfig()
     alignment: objectives.AlignmentConfig = objectives.AlignmentConfig()
+    star: star_term.StarConfig = star_term.StarConfig()
     parallel_weight: float = pydantic.Field(
         1.0, ge=0, description="weight of the ranking loss of a backbone's second stream, where it has one"
     )
@@ -125,17 +132,20 @@ class Composed(nn.Module):
             pairing = pairs.Pairs(jnp.concatenate([drawn.positive, drawn.negative], axis=1))
             sides = self.head.sides(encoding, graphs, task, batch.user)
             scores = config.score_scale * self.head.score(task, sides, pairing)
-            parts[f"bpr_{name}"] = factor * objectives.bpr(scores, drawn)
+            rank = objectives.RANKINGS[config.ranking]
+            parts[f"{config.ranking}_{name}"] = factor * rank(scores, drawn)
             if encoding.parallel and config.parallel_weight:
                 user, item = base.users_items(encoding.parallel[task], info)
                 scores = config.score_scale * pairing.product(user[batch.user], item)
-                parts[f"parallel_{name}"] = factor * config.parallel_weight * objectives.bpr(scores, drawn)
+                parts[f"parallel_{name}"] = factor * config.parallel_weight * rank(scores, drawn)
         if config.contrastive.weight and info.num_behaviors > 1:
             aligned = objectives.contrastive(config.contrastive, encoding, info, batch)
             parts["contrastive"] = config.contrastive.weight * aligned
         if config.alignment.weight and encoding.alignment:
             aligned = objectives.align(config.alignment, encoding, info, batch)
             parts["alignment"] = config.alignment.weight * aligned
+        if config.star.weight and info.num_behaviors > 1:
+            parts["star"] = config.star.weight * star_term.loss(config.star, encoding, info, batch)
         for spec in objectives.unique_sets(config.unique, info, weights):
             term = objectives.unique(spec, encoding, info, batch, config.score_scale)
             parts[f"unique_{spec.name}"] = config.loss_factor * spec.weight * term
@@ -219,7 +229,8 @@ class Composed(nn.Module):
 def _triple_squares(user, item, drawn, batch):
     """The squares of the rows of a batch's triples, each as often as it occurs."""
     squares = jnp.sum(jnp.square(item), axis=1)
-    rows = jnp.sum(drawn.weight * (squares[drawn.positive] + squares[drawn.negative]))
+    negatives = jnp.sum(squares[drawn.negative].reshape(len(drawn.positive), -1, drawn.positive.shape[1]), axis=1)
+    rows = jnp.sum(drawn.weight * (squares[drawn.positive] + negatives))
     return rows + jnp.sum(drawn.weight * jnp.sum(jnp.square(user[batch.user]), axis=1)[:, None])
 
 
@@ -278,8 +289,11 @@ def build(config: ComposedConfig, info: types.DatasetInfo, batch_size: int) -> t
     is_whole = config.ranking == "whole_data"
     histories = {name: (name,) for name in trained} if is_whole else {}
     triples = {} if is_whole else {name: types.PairSet(name, known=known) for name in trained}
+    is_star = config.star.weight and info.num_behaviors > 1
+    if is_star:
+        star_term.check(config.star, info)
     aligns_items = config.alignment.weight and config.alignment.side == "both"
-    if (config.contrastive.weight and info.num_behaviors > 1) or aligns_items:
+    if (config.contrastive.weight and info.num_behaviors > 1) or aligns_items or is_star:
         triples |= {info.target: types.PairSet(info.target, known=known)}
     triples |= {spec.name: spec.pairs for spec in objectives.unique_sets(config.unique, info, weights)}
 
@@ -304,6 +318,8 @@ def build(config: ComposedConfig, info: types.DatasetInfo, batch_size: int) -> t
             histories=histories,
             triples=triples,
             per_user=config.pairs_per_user,
+            negatives=config.negatives_per_pair,
+            told=(info.target,) if is_star else (),
             users_per_epoch=config.users_per_epoch,
             steps_per_epoch=max(config.steps_per_epoch, 0),
             pass_over=info.target if config.steps_per_epoch < 0 else None,

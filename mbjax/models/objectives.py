@@ -72,9 +72,28 @@ class UniqueSet(NamedTuple):
 
 
 def bpr(scores: types.Array, drawn: types.Triples) -> types.Array:
-    """Mean of softplus(negative - positive) over the batch's triples; scores [B, 2 M], positives first."""
-    positive, negative = jnp.split(scores, 2, axis=1)
-    return jnp.sum(drawn.weight * jax.nn.softplus(negative - positive)) / drawn.total
+    """Mean of ln(1 + sum exp(negative - positive)) over the batch's triples; scores [B, M + J M], positives first."""
+    ahead = _ahead(scores, drawn)
+    if ahead.shape[1] == 1:
+        cost = jax.nn.softplus(ahead[:, 0])
+    else:
+        cost = jax.nn.logsumexp(jnp.pad(ahead, ((0, 0), (1, 0), (0, 0))), axis=1)
+    return jnp.sum(drawn.weight * cost) / drawn.total
+
+
+def hinge(scores: types.Array, drawn: types.Triples) -> types.Array:
+    """Mean over the triples of the sum of max(0, 1 - positive + negative); scores as for ``bpr``."""
+    cost = jnp.sum(jax.nn.relu(1.0 + _ahead(scores, drawn)), axis=1)
+    return jnp.sum(drawn.weight * cost) / drawn.total
+
+
+def _ahead(scores, drawn):
+    """How far each negative is ahead of its positive, [B, J, M]."""
+    num_rows, number = drawn.positive.shape
+    return scores[:, number:].reshape(num_rows, -1, number) - scores[:, None, :number]
+
+
+RANKINGS = {"bpr": bpr, "hinge": hinge}
 
 
 def contrastive(

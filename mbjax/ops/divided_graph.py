@@ -37,6 +37,11 @@ def from_train(
 
 def _divide(matrix, spec, train, size, placement) -> types.Graph:
     num_users = next(iter(train.values())).shape[0]
+    if spec.shape == "item_item":  # no users to divide: all of it everywhere
+        whole = [matrix] * placement.size
+        forward, row_ptr = _stacked(whole, placement)
+        backward, col_ptr = _stacked([scipy.sparse.csr_array(matrix.T)] * placement.size, placement)
+        return types.Graph(forward, row_ptr, backward, col_ptr)
     is_bipartite = spec.shape == "bipartite"
     blocks = list(_blocks(matrix, num_users, size, placement.size, is_bipartite))
     forward, row_ptr = _stacked(blocks, placement)

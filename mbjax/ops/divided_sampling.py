@@ -117,6 +117,7 @@ class DividedSampler(NamedTuple):
                 per_user=whole.per_user,
                 longest=longest,
                 num_items=whole.num_items,
+                negatives=whole.negatives,
             )
             triples[name] = drawn_triples.replace(total=_total(drawn_triples.weight))
         history = {

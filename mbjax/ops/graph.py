@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
 from jax.experimental import sparse
+from jax.extend import random
 
 from mbjax import types
 from mbjax.ops import sampling
@@ -67,6 +68,9 @@ def from_train(
     graphs = {}
     for name, spec in specs.items():
         matrix = assemble(spec, train, passive)
+        if spec.shape == "item_item":
+            graphs[name] = build(matrix)
+            continue
         keep = scipy.sparse.diags_array(is_read[: matrix.shape[0]], format="csr")
         active = scipy.sparse.csr_array(keep @ matrix)
         active.eliminate_zeros()
@@ -88,6 +92,8 @@ def assemble(
     if spec.entries not in make:
         raise ValueError(f"unknown graph entries '{spec.entries}'")
     matrix = make[spec.entries](train, spec.behaviors)
+    if spec.shape == "item_item":
+        return normalise(_together(matrix), spec.normalisation)
     if spec.shape not in ("user_item", "bipartite") or (spec.self_loops and spec.shape != "bipartite"):
         raise ValueError(f"unknown graph: shape '{spec.shape}', self_loops {spec.self_loops}")
     own = matrix if passive is None else _below(matrix, make[spec.entries](passive, spec.behaviors))  # [U + N, I]
@@ -101,6 +107,16 @@ def assemble(
             own = scipy.sparse.csr_array(own + scipy.sparse.eye_array(own.shape[0], dtype=np.float32))
         columns = np.asarray(own.sum(axis=1), np.float64)  # of the symmetric matrix, before anybody was added
     return normalise(own, spec.normalisation, columns)
+
+
+def _together(matrix: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
+    """1 for two items that a row has both of, none for an item with itself: CSR [I, I] of a matrix [U, I]."""
+    both = scipy.sparse.csr_array(matrix.T @ matrix)
+    both = scipy.sparse.csr_array(both - scipy.sparse.diags_array(both.diagonal(), format="csr"))
+    both.eliminate_zeros()
+    both.sort_indices()
+    both.data = np.ones(both.nnz, np.float32)
+    return both
 
 
 def _below(first: scipy.sparse.csr_array, second: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
@@ -141,6 +157,29 @@ def normalise(matrix: scipy.sparse.csr_array, kind: str, columns: np.ndarray | N
 def transposed(graph: types.Graph) -> types.Graph:
     """The transpose, which shares all arrays."""
     return types.Graph(graph.transpose, graph.col_ptr, graph.matrix, graph.row_ptr, graph.partial[::-1])
+
+
+def thinned(graph: types.Graph, key: types.Array, rate: float) -> types.Graph:
+    """Inverted dropout of entries: each becomes 0 with a probability, the others are divided by what is left of 1.
+
+    What becomes of an entry is a function of the key, its row and its column, so that the stored transpose keeps the
+    same ones; all devices that hold the whole matrix do too.
+
+    Args:
+      graph: any.
+      key: of the step.
+      rate: probability of dropping, below 1.
+    """
+    words = jax.random.key_data(key).reshape(-1)[:2]
+
+    def kept(matrix, row, column):
+        count = jnp.concatenate([matrix.indices[:, row], matrix.indices[:, column]]).astype(jnp.uint32)
+        bits = random.threefry_2x32(words, count)[: matrix.indices.shape[0]]
+        keep = bits >= jnp.uint32(round(rate * 2.0**32))
+        data = jnp.where(keep, matrix.data / (1.0 - rate), 0.0)
+        return sparse.BCOO((data, matrix.indices), shape=matrix.shape, indices_sorted=True, unique_indices=True)
+
+    return graph.replace(matrix=kept(graph.matrix, 0, 1), transpose=kept(graph.transpose, 1, 0))
 
 
 def _product(matrix: sparse.BCOO, ptr: types.Array, dense: types.Array) -> types.Array:

@@ -52,6 +52,8 @@ class UserSampler(NamedTuple):
       local_capacity: the same for one device's slice.
       longest: name of a pair set -> items of the user with most that are no negatives.
       per_user: M, most triples of a user under each name.
+      negatives: J, of each triple.
+      told: names of which each device is told all positives.
       users_per_epoch: users (or pairs) drawn for an epoch.
       points: what is drawn for observed pairs; None: users are.
       steps: batches of an epoch if it is not one pass (``BatchSpec.steps_per_epoch``, ``pass_over``), else 0.
@@ -72,6 +74,8 @@ class UserSampler(NamedTuple):
     points: pointwise.Drawer | None = None
     num_active: int | None = None
     undivided: bool = False
+    negatives: int = 1
+    told: tuple[str, ...] = ()
 
     @property
     def steps_per_epoch(self) -> int:
@@ -121,13 +125,34 @@ class UserSampler(NamedTuple):
             everyone = jnp.where(drawn < 0, -1, store.active[jnp.maximum(drawn, 0)])
         else:
             everyone = drawn
-        noise = jax.random.bits(key, (self.size, 2), jnp.uint32)
+        words = jax.random.bits(key, (self.size, 2), jnp.uint32)
         users = jax.lax.dynamic_slice_in_dim(everyone, device * local, local)
-        noise = jax.lax.dynamic_slice_in_dim(noise, device * local, local)
+        noise = jax.lax.dynamic_slice_in_dim(words, device * local, local)
         points = None
         if self.points is not None:
             pairs = jax.lax.dynamic_slice_in_dim(drawn, device * local, local)
             points = self.points.draw(store.points, pairs, everyone, noise)
+
+        def triples(stream, name, longest, users, noise):
+            return draws.draw(
+                *store.triples[name],
+                users,
+                everyone,
+                noise,
+                known=store.known.get(name),
+                stream=stream,
+                per_user=self.per_user,
+                longest=longest,
+                num_items=self.num_items,
+                negatives=self.negatives,
+            )
+
+        found = {}
+        for stream, (name, longest) in enumerate(self.longest.items()):
+            found[name] = triples(stream, name, longest, users, noise)
+            if name in self.told and self.num_devices > 1:
+                whole = triples(stream, name, longest, everyone, words)
+                found[name] = found[name].replace(everyone=jnp.where(whole.weight > 0, whole.positive, -1))
         made = types.UserBatch(
             user=jnp.maximum(users, 0),
             weight=(users >= 0).astype(jnp.float32),
@@ -139,20 +164,7 @@ class UserSampler(NamedTuple):
             },
             total=jnp.sum(everyone >= 0).astype(jnp.float32),
             share=jnp.float32(1.0 / self.num_devices),
-            triples={
-                name: draws.draw(
-                    *store.triples[name],
-                    users,
-                    everyone,
-                    noise,
-                    known=store.known.get(name),
-                    stream=stream,
-                    per_user=self.per_user,
-                    longest=longest,
-                    num_items=self.num_items,
-                )
-                for stream, (name, longest) in enumerate(self.longest.items())
-            },
+            triples=found,
             points=points,
         )
         return _shared(made) if self.undivided and self.num_devices > 1 else made
@@ -247,6 +259,8 @@ def user_sampler(
         points=drawer,
         num_active=None if active is None else active.size,
         undivided=spec.undivided,
+        negatives=spec.negatives,
+        told=spec.told,
     )
     on_device = None if active is None else jnp.asarray(active, jnp.int32)
     return sampler, Histories(ptr, item, pairs, known, observed, on_device)

@@ -28,8 +28,9 @@ def draw(
     per_user: int,
     longest: int,
     num_items: int,
+    negatives: int = 1,
 ) -> types.Triples:
-    r"""Draws up to M positives with replacement for each user, and as many negatives.
+    r"""Draws up to M positives with replacement for each user, and negatives of each.
 
     A user with n positives gives :math:`\min(M, n)` triples; one who has none, or knows all items, gives none.
 
@@ -44,9 +45,10 @@ def draw(
       per_user: M.
       longest: the largest number of a user's items that are no negatives.
       num_items: I.
+      negatives: J, of each positive.
 
     Returns:
-      Triples [B, M].
+      Triples [B, M], negatives [B, J M].
     """
     known_ptr, known_item = known or (ptr, item)
     start, length = _row(ptr, users)
@@ -56,7 +58,9 @@ def draw(
     def places(key, length, known_length):
         for_positive, for_negative = jax.random.split(key)
         place = jax.random.randint(for_positive, (per_user,), 0, jnp.maximum(length, 1))
-        return place, jax.random.randint(for_negative, (per_user,), 0, jnp.maximum(num_items - known_length, 1))
+        return place, jax.random.randint(
+            for_negative, (negatives * per_user,), 0, jnp.maximum(num_items - known_length, 1)
+        )
 
     def count(length, known_length):
         return jnp.where(known_length < num_items, jnp.minimum(length, per_user), 0)
@@ -67,7 +71,8 @@ def draw(
     negative = not_among(known_item, known_start[:, None], known_length[:, None], rank, longest)
     real = weight > 0
     total = jnp.sum(count(_row(ptr, everyone)[1], _row(known_ptr, everyone)[1])).astype(jnp.float32)
-    return types.Triples(jnp.where(real, positive, 0), jnp.where(real, negative, 0), weight, jnp.maximum(total, 1.0))
+    negative = jnp.where(jnp.tile(real, (1, negatives)), negative, 0)
+    return types.Triples(jnp.where(real, positive, 0), negative, weight, jnp.maximum(total, 1.0))
 
 
 def _row(ptr, users):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import typing
 
 import chex
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pydantic
 import pytest
+import usual
 
 from mbjax import backbones, errors, heads, types
 from mbjax.backbones import base
@@ -22,8 +24,10 @@ def sections(union):
     return typing.get_args(typing.get_args(union)[0])
 
 
-@pytest.mark.parametrize("num_behaviors", [1, 2, 3, 4])
-@pytest.mark.parametrize("name", backbones.BACKBONES)
+@pytest.mark.parametrize(
+    ("name", "num_behaviors"),
+    usual.cases(itertools.product(backbones.BACKBONES, (1, 2, 3, 4)), lambda case: case[0] not in usual.ALONE),
+)
 def test_a_table_for_each_behavior_and_finite_gradients(drawn, key, name, num_behaviors):
     source = drawn(num_behaviors)
     module, graphs = source.module(name=name)
@@ -43,7 +47,7 @@ def test_a_table_for_each_behavior_and_finite_gradients(drawn, key, name, num_be
     assert np.any(gradients[1] != 0)
 
 
-@pytest.mark.parametrize("name", backbones.BACKBONES)
+@pytest.mark.parametrize("name", usual.cases(backbones.BACKBONES, lambda name: name not in usual.ALONE))
 def test_it_is_indifferent_to_the_order_of_nodes(drawn, key, name):
     # Users and items in another order give the same rows in that order.
     source = drawn(3)

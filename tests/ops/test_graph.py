@@ -68,6 +68,48 @@ def test_bipartite_puts_users_first_and_unites_behaviors():
     assert not matrix[:23, :23].any()
 
 
+def test_items_that_a_user_has_both_of():
+    # The first user has items 0 and 1, the second 1, 2 and 3 by either behavior, the third item 4 alone.
+    one = scipy.sparse.csr_array(np.array([[1, 1, 0, 0, 0], [0, 1, 1, 0, 0], [0, 0, 0, 0, 1]], np.uint8))
+    other = scipy.sparse.csr_array(np.array([[0, 0, 0, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 1]], np.uint8))
+    train = {"cart": one, "buy": other}
+    expected = np.zeros((5, 5))
+    for pair in ((0, 1), (1, 2), (1, 3), (2, 3)):
+        expected[pair] = expected[pair[::-1]] = 1
+    spec = types.GraphSpec(("cart", "buy"), "item_item")
+    np.testing.assert_array_equal(graph.assemble(spec, train).toarray(), expected)
+    means = graph.assemble(spec._replace(normalisation="left"), train).toarray()
+    np.testing.assert_allclose(means, expected / np.maximum(expected.sum(axis=1, keepdims=True), 1))
+    # Passive users bring no items together.
+    passive = {name: scipy.sparse.csr_array(np.ones((1, 5), np.uint8)) for name in train}
+    made = graph.from_train({"": spec}, train, passive)[""]
+    np.testing.assert_array_equal(dense(made.matrix), expected)
+
+
+def dense(matrix):
+    """A BCOO on the host."""
+    rows, columns = np.asarray(matrix.indices).T
+    return scipy.sparse.coo_array((np.asarray(matrix.data), (rows, columns)), shape=matrix.shape).toarray()
+
+
+def test_dropped_entries_are_those_of_the_transpose():
+    rng = np.random.default_rng(0)
+    whole = graph.build(scipy.sparse.random_array((40, 30), density=0.5, rng=rng, format="csr", dtype=np.float32))
+    thinned = jax.jit(graph.thinned, static_argnums=2)
+    thin = thinned(whole, jax.random.key(3), 0.25)
+    before, after, transposed = (dense(matrix) for matrix in (whole.matrix, thin.matrix, thin.transpose))
+    np.testing.assert_array_equal(transposed, after.T)
+    gone = (before != 0) & (after == 0)
+    assert 0.15 < gone.sum() / (before != 0).sum() < 0.35
+    np.testing.assert_allclose(np.where(gone, 0, before) / 0.75, after, rtol=1e-6)
+    # Rows and columns do not go as a whole, and another key takes others.
+    assert gone.any(axis=0).mean() > 0.9 and gone.any(axis=1).mean() > 0.9
+    other = dense(thinned(whole, jax.random.key(4), 0.25).matrix)
+    assert 0.2 < np.mean((other == 0)[before != 0] != gone[before != 0]) < 0.6
+    gradient = jax.grad(lambda x: jnp.sum(graph.spmm(thin, x)))(jnp.ones((30, 1)))
+    np.testing.assert_allclose(gradient[:, 0], after.sum(axis=0), rtol=1e-5)
+
+
 # Random graphs. USERS x ITEMS cells; a cell holds how often a pair stands in the input, most are empty.
 
 USERS, ITEMS = 4, 5

@@ -200,6 +200,22 @@ def test_the_same_draws_on_any_number_of_devices(source, whole):
             assert {float(part.triples[name].total) for part in four} == {float(one.triples[name].total)}
 
 
+@pytest.mark.exhaustive
+def test_several_negatives_and_positives_that_every_device_is_told(source):
+    spec = SPEC._replace(negatives=3, told=("buy",))
+    ((one,),), (four,) = (drawn_batches(spec, source, jax.random.key(8), n)[:1] for n in (1, 4))
+    drawn, bought = one.triples["buy"], dense(source, "buy")
+    number = drawn.positive.shape[1]
+    assert drawn.negative.shape == (len(one.user), 3 * number) and drawn.everyone is None
+    for b, m in np.argwhere(drawn.weight > 0):
+        assert not bought[one.user[b], drawn.negative[b, m::number]].any()
+    real = drawn.weight > 0
+    assert not drawn.negative[~np.tile(real, 3)].any() and len(np.unique(drawn.negative[real[:, 0], ::number])) > 5
+    for part in four:
+        assert part.triples["cart"].everyone is None
+        np.testing.assert_array_equal(part.triples["buy"].everyone, np.where(real, drawn.positive, -1))
+
+
 def test_a_set_without_pairs_gives_nothing(source, key):
     train = {**source.train, "cart": scipy.sparse.csr_array(source.train["cart"].shape, dtype=np.uint8)}
     sampler, store = sampling.user_sampler(SPEC._replace(triples={"cart": PAIRS["cart"]}), train)
