@@ -20,9 +20,11 @@ FLAGS = (
 )
 if importlib.metadata.version("jaxlib").startswith("0.10."):
     FLAGS += " --xla_cpu_use_fusion_emitters=false"
-# Many tests build the same model anew, and some run the program, which would keep what it compiles in the user's cache.
+# Many tests build the same model anew, and some run the program, which would keep what it compiles, and what it makes
+# of logs, in the user's cache.
 COMPILED = tempfile.mkdtemp(prefix="mbjax-tests-")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED
+os.environ["MBJAX_LOG_CACHE"] = os.path.join(COMPILED, "logs")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}".strip()

@@ -207,6 +207,14 @@ OPTIONS = (
     ),
     Option("json", "", "print JSON instead of tables", ("data",)),
     Option(
+        "write",
+        "DIR",
+        "write the data set as a prepared folder, split as it is, and print no tables; --dataset=DIR trains on it",
+        ("data",),
+        is_path=True,
+    ),
+    Option("clear-cache", "", "remove all logs that were kept as they were split, and do nothing else", ("data",)),
+    Option(
         "no-anchors",
         "",
         "counts only: leave out what lists without learning reach, which takes seconds to minutes",
@@ -271,7 +279,7 @@ OPTIONS = (
     Option("help", "", "this text", MODES),
 )
 
-_DATA = ("data.dirs", "data.download")
+_DATA = ("data.dirs", "data.download", "data.cache")
 FIELDS = {
     "train": ("model.", "data.", "train.", "evaluate."),
     "eval": (

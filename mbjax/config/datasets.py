@@ -10,9 +10,9 @@ from mbjax import errors, paths
 from mbjax.config import files
 
 UNREAD = {
-    "demo": (("data.dirs", "data.download", "data.log."), "it is generated"),
+    "demo": (("data.dirs", "data.download", "data.cache", "data.log."), "it is generated"),
     "name": (("data.log.",), "it is no log"),
-    "folder": (("data.dirs", "data.download", "data.log."), "it is a prepared folder, given by its path"),
+    "folder": (("data.dirs", "data.download", "data.cache", "data.log."), "it is a prepared folder, given by its path"),
     "log": (("data.dirs", "data.download"), "it is a log, given by its path"),
     "log by name": (("data.download",), "it is a log"),
 }

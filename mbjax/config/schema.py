@@ -109,6 +109,11 @@ class DataConfig(Section):
         "the user's cache",
     )
     download: bool = Field(True, description="fetch a known data set that is found in no folder")
+    cache: bool = Field(
+        True,
+        description="keep a large log as it was split in the user's cache ($MBJAX_LOG_CACHE: another folder, or none), "
+        "and read it from there the next time",
+    )
     behaviors: tuple[str, ...] | None = Field(
         None, description="behaviors to use, funnel order, target last; none: all that have training pairs"
     )

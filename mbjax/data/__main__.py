@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pathlib
 import sys
 import warnings
 from collections.abc import Sequence
@@ -11,16 +12,18 @@ from typing import Any
 
 import rich.console
 
-from mbjax import compilation, config, errors
+from mbjax import compilation, config, errors, paths, wording
 from mbjax.cli import guard, help, reading
+from mbjax.data import content, loading, log_cache, prepared, printout, statistics
 from mbjax.data import dataset as datasets
-from mbjax.data import loading, printout, statistics
 
 EXAMPLES = (
     ("data demo", "the funnel that is made up, with nothing to fetch"),
     ("data jd --data.valid=none", "as it is before validation pairs are held out"),
     ("data log.csv --log.behaviors=view,cart,buy --log.user=customer", "a log of your own, as training reads it"),
     ("data log.csv --log.behaviors=view,buy --no-anchors --json", "counts only, for a program"),
+    ("data log.csv --log.behaviors=view,buy --write=shop", "the log split once and for all, as a folder to train on"),
+    ("data --clear-cache", "forget the logs that were kept as they were split"),
 )
 
 
@@ -46,6 +49,10 @@ def _show(argv: list[str]) -> int:
             (also,),
         )
         return 0
+    if "clear-cache" in given.options:
+        return _clear(given)
+    if "write" in given.options:
+        return _write(given)
     split = reading.choice(given, "split", ("valid", "test"), "valid")
     settings = read(given)
     with warnings.catch_warnings():
@@ -67,6 +74,43 @@ def _show(argv: list[str]) -> int:
         console.print(why, highlight=False, markup=False, soft_wrap=True)
     elif has_anchors:
         printout.show_anchors(console, anchors, dataset.info.behaviors, k)
+    return 0
+
+
+def _write(given: reading.Given) -> int:
+    """Writes the data set as a prepared folder."""
+    settings = read(given)
+    others = [f"--{name}" for name in given.options if name not in ("write", "data-dir")]
+    others += [f"--{key}" for key in given.fields if not _decides(key)]
+    if others:
+        raise errors.ConfigError(
+            f"--write takes what is split off the files and prints no tables; leave out {others[0]}."
+        )
+    folder = pathlib.Path(given.options["write"])
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise errors.ConfigError(f"--write={folder}: stands there already and is not empty. Choose another name.")
+    found = loading.read(settings.dataset, settings.data)
+    prepared.write(found, folder)
+    pairs = sum(keys.size for split in content.PUBLISHED_SPLITS for keys in found.keys.get(split, {}).values())
+    size = f"{wording.count(pairs, 'pair')} of {wording.count(found.num_users, 'user')}"
+    for line in (*found.notes, f"written: {paths.short(folder)} ({size}; fingerprint {found.fingerprint()[:12]})"):
+        print(line)
+    return 0
+
+
+def _decides(key: str) -> bool:
+    """Whether a field of the section data has a say in what is written."""
+    path = config.resolve(key, config.known_fields(config.Section))
+    return path.startswith("data.log.") or path in ("data.dirs", "data.download", "data.cache", "data.seed")
+
+
+def _clear(given: reading.Given) -> int:
+    """Empties the cache of logs."""
+    others = [*given.words, *(f"--{name}" for name in {**given.options, **given.fields} if name != "clear-cache")]
+    if others:
+        raise errors.ConfigError(f"--clear-cache goes with nothing else; leave out {others[0]}.")
+    number, size = log_cache.clear()
+    print(f"{wording.count(number, 'log')} removed from the cache ({log_cache.shown(size)} in {log_cache.folder()})")
     return 0
 
 

@@ -6,7 +6,7 @@ import os
 import pathlib
 
 from mbjax import errors, paths
-from mbjax.data import catalog, content, dataset, log, options, prepared, published, synthetic, tables
+from mbjax.data import catalog, content, dataset, log_cache, options, prepared, published, synthetic, tables
 
 PATH_VARIABLE = paths.DATA_VARIABLE
 
@@ -43,7 +43,7 @@ def read(name_or_path: str | os.PathLike, choice=None) -> content.Content:
     if path.is_dir():
         return _folder(path, None, choice)
     if tables.is_log(path):
-        return log.read(path, choice.log)
+        return log_cache.read(path, choice.log, use=choice.cache)
     if paths.is_name(name) and not path.exists():
         raise errors.unknown("data set", name, {*catalog.KNOWN, *paths.prepared_names(choice.dirs)})
     raise errors.DataError(f"{path}: there is no such file or folder.")
@@ -58,7 +58,7 @@ def _folder(folder: pathlib.Path, name: str | None, choice) -> content.Content:
     if published.is_here(public, folder):
         return published.read(public, folder, hold_out=hold_out)
     if tables.parts(folder):
-        return log.read(folder, choice.log)
+        return log_cache.read(folder, choice.log, use=choice.cache)
     raise errors.DataError(
         f"{folder}: is no data set: it has neither {prepared.META}, nor all the published files of one of "
         f"{', '.join(published.FORMATS)}, nor the parts of a log (files of one suffix: {', '.join(tables.FORMATS)})."

@@ -62,6 +62,7 @@ class Options:
     Attributes:
       dirs: folders searched for data sets, before $MBJAX_DATA, ./data, ../shared/data and the user's cache.
       download: fetch a published data set that is found in none of them.
+      cache: keep a log as it was split, and read it so the next time; see ``log_cache``.
       behaviors: the behaviors to use, in funnel order; None means all that have training pairs.
       target: the target; None means the data set's own. It is moved to the end of the funnel.
       valid: one of ``VALID_RULES``, see ``splits.hold_out``; None means the data set's own rule.
@@ -77,6 +78,7 @@ class Options:
 
     dirs: tuple[str, ...] = ()
     download: bool = True
+    cache: bool = True
     behaviors: tuple[str, ...] | None = None
     target: str | None = None
     valid: str | None = None

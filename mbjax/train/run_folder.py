@@ -41,6 +41,7 @@ MAY_CHANGE = (
     "train.shard",
     "data.dirs",
     "data.download",
+    "data.cache",
     "evaluate.anchors",
 )
 """Configuration fields that a resumed run may change: they leave the steps already done as they were.

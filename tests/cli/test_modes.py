@@ -81,9 +81,12 @@ VALUES = {
     "user": "18",
     "users": "17",
     "width": "6",
+    "write": "shop",
     "workdir": "elsewhere",
 }
-SWITCHES = {"allow-new-data", "check", "help", "no-anchors", "no-tests", "recommend", "resume", "retrain"}
+SWITCHES = {
+    *("allow-new-data", "check", "clear-cache", "help", "no-anchors", "no-tests", "recommend", "resume", "retrain"),
+}
 OTHERS = {
     "data.valid": "random_one",
     "data.subsample": "click=0.5",
@@ -123,6 +126,7 @@ def handed(experiment, run, monkeypatch, tmp_path):
         return contextlib.nullcontext()
 
     monkeypatch.setattr(loading, "load", stop)
+    monkeypatch.setattr(loading, "read", stop)
     monkeypatch.setattr(sources, "read", stop)
     monkeypatch.setattr(going, "go", stop)
     monkeypatch.setattr(proposals, "library", lambda: None)
@@ -189,6 +193,7 @@ AFTERWARDS = {
     ("data", "json"),
     ("data", "no-anchors"),
     ("data", "split"),
+    ("data", "write"),
     ("bench", "json"),
     ("explain", "shown"),
     ("compare", "behavior"),
@@ -198,11 +203,12 @@ AFTERWARDS = {
 """Read once the work is done; the tests of these programs look at what becomes of them."""
 SETTLED = {
     *(("retrain", "protocol"), ("retrain", "model"), ("resume", "model")),
-    *(("sweep", "model"), ("sweep", "seed"), ("sweep", "resume")),
+    *(("sweep", "model"), ("sweep", "seed"), ("sweep", "resume"), ("data", "clear-cache")),
     *(("figures", "metric"), ("figures", "groups")),
 }
 """Read, to be refused for what they say here: nothing to retrain by, a model with nothing to train, half a run; a model
-beside models, a seed beside seeds; groups of users in a figure that has none."""
+beside models, a seed beside seeds; a data set beside the wish to empty the cache; groups of users in a figure that has
+none."""
 
 
 @pytest.mark.parametrize("mode", options.MODES)

@@ -77,9 +77,11 @@ def test_every_field_that_is_a_path_is_kept_absolute(places):
     [
         ("demo", "data.dirs", "it is generated"),
         ("demo", "data.download", "it is generated"),
+        ("demo", "data.cache", "it is generated"),
         ("demo", "data.log.behaviors", "it is generated"),
         ("jd", "data.log.user", "it is no log"),
         ("shop", "data.log.user", "it is a prepared folder, given by its path"),
+        ("shop", "data.cache", "it is a prepared folder, given by its path"),
         ("shop", "data.dirs", "it is a prepared folder, given by its path"),
         ("log.csv", "data.dirs", "it is a log, given by its path"),
         ("log.csv", "data.download", "it is a log, given by its path"),
@@ -94,7 +96,7 @@ def test_a_field_that_nothing_reads_is_refused(places, dataset, field, why):
         (places / "work/here" / parts).mkdir(parents=True)
         (places / "work/here" / parts / "part-0.csv").write_text("user,item\n")
     assert load("named", data__log__user="x").data.log.user == "x"
-    value = False if field == "data.download" else "x"
+    value = False if field in ("data.download", "data.cache") else "x"
     with pytest.raises(
         errors.ConfigError, match=f"{field} is not read with data set '.*{dataset}': {why}. Leave it out"
     ):

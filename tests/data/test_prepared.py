@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mbjax import data, errors
+from mbjax.data import __main__ as program
 from mbjax.data import content, prepared, vocabulary
 
 META = {"name": "toy", "n_users": 3, "n_items": 4, "behaviors": ["buy", "view"], "target": "buy"}
@@ -169,3 +170,52 @@ def test_the_list_of_mbcgcn_leaves_its_own_counts(real_data):
     assert {b: m.nnz for b, m in found.train.items()} == {"view": 858_505, "cart": 180_027, "buy": 92_180}
     for behavior in ("view", "cart"):
         assert found.train[behavior].nnz == meta["counts"]["train"][behavior]["pairs"] - meta["n_users"]
+
+
+@pytest.mark.parametrize("split", ["leave_one_out", "time_80_10_10"])
+def test_a_folder_written_of_a_log_is_the_log(tmp_path, monkeypatch, capsys, split):
+    monkeypatch.chdir(tmp_path)
+    drawn = np.random.default_rng(4)
+    rows = [
+        f"u{drawn.integers(9)},{drawn.integers(20)},{('view', 'buy')[n % 3 == 0]},{drawn.integers(-(10**6), 10**6)}"
+        for n in range(300)
+    ]
+    (tmp_path / "log.csv").write_text("\n".join(["user,item,behavior,time", *rows]) + "\n")
+    fields = ["--log.behaviors=view,buy", f"--log.split={split}"]
+    assert program.main(["log.csv", *fields, "--write=shop"]) == 0
+    captured = capsys.readouterr()
+    of_log = data.load("log.csv", data.Options(log=data.LogOptions(behaviors=("view", "buy"), split=split)))
+    found = data.load(tmp_path / "shop")
+    assert captured.err == "" and captured.out.startswith("log: 300 rows (")
+    assert captured.out.endswith(f" pairs of 9 users; fingerprint {found.fingerprint[:12]})\n")
+    same = ("info", "fingerprint", "users", "items", "valid_rule", "mask_valid", "later", "repeated")
+    for field in same:
+        assert getattr(found, field) == getattr(of_log, field), field
+    for part in ("train", "valid", "test", "unused"):
+        before, after = getattr(of_log, part), getattr(found, part)
+        assert before.keys() == after.keys() and all((before[b] != after[b]).nnz == 0 for b in before)
+    first = min(of.seconds.min() for by in of_log.events.values() for of in by.values())
+    assert first < 0 and found.events.keys() == of_log.events.keys()
+    for part, by_behavior in of_log.events.items():
+        for behavior, of in by_behavior.items():
+            after = found.events[part][behavior]
+            np.testing.assert_array_equal(after.keys, of.keys)
+            np.testing.assert_array_equal(after.ptr, of.ptr)
+            np.testing.assert_array_equal(after.seconds, of.seconds - first)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--write=full"], "full: stands there already and is not empty. Choose another name"),
+        (["--write=full/x"], "full/x: stands there already and is not empty"),
+        (["--write=new", "--json"], "prints no tables; leave out --json"),
+        (["--write=new", "--valid=none"], "leave out --valid"),
+    ],
+)
+def test_where_no_folder_is_written(tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").write_text("")
+    assert program.main(["demo", *words]) == 2
+    assert message in capsys.readouterr().err and not (tmp_path / "new").exists()
