@@ -35,6 +35,7 @@ _PUBLIC = {
     "restore_run": "mbjax.experiment:restore",
     "retrain_run": "mbjax.experiment:retrain",
     "train_run": "mbjax.experiment:train",
+    "train_seeds": "mbjax.experiment:train_seeds",
 }
 
 __all__ = ["__version__", "load_config", *sorted(_PUBLIC)]

@@ -195,7 +195,7 @@ def _put_everywhere(sharding: NamedSharding, x: Any) -> jax.Array:
         return x
     if sharding.is_fully_addressable:
         return jax.device_put(x, sharding)
-    if _is_key(x):
+    if is_key(x):
         return jax.random.wrap_key_data(_put_everywhere(sharding, jax.random.key_data(x)), impl=jax.random.key_impl(x))
     one = np.asarray(x)
     local = [jax.device_put(one, device) for device in sharding.mesh.local_mesh.devices.flat]
@@ -205,12 +205,13 @@ def _put_everywhere(sharding: NamedSharding, x: Any) -> jax.Array:
 def _local(x: Any) -> Any:
     if not isinstance(x, jax.Array) or len(x.sharding.device_set) == 1:
         return x
-    if _is_key(x):
+    if is_key(x):
         return jax.random.wrap_key_data(_local(jax.random.key_data(x)), impl=jax.random.key_impl(x))
     return x.addressable_data(0)
 
 
-def _is_key(x: Any) -> bool:
+def is_key(x: Any) -> bool:
+    """Whether it is an array of typed random keys."""
     return hasattr(x, "dtype") and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 

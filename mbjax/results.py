@@ -22,7 +22,15 @@ from mbjax import config as configuration
 from mbjax import errors, files, machine, pages, paths, program, report, selections
 from mbjax.cli import guard, help, reading
 
-PRIVATE = ("data.dirs", "data.download", "data.cache", "train.save_minutes", "train.chunk_steps", "evaluate.anchors")
+PRIVATE = (
+    "data.dirs",
+    "data.download",
+    "data.cache",
+    "train.save_minutes",
+    "train.chunk_steps",
+    "train.side_by_side",
+    "evaluate.anchors",
+)
 """Overrides that say where and how a run went and decide no number."""
 IDENTITY = ("model", "dataset", "dataset_fingerprint", "ablation", "overrides", "seed", "protocol", "behaviors")
 """Fields of a results file by which two are of the same run."""

@@ -62,7 +62,8 @@ def per_behavior(
     Args:
       rows: name -> behavior -> metric -> value; the model first, then popularity, a known optimum, ...
       ks: cut-offs to show, one line each; default is the smallest alone.
-      details: also visited and unvisited pairs, with their numbers, and user groups, where they were evaluated.
+      details: also visited and unvisited pairs, with their numbers, and user groups, where they were evaluated, and
+        deviations over runs.
       among: with details, also the metrics among familiar and among new candidates alone, at the first cut-off.
       caption: below the table.
 
@@ -175,6 +176,8 @@ def _block(rows, behavior, details, among) -> Iterator[tuple[str, Mapping[str, A
             continue
         yield name, values
         if details:
+            if "deviation" in values:
+                yield f"{INDENT}\N{PLUS-MINUS SIGN}", values["deviation"]
             parts = {part: values[part] for part in ("visited", "unvisited") if part in values}
             if all(part["pairs"] for part in parts.values()):  # else one is the whole
                 yield from ((f"{INDENT}{part['pairs']:,} {name}", part) for name, part in parts.items())

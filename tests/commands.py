@@ -23,6 +23,9 @@ class Recorder:
     def train(self, *args, **options):
         return self._call("train", args, options)
 
+    def train_seeds(self, *args, **options):
+        return self._call("train_seeds", args, options)
+
     def retrain(self, *args, **options):
         return self._call("retrain", args, options)
 

@@ -12,6 +12,9 @@ from mbjax.experiment import wiring
 from mbjax.ops import graph
 from mbjax.train import loop
 
+LONG_TRAINING = 1000
+"""Epochs of a training whose chunks are measured, where their length goes by their time."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Training:
@@ -100,8 +103,6 @@ def training(
     """
     advance, placement = advance or experiment.advance(), experiment.placement
     steps = advance.steps_per_epoch
-    length = min(advance.chunk_steps, steps)
-    turns = -(-steps // length)
     held, plans = [placement.put(state)], []
     done = 0
 
@@ -110,6 +111,22 @@ def training(
         return plans[-1]
 
     order = timing.repeated(draw, repeat, limit)
+    compiling = order.compile
+    if advance.pace:
+        # The lengths that a long training settles on.
+        place = 0
+        while not advance.pace.is_settled:
+            length = advance.pace.next(place)
+
+            def unit(place=place, length=length):
+                held[0], logged = advance.chunk(held[0], plans[-1], place, length)
+                return logged
+
+            advance.pace.told(timing.once(unit), LONG_TRAINING * steps)
+            place = (place + length) % steps
+        compiling += advance.pace.compiling
+    length = min(advance.pace.long if advance.pace else advance.chunk_steps, steps)
+    turns = -(-steps // length)
 
     def chunk():
         nonlocal done
@@ -122,7 +139,7 @@ def training(
     times = timing.repeated(chunk, repeat, limit)
     step = times.median / length
     found = Training(
-        compile=times.compile + order.compile,
+        compile=times.compile + compiling,
         step=step,
         step_best=times.best / length,
         order=order.median,

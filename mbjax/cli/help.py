@@ -25,6 +25,7 @@ TRAIN_EXAMPLES = (
     ("train --model=bvae --dataset=jd --ablation=wo_tff", "a named variant"),
     ("train --model=bvae --dataset=jd --embedding_size=50 --train.epochs=60", "other values"),
     ("train --model=bvae --dataset=jd --protocol=paper --record", "compare with the published table"),
+    ("train --model=bvae --dataset=jd --seeds=0,1,2", "three seeds, with means and deviations"),
     ("train --resume --workdir=RUN", "go on after an interruption"),
 )
 EVAL_EXAMPLES = (

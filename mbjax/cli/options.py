@@ -61,9 +61,17 @@ OPTIONS = (
     Option("ablation", "NAME,...", "a named variant of the model, or several that go together", ANY),
     Option("seed", "INT", "of initial values, batches and noise (default 0)", ANY),
     Option(
+        "seeds",
+        "INT,...",
+        "train once for each, with one load of the data: a run folder each in the run folder, and a table of means and "
+        "deviations; with --resume also more of them than before",
+        TRAINING,
+    ),
+    Option(
         "devices",
         "INT",
-        "accelerators, or virtual CPU devices, that share each batch and the users of an evaluation (default 1)",
+        "accelerators, or virtual CPU devices, that share each batch, or the seeds of --seeds, and the users of an "
+        "evaluation (default 1)",
         (*TRAINING, "sweep", *RUNS, "bench"),
     ),
     Option(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pydantic
 
-from mbjax import config, errors
+from mbjax import config, errors, seeds
 from mbjax.cli import reading
 
 
@@ -40,6 +40,9 @@ def of_run(
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
+        if found := seeds.read(workdir):
+            names = ", ".join(seeds.member(workdir, seed).name for seed in found)
+            raise errors.ConfigError(f"'{workdir}' holds the runs of seeds. Name one of them: {names}.") from None
         raise errors.ConfigError(f"no run in '{workdir}': {file.name} is missing or unreadable.") from None
     section = model_class(config.peek(text, str(file)))
     settings = config.parse(text, section, str(file))

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from mbjax import config, errors, hosts, program
+from mbjax import seeds as seed_folders
 from mbjax.cli import guard, help, options, reading, settings
 
 
@@ -22,11 +23,16 @@ def _train(argv: list[str]) -> int:
         help.train(given, command_line.fields, settings.model_class)
         return 0
     workdir = pathlib.Path(given["workdir"]) if "workdir" in given else None
+    seeds = _seeds(given, workdir)
     is_settled = "resume" in given and "model" not in given and workdir is not None
     # With a model everything is said again, and the run folder compares it.
     modes = ["resume" if is_settled else "train"] + (["retrain"] if "retrain" in given else [])
     reading.refuse_unread(command_line, *modes)
-    chosen = settings.of_run(workdir, command_line, *modes) if is_settled else _new(command_line, modes)
+    if is_settled:
+        settled = seed_folders.settled(workdir)
+        chosen = settings.of_run(settled or workdir, command_line, *modes)
+    else:
+        chosen = _new(command_line, modes)
     if "retrain" in given and (chosen.protocol != "honest" or chosen.data.valid in ("none", "into_train")):
         raise errors.ConfigError(
             "--retrain goes on from an epoch that validation pairs chose: it needs --protocol=honest and a data.valid "
@@ -38,16 +44,41 @@ def _train(argv: list[str]) -> int:
         _say_default(chosen)
     settings.virtual_devices(chosen.devices)
     with hosts.joined(hosts.find(*(given.get(name) for name in ("coordinator", "hosts", "host")))):
-        return _work(given, chosen, workdir)
+        return _work(given, chosen, workdir, seeds)
 
 
-def _work(given: Mapping[str, str], chosen: config.Config, workdir: pathlib.Path | None) -> int:
+def _work(
+    given: Mapping[str, str], chosen: config.Config, workdir: pathlib.Path | None, seeds: tuple[int, ...] | None
+) -> int:
     experiment = settings.experiment()
     record = pathlib.Path(given["record"]) if given.get("record") else "record" in given
+    if seeds is not None:
+        options = {"resume": "resume" in given, "retrain": "retrain" in given, "record": record}
+        return experiment.train_seeds(chosen, seeds, workdir, **options).exit_code
     outcome = experiment.train(chosen, workdir, resume="resume" in given, record=record)
     if "retrain" in given and outcome.reason != "signal":
         outcome = experiment.retrain(chosen, outcome, record=record)
     return outcome.exit_code
+
+
+def _seeds(given: Mapping[str, str], workdir: pathlib.Path | None) -> tuple[int, ...] | None:
+    """The seeds that are named or, where their folder goes on, stand in it; None: there is one run.
+
+    Raises:
+      ConfigError: they are no whole numbers, stand beside a seed, or are asked of a run that is alone.
+    """
+    stored = seed_folders.read(workdir) if workdir is not None and "resume" in given else None
+    if "seeds" not in given:
+        return stored
+    text = given["seeds"]
+    if "seed" in given:
+        raise errors.ConfigError(f"--seed={given['seed']} beside --seeds={text}: give one of them.")
+    if workdir is not None and "resume" in given and stored is None:
+        raise errors.ConfigError(f"--seeds={text}: '{workdir}' is no folder of seeds; leave it out.")
+    seeds = tuple(int(part) if part.strip().isdecimal() else -1 for part in text.split(","))
+    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise errors.ConfigError(f"--seeds={text}: must be different whole numbers from 0 upwards, such as 0,1,2.")
+    return seeds
 
 
 def _new(command_line: reading.Given, modes: Sequence[str]) -> config.Config:

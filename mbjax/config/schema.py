@@ -194,7 +194,9 @@ class TrainConfig(Section):
         "bfloat16 on a TPU), or in full; a CPU knows no difference, and ranking is always in full",
     )
     chunk_steps: int = Field(
-        0, ge=0, description="steps in one compiled call, after which signals are obeyed [steps]; 0: automatic"
+        0,
+        ge=0,
+        description="steps in one compiled call, after which signals are obeyed [steps]; 0: by time, up to a second",
     )
     backend: Literal["pmap", "shard_map"] = Field(
         "pmap",
@@ -205,6 +207,12 @@ class TrainConfig(Section):
         "none",
         description="tables: no device has everything; user tables, their optimizer state, graphs, histories and "
         "batches are divided among the devices by user",
+    )
+    side_by_side: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="how --seeds trains them. always: in one program, which on one CPU changes last bits; never: one "
+        "after another; auto: one on each of several devices, on one accelerator in one program, on one CPU one after "
+        "another",
     )
     save_minutes: float = Field(5.0, gt=0, description="time between two saves of last/ [minutes]")
 

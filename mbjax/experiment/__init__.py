@@ -7,6 +7,7 @@ from mbjax.experiment.listing import recommend
 from mbjax.experiment.outcomes import Outcome
 from mbjax.experiment.retraining import retrain
 from mbjax.experiment.runs import evaluate_run, read_config, restore
+from mbjax.experiment.seeds import Outcomes, train_seeds
 from mbjax.experiment.training import train
 from mbjax.experiment.trials import Trial, attempt, load_data, tested
 from mbjax.experiment.wiring import Experiment, build
@@ -14,6 +15,7 @@ from mbjax.experiment.wiring import Experiment, build
 __all__ = [
     "Experiment",
     "Outcome",
+    "Outcomes",
     "Trial",
     "attempt",
     "build",
@@ -27,5 +29,6 @@ __all__ = [
     "retrain",
     "tested",
     "train",
+    "train_seeds",
     "without_learning",
 ]

@@ -96,7 +96,7 @@ def advance(
       train: the training pairs.
       graphs: divided.
       optimizer: of the training.
-      chunk_steps: longest chunk.
+      chunk_steps: longest chunk; 0: automatic.
       products: precision of matrix products.
     """
     sampler, store = divided_sampling.user_sampler(model.batch, train, placement.block, placement)
@@ -115,5 +115,4 @@ def advance(
         places, program = order
         return program(state, graphs, store, places, first, length)
 
-    steps = sampler.steps_per_epoch
-    return loop.Advance(plan, chunk, steps, step.chunk_length(steps, chunk_steps))
+    return step.advance(plan, chunk, sampler.steps_per_epoch, chunk_steps)

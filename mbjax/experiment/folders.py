@@ -55,10 +55,10 @@ def _claimed(config, workdir, resume) -> Iterator[run_folder.RunFolder]:
             yield folder
 
 
-def default_name(config: configuration.Config) -> pathlib.Path:
-    """``runs/<model>-<dataset>[-<ablation>][-paper]-seed<seed>``."""
+def default_name(config: configuration.Config, last: str = "") -> pathlib.Path:
+    """``runs/<model>-<dataset>[-<ablation>][-paper]-seed<seed>``, or with ``last`` at the end."""
     parts = [config.model_name, pathlib.Path(config.dataset).name.split(".")[0], config.ablation]
-    parts += ["paper" if config.protocol == "paper" else None, f"seed{config.seed}"]
+    parts += ["paper" if config.protocol == "paper" else None, last or f"seed{config.seed}"]
     return pathlib.Path("runs") / "-".join(part for part in parts if part)
 
 

@@ -98,9 +98,9 @@ def _optimum(seed: int, info: types.DatasetInfo) -> types.Model:
 def evaluation(experiment: wiring.Experiment, split: str, where: dict[str, Any], table: outcomes.Table) -> None:
     """Prints the table of a restored run."""
     config = experiment.config
-    name, caption = _title(config), f"{experiment.dataset.info.name}, {split} split"
+    name, caption = title(config), f"{experiment.dataset.info.name}, {split} split"
     if where["checkpoint"] is not None:
-        name = _title(config, where["checkpoint"])
+        name = title(config, where["checkpoint"])
         caption += f", checkpoint {where['checkpoint']} at step {where['step']}"
     if any(row.get(kind, {}).get("pairs") for row in table.values() for kind in parts.AMONG):
         caption += (
@@ -113,8 +113,21 @@ def evaluation(experiment: wiring.Experiment, split: str, where: dict[str, Any],
         say(line)
 
 
-def final(experiment: wiring.Experiment, outcome: outcomes.Outcome, keep: bool | pathlib.Path) -> None:
+def final(
+    experiment: wiring.Experiment,
+    outcome: outcomes.Outcome,
+    keep: bool | pathlib.Path,
+    *,
+    beside: dict[str, outcomes.Table] | None = None,
+) -> None:
     """Prints the final tables and says where the rest lies.
+
+    Args:
+      experiment: that was run.
+      outcome: what it came to.
+      keep: whether to write a results file too, or where.
+      beside: of a run that is one of several seeds, what stands beside all of them, filled by the first; such a run
+        gets one line in place of tables.
 
     Raises:
       WriteError: a results file could not be written; the tables are printed all the same.
@@ -125,7 +138,7 @@ def final(experiment: wiring.Experiment, outcome: outcomes.Outcome, keep: bool |
         if name in outcome.tables:
             # As the lines of progress count them; in records and rows the first epoch is 0.
             chosen = f"{name} {outcome.epochs[name] + 1}" if experiment.is_trained else ""
-            rows[_title(config, chosen)] = outcome.tables[name]
+            rows[title(config, chosen)] = outcome.tables[name]
     record = results.record(
         config,
         experiment.dataset,
@@ -142,7 +155,7 @@ def final(experiment: wiring.Experiment, outcome: outcomes.Outcome, keep: bool |
         record["findings"] = [finding._asdict() for finding in outcome.findings]
     for name in config.evaluate.selections:
         if name in record["selection"]:
-            rows[_title(config, name)] = record["selection"][name]
+            rows[title(config, name)] = record["selection"][name]
     # Before anything else is computed or drawn: nothing that comes after can cost the run its numbers.
     failed: list[errors.WriteError] = []
     with _later(failed):
@@ -152,7 +165,35 @@ def final(experiment: wiring.Experiment, outcome: outcomes.Outcome, keep: bool |
         if keep:
             path = results.write(record) if keep is True else _write_to(paths.absolute(keep), record)
     main = outcome.tables.get("valid", outcome.tables["last"])
-    beside = references(experiment, "test", tuple(main))
+    is_one_of_several = beside is not None
+    if not beside:
+        beside = {} if beside is None else beside
+        beside |= references(experiment, "test", tuple(main))
+    if is_one_of_several:
+        first = f"ndcg@{config.evaluate.ks[0]}"
+        values = [f"{behavior} {row[first]:.4f}" for behavior, row in main.items() if row.get(first) is not None]
+        say(f"seed {config.seed}: {tables.title(first)} {', '.join(values)}")
+    else:
+        _show_final(experiment, outcome, rows | beside, main)
+    heading = f"{title(config)} on {experiment.dataset.info.name}"
+    with _later(failed):
+        names = experiment.dataset.info.behaviors
+        plots.per_behavior(main, folder.plots / "per_behavior.png", beside, title=heading, names=names)
+        if outcome.reliability:
+            _write_curves(outcome.reliability, folder.reliability_file)
+            plots.reliability(outcome.reliability, folder.plots / "reliability.png", title=heading, names=names)
+    if outcome.reason == "patience":
+        waited = wording.count(config.train.patience, "evaluation")
+        say(f"ended after {waited} without a better {config.train.monitor} (train.patience)")
+    say(f"run folder: {outcome.workdir} (metrics.csv, plots/, results.json, checkpoints)")
+    if path:
+        say(f"results file: {path}")
+    if failed:
+        raise failed[0]
+
+
+def _show_final(experiment, outcome, rows, main) -> None:
+    config = experiment.config
     caption = f"{experiment.dataset.info.name}, test split, all items ranked"
     if experiment.is_trained:
         caption += f"; in brackets: how the epoch was chosen, and which of {len(outcome.rows)}"
@@ -163,28 +204,13 @@ def final(experiment: wiring.Experiment, outcome: outcomes.Outcome, keep: bool |
         caption += ". visited: pairs that the user had met through another behavior in training"
     elif visited and experiment.dataset.info.num_behaviors > 1:
         caption += ". No user had met a held-out pair through another behavior in training"
-    show(rows | beside, caption, ks=config.evaluate.ks[:1], details=True)
+    show(rows, caption, ks=config.evaluate.ks[:1], details=True)
     for line in evaluate.unreachable(main):
         say(line)
     if short := probabilities.in_short(main):
         say(f"{short} (plots/reliability.png)")
     for finding in outcome.findings:
         tables.say(rich.console.Console(), *finding)
-    title = f"{_title(config)} on {experiment.dataset.info.name}"
-    with _later(failed):
-        names = experiment.dataset.info.behaviors
-        plots.per_behavior(main, folder.plots / "per_behavior.png", beside, title=title, names=names)
-        if outcome.reliability:
-            _write_curves(outcome.reliability, folder.reliability_file)
-            plots.reliability(outcome.reliability, folder.plots / "reliability.png", title=title, names=names)
-    if outcome.reason == "patience":
-        waited = wording.count(config.train.patience, "evaluation")
-        say(f"ended after {waited} without a better {config.train.monitor} (train.patience)")
-    say(f"run folder: {outcome.workdir} (metrics.csv, plots/, results.json, checkpoints)")
-    if path:
-        say(f"results file: {path}")
-    if failed:
-        raise failed[0]
 
 
 @contextlib.contextmanager
@@ -196,7 +222,8 @@ def _later(failed: list[errors.WriteError]) -> Iterator[None]:
         failed.append(error)
 
 
-def _title(config: configuration.Config, *details: str) -> str:
+def title(config: configuration.Config, *details: str) -> str:
+    """What a table calls a run, with details in brackets."""
     backbone = getattr(config.model, "backbone", None)
     return tables.model_title(config.model_name, *details, backbone=getattr(backbone, "name", None))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 
 from mbjax import config as configuration
-from mbjax import errors, hosts, wording
+from mbjax import data, errors, hosts, wording
 from mbjax.experiment import outcomes, printout, training
 from mbjax.train import run_folder
 
@@ -14,7 +14,11 @@ FOLDER = "retrain"
 
 
 def retrain(
-    config: configuration.Config, outcome: outcomes.Outcome, *, record: bool | pathlib.Path = False
+    config: configuration.Config,
+    outcome: outcomes.Outcome,
+    *,
+    record: bool | pathlib.Path = False,
+    dataset: data.Dataset | None = None,
 ) -> outcomes.Outcome:
     """Trains anew for as many epochs, and with the settings, that validation chose; only test pairs are held out.
 
@@ -24,6 +28,7 @@ def retrain(
       config: of the first run.
       outcome: what ``train`` returned for it.
       record: as for ``train``; a file gets the suffix ``-retrain``.
+      dataset: as ``data.valid=into_train`` leaves it; None loads it.
 
     Raises:
       ConfigError: nothing was chosen on validation pairs.
@@ -46,4 +51,4 @@ def retrain(
     printout.say(f"training again on training and validation pairs, {', '.join(how)}")
     if isinstance(record, pathlib.Path) and record.suffix == ".json":
         record = record.with_stem(f"{record.stem}-retrain")
-    return training.train(again, folder.path, resume=hosts.told(folder.has_run()), record=record)
+    return training.train(again, folder.path, resume=hosts.told(folder.has_run()), record=record, dataset=dataset)

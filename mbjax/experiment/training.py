@@ -1,22 +1,14 @@
-"""A training run: epochs, evaluations, checkpoints, and the final tables."""
+"""A training: a run in its folder, from its configuration to the final tables."""
 
 from __future__ import annotations
 
 import contextlib
 import pathlib
-import time
-from collections.abc import Callable
-from typing import Any
-
-import jax
 
 from mbjax import config as configuration
-from mbjax import data, errors, files, hosts, machine, selections, types, wording
-from mbjax.experiment import beginning, folders, keeper, outcomes, printout, runs, warm_start, wiring
-from mbjax.train import logging, loop, progress, run_folder
-
-Watch = Callable[[int, float], bool]
-"""Is told the epoch and the monitored value of each evaluation on the way; True gives the run up."""
+from mbjax import data, files, hosts
+from mbjax.experiment import folders, outcomes, printout, run, runs, wiring
+from mbjax.train import run_folder
 
 
 def train(
@@ -41,261 +33,17 @@ def train(
     """
     if resume and workdir is not None and run_folder.RunFolder(workdir).has_run():
         dataset = runs.as_trained(run_folder.RunFolder(workdir), config, dataset)
-    run = Run(wiring.plan(config, dataset))
+    made = run.Run(wiring.plan(config, dataset))
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(folders.claimed(config, workdir, resume))
         stack.enter_context(files.then(f"go on with `{printout.resumption(folder.path)}`"))
-        stack.callback(run.close)
-        run.open(folder, resume)
-        reason = run.fit()
-        outcome = None if reason == "signal" else run.conclude(reason)
+        stack.callback(made.close)
+        made.open(folder, resume)
+        reason = made.fit()
+        outcome = None if reason == "signal" else made.conclude(reason)
         if outcome is not None and hosts.is_first():
-            printout.final(run.experiment, outcome, record)
+            printout.final(made.experiment, outcome, record)
     if outcome is None:
         printout.interrupted(folder.path)
-        return outcomes.Outcome(folder.path, reason, {}, {}, run.log.rows())
+        return outcomes.Outcome(folder.path, reason, {}, {}, made.log.rows())
     return outcome
-
-
-class Run:
-    """One training run in its folder: ``open``, ``fit`` and ``conclude``; ``close`` in any case.
-
-    Making one writes nothing and computes nothing, and refuses what cannot go well; its graphs are made in a folder
-    that is free to be written to.
-    """
-
-    def __init__(self, experiment: wiring.Experiment):
-        self.experiment = experiment
-        self.commit = machine.commit()
-        config = self.config = experiment.config
-        # The split that is looked at on the way; none where the number of epochs was settled by another run.
-        settled = config.protocol == "honest" and experiment.dataset.valid_rule == "into_train"
-        self.split = None if settled else "test" if config.protocol == "paper" else "valid"
-        if not experiment.dataset.test:
-            experiment.evaluator("test")  # raises with the reason, which no other choice of validation pairs mends
-        if (
-            experiment.is_trained
-            and self.split == "valid"
-            and not any(m.nnz for m in experiment.dataset.valid.values())
-        ):
-            raise errors.IncompatibleError(
-                "protocol 'honest' selects the epoch on validation pairs, and there are none: "
-                f"{experiment.dataset.empty['valid']}, or --protocol=paper."
-            )
-        # They refuse behaviors without held-out pairs.
-        splits = dict.fromkeys([self.split, "test"] if experiment.is_trained and self.split else ["test"])
-        self.evaluators = {split: experiment.evaluator(split) for split in splits}
-        if experiment.is_trained and self.split:
-            evaluated = self.evaluators[self.split].behaviors
-            _check_monitor(config.train.monitor, self.split, evaluated, experiment.dataset.info.behaviors)
-        self.compiled: set[str] = set()  # splits that were evaluated in this process
-        self.position, self.steps_per_epoch = loop.Position(), 1
-        self.keeper: keeper.Keeper | None = None
-        self.log: logging.RunLog | logging.Unwritten | None = None
-        self.watch: Watch = lambda epoch, value: False
-
-    def open(self, folder: run_folder.RunFolder, resume: bool) -> None:
-        """Begins in a folder that is claimed, or goes on where its last checkpoint stands."""
-        experiment = self.experiment = self.experiment.with_graphs(teach=True)
-        config = self.config
-        self.folder, self.state = folder, self._start(folder, resume)
-        if experiment.is_trained:
-            self.advance = experiment.advance()
-            self.steps_per_epoch = self.advance.steps_per_epoch
-        text = configuration.dump(config)
-        if resume:
-            self._check_epochs()
-            parse = type(config.model)
-            if hosts.is_first():
-                folder.resume(
-                    text,
-                    experiment.dataset,
-                    lambda old: configuration.difference(configuration.parse(old, parse), config),
-                )
-        else:
-            lines = beginning.notes(experiment)
-            beginning.say(lines, said=experiment.dataset.warned)
-            with files.then("start again"):
-                model = experiment.model
-                chosen = {} if model.choices is None else model.choices(self.state.params, experiment.graphs)
-                if hosts.is_first():
-                    folder.create(text, experiment.dataset, lines, chosen)
-        if experiment.is_trained:
-            self.keeper = keeper.Keeper(folder, self.steps_per_epoch, keep_best=self.split == "valid")
-            if resume:
-                self.state, self.position = self.keeper.restore(self.state)
-                done = self.position.step
-                where = f"after {self._epochs(done)}" if done else "from the beginning: no checkpoint was written yet"
-                printout.note(f"run folder {folder.path}: goes on {where}")
-        from_epoch = self.position.step // self.steps_per_epoch
-        self.log = logging.Unwritten()
-        if hosts.is_first():
-            self.log = logging.RunLog(folder.path, from_epoch=from_epoch, missing=self._missing)
-
-    def _missing(self, error: errors.WriteError) -> None:
-        """Says what could not be written and is not needed to go on."""
-        printout.warn(f"{error.reason}: {error.lost} was not written; the run goes on without it")
-
-    def _start(self, folder: run_folder.RunFolder, resume: bool) -> types.TrainState:
-        """The state before the first step; where a checkpoint is about to replace it, the other run is not needed."""
-        state, source = self.experiment.start(), self.config.train.init_from
-        if not source or (resume and run_folder.checkpoint_steps(folder.last)):
-            return state
-        return warm_start.apply(self.experiment, state, source)
-
-    def _check_epochs(self) -> None:
-        """Refuses to go on to an epoch that is over: what would be tested is not what that epoch came to."""
-        done = max(run_folder.checkpoint_steps(self.folder.last), default=0)
-        epochs = self.config.train.epochs
-        if done > epochs * self.steps_per_epoch:
-            raise errors.CheckpointError(
-                f"run folder {self.folder.path} stands after {self._epochs(done)}; train.epochs={epochs} is fewer. "
-                f"Give {-(-done // self.steps_per_epoch)} or more, or choose another --workdir."
-            )
-
-    def _epochs(self, step: int) -> str:
-        whole, steps = divmod(step, self.steps_per_epoch)
-        return wording.count(whole, "epoch") + (f" and {wording.count(steps, 'step')}" if steps else "")
-
-    def fit(self) -> str:
-        """Trains; returns why it ended."""
-        if not self.experiment.is_trained:
-            return "finished"
-        config, placement = self.config, self.experiment.placement
-        done = self.position.step // self.steps_per_epoch
-        if config.train.patience and self.keeper.best.waited >= config.train.patience:
-            return "patience"
-        state = placement.put(self.state)
-        self.state = None  # donated from here on
-        metric = config.train.monitor
-        metric = metric if "@" in metric else f"{metric}@{config.evaluate.ks[0]}"
-        monitor = f"{self.split} {metric}" if self.split else ""
-        best = self._best_value()
-        with (
-            loop.signals() as should_stop,
-            progress.Progress(config.train.epochs, done=done, best=best, monitor=monitor) as bar,
-        ):
-
-            def on_chunk(state, position):
-                bar.chunk(position.step % self.steps_per_epoch / self.steps_per_epoch)
-
-            def on_epoch(epoch, state, position):
-                row = {"epoch": epoch, "step": position.step, "seconds": round(position.seconds, 4)}
-                row |= {"loss": position.sums["loss"]}
-                row |= {"loss_parts": {k: v for k, v in position.sums.items() if k != "loss"}}
-                due = config.train.eval_every and (epoch + 1) % config.train.eval_every == 0
-                due = bool(due or epoch + 1 == config.train.epochs) and self.split is not None
-                given_up = False
-                if due:
-                    start = time.perf_counter()
-                    table = self._evaluate(state.params, epoch, position.step)
-                    row |= {self.split: table, "eval_seconds": round(time.perf_counter() - start, 4)}
-                    value = selections.monitored(table, config.train.monitor, config.evaluate.ks[0])
-                    self.keeper.judge(epoch, position.step, value, placement.kept_params(state.params))
-                self.log.epoch(row)
-                bar.epoch(position.sums["loss"], best=self._best_value(), evaluated=due)
-                if self.keeper.is_due(config.train.save_minutes):
-                    # The epoch is over: a resumed run starts the next one with empty sums.
-                    self.keeper.save(placement.kept(state), loop.Position(position.step))
-                return given_up or bool(config.train.patience and self.keeper.best.waited >= config.train.patience)
-
-            try:
-                state, self.position, reason = loop.fit(
-                    state,
-                    self.position,
-                    self.advance,
-                    epochs=config.train.epochs,
-                    on_epoch=on_epoch,
-                    on_chunk=on_chunk,
-                    should_stop=lambda: hosts.any_of(should_stop()),
-                )
-                self.state = placement.kept(state)
-                self.keeper.save(self.state, self.position)
-            except errors.TrainingDivergedError as error:
-                raise errors.TrainingDivergedError(f"{error}; {self.keeper.last_finite()}") from None
-        return reason
-
-    def _evaluate(self, params: types.Params, epoch: int, step: int) -> outcomes.Table:
-        self.compiled.add(self.split)
-        try:
-            return self._judge(params)
-        except errors.TrainingDivergedError:
-            raise errors.TrainingDivergedError(
-                f"scores are not finite after step {step - 1} (epoch {epoch + 1})"
-            ) from None
-
-    def _judge(self, params: types.Params) -> outcomes.Table:
-        graphs = self.experiment.graphs_for(self.split)
-        return self.evaluators[self.split](self.experiment.model, params, graphs).table
-
-    def _best_value(self) -> float | None:
-        return self.keeper.best.value if self.keeper.best.epoch >= 0 else None
-
-    def conclude(self, reason: str) -> outcomes.Outcome:
-        """Reads the test split at the selected epoch and at the last, and finishes the log."""
-        experiment = self.experiment
-        evaluator = self.evaluators["test"]
-        groups = self.config.evaluate.groups
-
-        def test(params, *, details=True):
-            return evaluator(experiment.model, params, experiment.graphs_for("test"), groups=groups, details=details)
-
-        best = self.keeper.best_params(self.state) if self.keeper else None
-        model, told = experiment.model, (self.state.params if best is None else best, experiment.graphs)
-        findings = () if model.findings is None else tuple(model.findings(*told))
-        chosen = {} if model.choices is None else model.choices(*told)
-        self.advance = None  # with all that batches are drawn from
-        experiment.let_go()
-        # A pass that is timed comes after one that compiled: of the selected epoch, or of an epoch on the way.
-        tables, epochs = {}, {"last": max(self.position.step // self.steps_per_epoch - 1, 0)}
-        if best is not None:
-            found = test(best)
-            tables["valid"], reliability = found.table, found.reliability
-            epochs["valid"] = self.keeper.best.epoch
-        elif "test" not in self.compiled:
-            test(self.state.params, details=False)
-        found = test(self.state.params)
-        tables["last"] = found.table
-        self.log.finish(experiment.dataset.info.behaviors)
-        rows = self.log.rows()
-        times = {"test_pass": found.seconds, "total": _total_seconds(rows)}
-        if len(rows) > 1:
-            times["compile"] = max(0.0, rows[0]["seconds"] - rows[1]["seconds"])
-        return outcomes.Outcome(
-            self.folder.path,
-            reason,
-            tables,
-            epochs,
-            rows,
-            times,
-            self.commit,
-            sum(leaf.size for leaf in jax.tree.leaves(self.state.params)),
-            findings=findings,
-            chosen=chosen,
-            reliability=reliability if "valid" in tables else found.reliability,
-        )
-
-    def close(self) -> None:
-        """Waits for checkpoints on their way to the disk, and closes the files, as far as there are any."""
-        if self.log:
-            self.log.close()
-        if self.keeper:
-            self.keeper.close()
-
-
-def _check_monitor(monitor: str, split: str, evaluated: tuple[str, ...], behaviors: tuple[str, ...]) -> None:
-    """Raises ConfigError if the monitored behavior is none of those that are evaluated."""
-    behavior = configuration.MONITOR.fullmatch(monitor)["behavior"]
-    if behavior == "mean" or behavior in evaluated:
-        return
-    if behavior in behaviors:
-        raise errors.ConfigError(
-            f"train.monitor={monitor}: no pairs of '{behavior}' are evaluated on the {split} split. "
-            f"Choose one of mean, {', '.join(evaluated)}."
-        )
-    raise errors.unknown("behavior in train.monitor", behavior, ["mean", *evaluated])
-
-
-def _total_seconds(rows: list[dict[str, Any]]) -> float:
-    """Training and evaluation of all epochs, those before a resumption included."""
-    return sum(row["seconds"] + row.get("eval_seconds", 0.0) for row in rows)

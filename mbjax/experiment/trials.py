@@ -8,7 +8,7 @@ import pathlib
 
 from mbjax import config as configuration
 from mbjax import data, errors, selections
-from mbjax.experiment import folders, outcomes, runs, training, wiring
+from mbjax.experiment import folders, outcomes, run, runs, wiring
 from mbjax.train import run_folder
 
 
@@ -40,7 +40,7 @@ def attempt(
     *,
     resume: bool = False,
     dataset: data.Dataset | None = None,
-    watch: training.Watch | None = None,
+    watch: run.Watch | None = None,
 ) -> Trial:
     """Trains in a run folder and reads validation pairs only; ``tested`` reads the others, once that is decided.
 
@@ -57,38 +57,38 @@ def attempt(
     resume = resume and run_folder.RunFolder(workdir).has_run()
     if resume:
         dataset = runs.as_trained(run_folder.RunFolder(workdir), config, dataset)
-    run = training.Run(wiring.plan(config, dataset))
-    if run.split != "valid":
+    made = run.Run(wiring.plan(config, dataset))
+    if made.split != "valid":
         raise errors.IncompatibleError(
             "settings are chosen on validation pairs: protocol 'honest', and a data.valid that holds pairs out."
         )
-    run.experiment.evaluator("valid")  # refuses a data set without such pairs, before anything is written
+    made.experiment.evaluator("valid")  # refuses a data set without such pairs, before anything is written
     stopped = []
 
     def told(epoch: int, value: float) -> bool:
         stopped.append(watch is not None and watch(epoch, value))
         return stopped[-1]
 
-    run.watch = told
+    made.watch = told
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(folders.claimed(config, workdir, resume))
-        stack.callback(run.close)
-        run.open(folder, resume)
-        reason = run.fit()
+        stack.callback(made.close)
+        made.open(folder, resume)
+        reason = made.fit()
         if reason == "signal":
             return Trial(reason)
-        return _judged(run, "given up" if stopped and stopped[-1] else reason)
+        return _judged(made, "given up" if stopped and stopped[-1] else reason)
 
 
-def _judged(run: training.Run, reason: str) -> Trial:
-    experiment, config = run.experiment, run.config
-    run.log.finish(experiment.dataset.info.behaviors)
+def _judged(made: run.Run, reason: str) -> Trial:
+    experiment, config = made.experiment, made.config
+    made.log.finish(experiment.dataset.info.behaviors)
     fingerprint = experiment.dataset.fingerprint
     if not experiment.is_trained:
-        found = experiment.evaluator("valid")(experiment.model, run.state.params, experiment.graphs_for("valid"))
+        found = experiment.evaluator("valid")(experiment.model, made.state.params, experiment.graphs_for("valid"))
         value = selections.monitored(found.table, config.train.monitor, config.evaluate.ks[0])
         return Trial(reason, value, None, found.table, found.seconds, fingerprint)
-    rows, best = run.log.rows(), run.keeper.best
+    rows, best = made.log.rows(), made.keeper.best
     table = next((row["valid"] for row in rows if row["epoch"] == best.epoch), {})
     seconds = sum(row["seconds"] + row.get("eval_seconds", 0.0) for row in rows)
     return Trial(reason, best.value, best.epoch, table, seconds, fingerprint)

@@ -16,8 +16,6 @@ from mbjax.experiment import dividing
 from mbjax.ops import graph, sampling
 from mbjax.train import loop, step
 
-AUTO_CHUNK = 32  # steps between two looks of the host, where train.chunk_steps does not say
-
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
@@ -30,6 +28,7 @@ class Experiment:
       graphs: the matrices it asked for, on one device.
       rows: of a batch, over all devices; 0 where nobody asks.
       shards: how the users are divided among the devices; None: they are not.
+      others: the devices that evaluate it, where they are not those of the configuration.
       made: split -> its graphs, on all devices, once they were asked for.
     """
 
@@ -39,6 +38,7 @@ class Experiment:
     graphs: dict[str, Any]
     rows: int = 0
     shards: shards.Shards | None = None
+    others: parallel.Placement | None = None
     made: dict[str, types.Graphs] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -49,7 +49,18 @@ class Experiment:
     @property
     def placement(self) -> parallel.Placement:
         """The devices that work on it."""
-        return self.shards or placement(self.config)
+        return self.shards or self.others or placement(self.config)
+
+    @property
+    def is_of_any_seed(self) -> bool:
+        """Whether the seed decides of initial values and draws only, and graphs and programs serve all seeds."""
+        return self.is_trained and not (self.model.prepare or self.model.teach or self.model.joins)
+
+    def of_seed(self, config: configuration.Config) -> Experiment:
+        """The same under a configuration that differs by the seed alone, with all that serves both."""
+        if self.is_of_any_seed:
+            return dataclasses.replace(self, config=config)
+        return dataclasses.replace(self, config=config, graphs={}, made={})
 
     def with_graphs(self, *, teach: bool = False) -> Experiment:
         """The same with its graphs; ``teach``: whether it is about to be trained."""
@@ -124,7 +135,7 @@ class Experiment:
     def advance(self) -> loop.Advance:
         """How training moves a state on, compiled for the configured number of devices."""
         among, graphs = self.placement, self._placed("train")
-        chunk_steps = self.config.train.chunk_steps or AUTO_CHUNK
+        chunk_steps = self.config.train.chunk_steps
         if self.shards is not None:
             given = self.model, self.dataset.train, graphs, self.optimizer(), chunk_steps
             return dividing.advance(self.shards, *given, self.config.train.precision)
@@ -133,12 +144,11 @@ class Experiment:
         chunk = step.make_chunk(self.model, sampler, self.optimizer(), self.config.train.precision)
         compiled = among.compile_chunk(chunk)
         plan = among.compile_plan(sampler.plan)
-        steps = sampler.steps_per_epoch
-        return loop.Advance(
-            plan=lambda state, epoch: plan(state.key, epoch),
-            chunk=lambda state, order, first, length: compiled(state, graphs, store, order, first, length),
-            steps_per_epoch=steps,
-            chunk_steps=step.chunk_length(steps, chunk_steps),
+        return step.advance(
+            lambda state, epoch: plan(state.key, epoch),
+            lambda state, order, first, length: compiled(state, graphs, store, order, first, length),
+            sampler.steps_per_epoch,
+            chunk_steps,
         )
 
 

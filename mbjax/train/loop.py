@@ -1,6 +1,7 @@
 """The training loop: epochs as chunks of compiled steps, between which the host looks up.
 
-Knows neither models nor files: what happens to losses and states is in the functions it is given.
+Knows neither models nor files: what happens to losses and states is in the functions it is given. A state may be that
+of several runs side by side: then every loss has a first axis of runs, and so have the sums.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from typing import Any
 import numpy as np
 
 from mbjax import errors, types
+from mbjax.train import pace
 
-Sums = dict[str, float]
+Sums = dict[str, Any]
+"""A float for each loss; of runs side by side an array [runs]."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,12 +32,14 @@ class Advance:
       chunk: ``(state, plan, first place, length) -> (state, {"loss": [length], ...})``; consumes the state.
       steps_per_epoch: S.
       chunk_steps: longest chunk; see ``step.chunk_length``.
+      pace: what decides of the length of each instead; None: nothing does.
     """
 
     plan: Callable[[types.TrainState, int], Any]
     chunk: Callable[[types.TrainState, Any, int, int], tuple[types.TrainState, dict[str, Any]]]
     steps_per_epoch: int
     chunk_steps: int
+    pace: pace.Pace | None = None
 
 
 @dataclasses.dataclass
@@ -51,6 +56,18 @@ class Position:
     sums: Sums = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
 
+    def of(self, place: int, runs: int) -> Position:
+        """That of one of several runs side by side: its sums, and its share of the time."""
+        sums = {name: float(values[place]) for name, values in self.sums.items()}
+        return Position(self.step, sums, self.seconds / runs)
+
+
+def check_finite(losses: np.ndarray, step: int, epoch: int) -> None:
+    """Raises TrainingDivergedError unless the losses [length] from a step on are finite."""
+    bad = np.flatnonzero(~np.isfinite(losses))
+    if bad.size:
+        raise errors.TrainingDivergedError(f"loss is {losses[bad[0]]} at step {step + int(bad[0])} (epoch {epoch + 1})")
+
 
 def fit(
     state: types.TrainState,
@@ -61,6 +78,7 @@ def fit(
     on_epoch: Callable[[int, types.TrainState, Position], bool],
     on_chunk: Callable[[types.TrainState, Position], None] = lambda state, position: None,
     should_stop: Callable[[], bool] = lambda: False,
+    check: Callable[[np.ndarray, int, int], None] = check_finite,
 ) -> tuple[types.TrainState, Position, str]:
     """Trains until the epochs are done, ``on_epoch`` says so, or a signal asks to stop.
 
@@ -73,6 +91,7 @@ def fit(
         True ends training.
       on_chunk: called after each chunk.
       should_stop: asked after each chunk.
+      check: is shown the losses of a chunk, the step that they begin with, and the epoch.
 
     Returns:
       The state, its position, and why training ended: ``"finished"``, ``"patience"`` or ``"signal"``.
@@ -85,14 +104,17 @@ def fit(
         epoch, place = divmod(position.step, steps)
         plan = advance.plan(state, epoch)
         while place < steps:
-            length = min(advance.chunk_steps, steps - place)
+            length = advance.pace.next(place) if advance.pace else min(advance.chunk_steps, steps - place)
             start = time.perf_counter()
             state, logged = advance.chunk(state, plan, place, length)
             logged = {name: np.asarray(values, np.float64) for name, values in logged.items()}
-            position.seconds += time.perf_counter() - start
-            _check_finite(logged["loss"], position.step, epoch)
+            seconds = time.perf_counter() - start
+            position.seconds += seconds
+            if advance.pace:
+                advance.pace.told(seconds, epochs * steps - position.step - length)
+            check(logged["loss"], position.step, epoch)
             for name, values in logged.items():
-                position.sums[name] = position.sums.get(name, 0.0) + float(values.sum())
+                position.sums[name] = _added(position.sums.get(name, 0.0), values)
             place += length
             position.step += length
             on_chunk(state, position)
@@ -107,10 +129,11 @@ def fit(
     return state, position, "finished"
 
 
-def _check_finite(losses: np.ndarray, step: int, epoch: int) -> None:
-    bad = np.flatnonzero(~np.isfinite(losses))
-    if bad.size:
-        raise errors.TrainingDivergedError(f"loss is {losses[bad[0]]} at step {step + int(bad[0])} (epoch {epoch + 1})")
+def _added(total: Any, values: np.ndarray) -> Any:
+    """Total and values [..., length], added in the order of the steps: no sum depends on where chunks end."""
+    begun = np.broadcast_to(np.float64(total), values.shape[:-1])[..., None]
+    added = np.cumsum(np.concatenate([begun, values], axis=-1), axis=-1)[..., -1]
+    return float(added) if added.ndim == 0 else added
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ from typing import Any
 
 import polars as pl
 
-from mbjax import errors, files, paths, program
+from mbjax import errors, files, paths, program, seeds
 
 MAY_CHANGE = (
     "dataset",
@@ -39,6 +39,7 @@ MAY_CHANGE = (
     "train.save_minutes",
     "train.backend",
     "train.shard",
+    "train.side_by_side",
     "data.dirs",
     "data.download",
     "data.cache",
@@ -85,7 +86,11 @@ class RunFolder:
         return self.has_run() or any(checkpoint_steps(folder) for folder in (self.best, self.last))
 
     def check_unused(self) -> None:
-        """Raises ConfigError if the folder holds a run, or what is left of one."""
+        """Raises ConfigError if the folder holds a run, what is left of one, or the runs of several seeds."""
+        if (self.path / seeds.FILE).is_file():
+            raise errors.ConfigError(
+                f"{self.path} holds the runs of seeds. Continue them with --resume, or choose another --workdir."
+            )
         if self.has_run():
             raise errors.ConfigError(
                 f"run folder {self.path} holds a run already. Continue it with --resume, or choose another --workdir."

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mbjax import parallel, precision, types
+from mbjax import hosts, parallel, precision, types
 from mbjax.ops import sampling
+from mbjax.train import loop, pace
 
 
 def init_state(
@@ -37,6 +38,7 @@ def make_chunk(
     takes ``length`` steps and returns the new state and ``{"loss": [length], part: [length], ...}``.
     """
 
+    @jax.jit  # to be traced once, however often it stands in a program
     def step(state, graphs, store, plan, place, device):
         key = jax.random.fold_in(state.key, state.step)
         batch_key, loss_key = jax.random.split(key)
@@ -53,11 +55,33 @@ def make_chunk(
 
     def chunk(state, graphs, store, plan, first, length, device):
         def body(state, place):
-            return step(state, graphs, store, plan, place, device)
+            return step(state, graphs, store, plan, jnp.asarray(place, jnp.int32), device)
 
-        return jax.lax.scan(body, state, first + jnp.arange(length))
+        return _steps(body, state, first, length)
 
     return chunk
+
+
+def _steps(body, state, first, length):
+    """``scan`` of a body over the places from ``first`` on, whose bits do not depend on the length.
+
+    A loop of one turn would be written out by the compiler, and what stands around it would then change last bits of
+    what is in it. So on a CPU the compiler is not told how many turns there are.
+    """
+
+    def as_loop(state, first):
+        def turn(place, carry):
+            state, logged = body(carry[0], place)
+            return state, jax.tree.map(lambda all, x: all.at[place - first].set(x), carry[1], logged)
+
+        shapes = jax.eval_shape(body, state, first)[1]
+        logged = jax.tree.map(lambda x: jnp.zeros((length, *x.shape), x.dtype), shapes)
+        return jax.lax.fori_loop(first, first + length, turn, (state, logged))
+
+    def as_scan(state, first):
+        return jax.lax.scan(body, state, first + jnp.arange(length))
+
+    return jax.lax.platform_dependent(state, jnp.asarray(first, jnp.int32), cpu=as_loop, default=as_scan)
 
 
 def _summed(logged, grads, own):
@@ -70,6 +94,16 @@ def _summed(logged, grads, own):
     shared = iter(shared)
     leaves = [leaf if mine else next(shared) for leaf, mine in zip(leaves, is_own, strict=True)]
     return logged, jax.tree.unflatten(structure, leaves)
+
+
+def advance(
+    plan: Callable[..., Any], chunk: Callable[..., Any], steps_per_epoch: int, chunk_steps: int
+) -> loop.Advance:
+    """How a state moves on, in chunks of at most ``chunk_steps`` steps; 0: as their time says (``train/pace.py``)."""
+    if chunk_steps:
+        return loop.Advance(plan, chunk, steps_per_epoch, chunk_length(steps_per_epoch, chunk_steps))
+    unit = pace.first_unit(steps_per_epoch, jax.default_backend())
+    return loop.Advance(plan, chunk, steps_per_epoch, unit, pace.Pace(steps_per_epoch, unit, hosts.told))
 
 
 def chunk_length(steps_per_epoch: int, limit: int) -> int:

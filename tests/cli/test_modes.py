@@ -73,6 +73,7 @@ VALUES = {
     "search": "3",
     "seconds": "7",
     "seed": "3",
+    "seeds": "3,4",
     "selection": "last",
     "shown": "5",
     "space": "train.learning_rate=0.1..0.2",
@@ -202,13 +203,13 @@ AFTERWARDS = {
 }
 """Read once the work is done; the tests of these programs look at what becomes of them."""
 SETTLED = {
-    *(("retrain", "protocol"), ("retrain", "model"), ("resume", "model")),
+    *(("retrain", "protocol"), ("retrain", "model"), ("resume", "model"), ("resume", "seeds")),
     *(("sweep", "model"), ("sweep", "seed"), ("sweep", "resume"), ("data", "clear-cache")),
     *(("figures", "metric"), ("figures", "groups")),
 }
-"""Read, to be refused for what they say here: nothing to retrain by, a model with nothing to train, half a run; a model
-beside models, a seed beside seeds; a data set beside the wish to empty the cache; groups of users in a figure that has
-none."""
+"""Read, to be refused for what they say here: nothing to retrain by, a model with nothing to train, half a run, a
+run that is alone; a model beside models, a seed beside seeds; a data set beside the wish to empty the cache; groups of
+users in a figure that has none."""
 
 
 @pytest.mark.parametrize("mode", options.MODES)

@@ -195,3 +195,43 @@ def test_lists_for_more_behaviors_than_are_used_say_the_remedy(capsys, monkeypat
 def test_what_a_resumed_run_has_settled(experiment, capsys, run):
     line = failure(capsys, cli.train_main, "--resume", f"--workdir={run}", "--ablation=wo_gff")
     assert line == "--ablation is settled in the run that goes on; leave it out."
+
+
+def test_seeds_are_handed_on(experiment, tmp_path, run):
+    assert cli.train_main(["--model=bvae", "--dataset=jd", "--seeds=3, 1", "--record"]) == 0
+    [(name, (settings, seeds, workdir), options)] = experiment.calls
+    assert (name, settings.model_name, seeds, workdir) == ("train_seeds", "bvae", (3, 1), None)
+    assert options == {"resume": False, "retrain": False, "record": True}
+
+
+def test_seeds_that_go_on(experiment, tmp_path, capsys):
+    """Their configuration is that of the first that was begun."""
+    member = tmp_path / "seed1"
+    member.mkdir()
+    (tmp_path / "seeds.json").write_text('{"seeds": [3, 1]}')
+    made = config.load("bvae", "jd", models.MODELS["bvae"].config, ablation="size_50")
+    (member / "config.yaml").write_text(config.dump(made))
+    for word, seeds in ((), (3, 1)), (("--seeds=3,1,4",), (3, 1, 4)):
+        experiment.calls.clear()
+        assert cli.train_main(["--resume", f"--workdir={tmp_path}", *word]) == 0
+        [(_, (settings, given, workdir), options)] = experiment.calls
+        assert (settings.ablation, given, workdir, options["resume"]) == ("size_50", seeds, tmp_path, True)
+    line = failure(capsys, cli.eval_main, f"--workdir={tmp_path}")
+    assert line == f"'{tmp_path}' holds the runs of seeds. Name one of them: seed3, seed1."
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--seeds=0,0", "--seeds=0,0: must be different whole numbers from 0 upwards, such as 0,1,2."),
+        ("--seeds=0,x", "--seeds=0,x: must be different whole numbers from 0 upwards, such as 0,1,2."),
+        ("--seeds=0,1 --seed=3", "--seed=3 beside --seeds=0,1: give one of them."),
+    ],
+)
+def test_seeds_that_do_not_go(capsys, words, message):
+    assert failure(capsys, cli.train_main, "--model=bvae", "--dataset=jd", *words.split()) == message
+
+
+def test_a_run_that_is_alone_has_no_seeds(capsys, run):
+    line = failure(capsys, cli.train_main, "--resume", f"--workdir={run}", "--seeds=0,1")
+    assert line == f"--seeds=0,1: '{run}' is no folder of seeds; leave it out."
