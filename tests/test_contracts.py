@@ -279,7 +279,9 @@ def is_counted(loop) -> bool:
     return "stablehlo.constant" in owners
 
 
-@pytest.mark.parametrize("name", LOWERED)
+@pytest.mark.parametrize(
+    "name", [name if name in LOWERED else pytest.param(name, marks=pytest.mark.exhaustive) for name in models.MODELS]
+)
 def test_programs_of_accelerators(name):
     """On a GPU and a TPU: no kernel of a CPU, no float64, no call of the host, no loop as long as the device says."""
     for traced in programs(small(name)):

@@ -15,9 +15,10 @@ from mbjax.ops import divided_sampling
 
 SMALL = {"train.batch_size": 8, "train.chunk_steps": 1, "model.embedding_size": 4}
 USUAL = ("lightgcn", "bpr_mf", "copf")
-OTHERS = ("pkef", "bigel", "lightgcn_m", "mbcgcn", "cigf", "nmtr", "cmf", "mc_bpr", "neumf", "bvae", "multivae")
-OTHERS += ("vaepp", "bcipm")
-OTHERS += ("rgcn", "gnmr", "smbrec")
+OTHERS = ("pkef", "bigel", "lightgcn_m", "mbcgcn", "crgcn", "cigf", "nmtr", "cmf", "mc_bpr", "neumf", "bvae")
+OTHERS += ("multivae", "vaepp", "bcipm", "rgcn", "gnmr", "smbrec")
+DROPPING = ("ngcf", "ehcf", "ghcf")
+"""Models whose backbone drops entries, which has to be turned off."""
 
 
 def configured(model, devices, **overrides):
@@ -53,6 +54,19 @@ def test_losses_are_those_of_one_device(model):
     losses, params = trained(model, devices=4)
     np.testing.assert_allclose(losses, on_one(model)[0], rtol=1e-5)
     assert jax.tree.map(np.shape, params) == jax.tree.map(np.shape, on_one(model)[1])  # no padding
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("model", DROPPING)
+def test_losses_of_models_that_do_not_drop(model):
+    given = {"model__backbone__dropout_rate": 0.0}
+    np.testing.assert_allclose(trained(model, 4, **given)[0], trained(model, 1, **given)[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("model", DROPPING)
+def test_dropping_is_refused(model):
+    with pytest.raises(errors.IncompatibleError, match=f"dropout masks of model '{model}' .*dropout_rate=0"):
+        experiment(model, 1)
 
 
 SWITCHES = {
