@@ -146,7 +146,7 @@ def test_a_run_goes_on_with_fewer_devices(tmp_path):
     np.testing.assert_allclose(rows["several"], rows["one"], rtol=1e-5)
 
 
-@pytest.mark.parametrize("model", ["funnel", "ease", "popularity", "itemknn"])
+@pytest.mark.parametrize("model", ["funnel", "ease", "popularity", "itemknn", "cml", "kmclr"])
 def test_models_without_anything_to_divide_are_refused(model):
     with pytest.raises(errors.IncompatibleError, match=rf"--shard=tables divides .* model '{model}'"):
         experiment(model, 1)

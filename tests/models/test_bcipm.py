@@ -104,6 +104,7 @@ def test_what_is_left_out(key):
     assert tables["user"].shape == (23, 4) and model.tasks == ("buy",)
 
 
+@pytest.mark.exhaustive
 def test_preferences_in_blocks_are_those_at_once(monkeypatch):
     source = toy.dataset(2)
     model, graphs, params = make(source)
