@@ -14,8 +14,8 @@ from mbjax.experiment import training, wiring
 from mbjax.ops import divided_sampling
 
 SMALL = {"train.batch_size": 8, "train.chunk_steps": 1, "model.embedding_size": 4}
-USUAL = ("lightgcn", "bpr_mf", "copf")
-OTHERS = ("pkef", "bigel", "lightgcn_m", "mbcgcn", "crgcn", "cigf", "nmtr", "cmf", "mc_bpr", "neumf", "bvae")
+USUAL = ("lightgcn", "bpr_mf")
+OTHERS = ("copf", "pkef", "bigel", "lightgcn_m", "mbcgcn", "crgcn", "cigf", "nmtr", "cmf", "mc_bpr", "neumf", "bvae")
 OTHERS += ("multivae", "vaepp", "bcipm", "rgcn", "gnmr", "smbrec")
 DROPPING = ("ngcf", "ehcf", "ghcf")
 """Models whose backbone drops entries, which has to be turned off."""

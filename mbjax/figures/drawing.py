@@ -74,7 +74,9 @@ def _panel(axis, panel: Bars, lettering: fonts.Lettering) -> None:
     for number, (label, heights) in enumerate(panel.series.items()):
         shift = (number - (len(panel.series) - 1) / 2) * width
         color = plots.COLORS[number % len(plots.COLORS)]
-        axis.bar(places + shift, np.asarray(heights, float), 0.92 * width, color=color, label=lettering(label))
+        drawn = axis.bar(places + shift, np.asarray(heights, float), 0.92 * width, color=color, label=lettering(label))
+        if panel.is_log:
+            axis.bar_label(drawn, [f"{height:,.0f}" for height in heights], fontsize=8, padding=1)
     axis.set_title(lettering(panel.title), fontsize=10)
     axis.set_xticks(places, [lettering(group) for group in panel.groups], fontsize=9)
     if max(map(len, panel.groups), default=0) * len(panel.groups) > 90:
@@ -83,6 +85,9 @@ def _panel(axis, panel: Bars, lettering: fonts.Lettering) -> None:
     axis.set_ylabel(panel.ylabel)
     if panel.is_log:
         axis.set_yscale("log")
+        least = min((height for of in panel.series.values() for height in of if height > 0), default=1.0)
+        axis.set_ylim(bottom=10.0 ** np.floor(np.log10(least) - 0.3))  # a bar of the least number is seen
+        axis.margins(y=0.1)
     axis.axhline(0, color="#222222", linewidth=0.8)
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis="y", color="#dddddd", linewidth=0.6)

@@ -126,7 +126,7 @@ def _values(place: pathlib.Path, metric: str | None):
 
 
 def _range(form: str, low: float, high: float) -> str:
-    first, last = form.format(low), form.format(high)
+    first, last = (form.format(round(value, 2) + 0.0) for value in (low, high))  # no -0.00
     return first if first == last else f"{first} to {last}"
 
 
