@@ -178,6 +178,11 @@ class TrainConfig(Section):
     patience: int = Field(
         0, ge=0, description="stop after so many evaluations without a better monitored value [evaluations]; 0: never"
     )
+    max_minutes: float = Field(
+        0.0,
+        ge=0,
+        description="end after the epoch in which training and evaluations have taken so long [minutes]; 0: never",
+    )
     monitor: str = Field(
         "mean:ndcg",
         description="what selects the best epoch: BEHAVIOR:METRIC@K, mean for the average over behaviors; without @K "

@@ -35,7 +35,11 @@ def fit(runs: Sequence[run.Run], among: abreast.Abreast) -> list[Ending]:
     A run that has ended is computed on until the others have, and what comes of it is dropped: no program is compiled
     anew. Runs that stand at different steps, as a kill between two saves leaves them, go on in groups.
     """
-    endings: dict[int, Ending] = {place: "patience" for place, made in enumerate(runs) if made.has_waited}
+    endings: dict[int, Ending] = {
+        place: "patience" if made.has_waited else "time"
+        for place, made in enumerate(runs)
+        if made.has_waited or made.is_out_of_time()
+    }
     for at in sorted({made.position.step for place, made in enumerate(runs) if place not in endings}):
         places = [n for n, made in enumerate(runs) if n not in endings and made.position.step == at]
         for place, ending in zip(places, _fit([runs[n] for n in places], among), strict=True):
@@ -85,15 +89,15 @@ def _fit(runs: Sequence[run.Run], among: abreast.Abreast) -> list[Ending]:
             for place, made in going():
                 own = position.of(place, len(runs))
                 losses.append(own.sums["loss"])
-                params = among.part(new.params, place) if made.is_due(epoch) else None
+                params = among.part(new.params, place) if made.is_due(epoch, own.seconds) else None
                 try:
                     evaluated = made.end_epoch(epoch, own, params)
                     made.keep(position.step, functools.partial(among.part, new, place))
                 except errors.TrainingDivergedError as error:
                     endings[place] = made.diverged(error)
                     continue
-                if made.given_up or made.has_waited:
-                    end(place, "patience", new, loop.Position(position.step))
+                if made.given_up or made.has_waited or made.is_out_of_time():
+                    end(place, made.why("patience"), new, loop.Position(position.step))
             best = [made.best_value for made in runs]
             best = None if None in best else sum(best) / len(best)
             bar.epoch(sum(losses) / max(len(losses), 1), best=best, evaluated=evaluated)

@@ -20,7 +20,7 @@ class Outcome:
 
     Attributes:
       workdir: the run folder.
-      reason: ``"finished"``, ``"patience"`` or ``"signal"`` (resumable).
+      reason: ``"finished"``, ``"patience"``, ``"time"`` or ``"signal"`` (resumable).
       tables: selection -> test table by behavior; empty after a signal.
       epochs: selection -> epoch.
       rows: those of metrics.jsonl.

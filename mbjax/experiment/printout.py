@@ -185,6 +185,8 @@ def final(
     if outcome.reason == "patience":
         waited = wording.count(config.train.patience, "evaluation")
         say(f"ended after {waited} without a better {config.train.monitor} (train.patience)")
+    if outcome.reason == "time":
+        say(f"ended after {config.train.max_minutes:g} minutes of training and evaluation (train.max_minutes)")
     say(f"run folder: {outcome.workdir} (metrics.csv, plots/, results.json, checkpoints)")
     if path:
         say(f"results file: {path}")

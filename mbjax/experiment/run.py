@@ -146,6 +146,8 @@ class Run:
         placement = self.experiment.placement
         if self.has_waited:
             return "patience"
+        if self.is_out_of_time():
+            return "time"
         state = placement.put(self.state)
         self.state = None  # donated from here on
         with loop.signals() as should_stop, self.progress() as bar:
@@ -157,7 +159,7 @@ class Run:
                 evaluated = self.end_epoch(epoch, position, state.params)
                 bar.epoch(position.sums["loss"], best=self.best_value, evaluated=evaluated)
                 self.keep(position.step, lambda: placement.kept(state))
-                return self.given_up or self.has_waited
+                return self.given_up or self.has_waited or self.is_out_of_time()
 
             try:
                 state, self.position, reason = loop.fit(
@@ -173,13 +175,22 @@ class Run:
                 self.keeper.save(self.state, self.position)
             except errors.TrainingDivergedError as error:
                 raise self.diverged(error) from None
-        return reason
+        return self.why(reason)
+
+    def why(self, reason: str) -> str:
+        """Why training ended, of a reason of ``loop.fit``."""
+        return "time" if reason == "patience" and not (self.given_up or self.has_waited) else reason
 
     @property
     def has_waited(self) -> bool:
         """Whether there were as many evaluations without a better value as the configuration waits for."""
         patience = self.config.train.patience
         return bool(patience) and self.keeper.best.waited >= patience
+
+    def is_out_of_time(self, seconds: float = 0.0) -> bool:
+        """Whether epochs that are over, and ``seconds`` more, have taken what ``train.max_minutes`` allows."""
+        limit = 60 * self.config.train.max_minutes
+        return bool(limit) and hosts.told(_total_seconds(self.log.rows()) + seconds >= limit)
 
     @property
     def best_value(self) -> float | None:
@@ -194,11 +205,12 @@ class Run:
         done = self.position.step // self.steps_per_epoch
         return progress.Progress(self.config.train.epochs, done=done, best=self.best_value, monitor=monitor)
 
-    def is_due(self, epoch: int) -> bool:
-        """Whether an epoch ends with an evaluation."""
+    def is_due(self, epoch: int, seconds: float) -> bool:
+        """Whether an epoch that took so long to train ends with an evaluation."""
         section = self.config.train
         due = section.eval_every and (epoch + 1) % section.eval_every == 0
-        return bool(due or epoch + 1 == section.epochs) and self.split is not None
+        due = due or epoch + 1 == section.epochs
+        return self.split is not None and bool(due or self.is_out_of_time(seconds))
 
     def end_epoch(self, epoch: int, position: loop.Position, params: types.Params) -> bool:
         """Logs an epoch that is over, with its sums still in the position; evaluates where that is due, and says so.
@@ -210,7 +222,7 @@ class Run:
         row = {"epoch": epoch, "step": position.step, "seconds": round(position.seconds, 4)}
         row |= {"loss": position.sums["loss"]}
         row |= {"loss_parts": {k: v for k, v in position.sums.items() if k != "loss"}}
-        due = self.is_due(epoch)
+        due = self.is_due(epoch, position.seconds)
         if due:
             start = time.perf_counter()
             table = self._evaluate(params, epoch, position.step)

@@ -17,7 +17,7 @@ class Trial:
     """What a run came to on validation pairs.
 
     Attributes:
-      reason: ``"finished"``, ``"patience"``, ``"given up"`` or ``"signal"`` (it can go on).
+      reason: ``"finished"``, ``"patience"``, ``"time"``, ``"given up"`` or ``"signal"`` (it can go on).
       value: the monitored one at the best epoch; of a model without training that of its only state. None after a
         signal.
       epoch: the best one; None without training.

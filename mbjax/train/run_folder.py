@@ -36,6 +36,7 @@ MAY_CHANGE = (
     "train.epochs",
     "train.eval_every",
     "train.patience",
+    "train.max_minutes",
     "train.save_minutes",
     "train.backend",
     "train.shard",

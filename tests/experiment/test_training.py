@@ -150,6 +150,17 @@ def test_patience_counts_evaluations_without_a_better_value(folder, tmp_path, mo
     assert again.rows == outcome.rows
 
 
+def test_training_ends_with_an_evaluation_when_its_time_is_over(folder, tmp_path):
+    config = trial.config(folder, train__epochs=50, train__eval_every=40, train__max_minutes=1e-6)
+    outcome = experiment.train(config, tmp_path / "run")
+    assert (outcome.reason, outcome.exit_code, len(outcome.rows)) == ("time", 0, 1)
+    assert outcome.epochs == {"last": 0, "valid": 0} and "valid" in outcome.rows[0]
+    again = experiment.train(config, tmp_path / "run", resume=True)
+    assert (again.reason, again.rows, again.tables) == ("time", outcome.rows, outcome.tables)
+    longer = trial.config(folder, train__epochs=2, train__eval_every=40, train__max_minutes=60.0)
+    assert len(experiment.train(longer, tmp_path / "run", resume=True).rows) == 2
+
+
 def test_an_untrained_model_runs_from_end_to_end(folder, tmp_path, capsys):
     outcome = experiment.train(trial.config(folder, model="popularity"), tmp_path / "run")
     assert (outcome.rows, outcome.epochs, outcome.tables.keys()) == ([], {"last": 0}, {"last"})
