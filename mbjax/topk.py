@@ -206,6 +206,7 @@ def start(
         num_items=model.info.num_items,
         k=min(k, model.info.num_items),
         item_tile=item_tile,
+        in_tiles=not model.all_items,
     )
     return lists if places is None else placement.in_order(lists, places)
 
@@ -237,7 +238,7 @@ def _encode(
     return [leaf for leaf, is_out in zip(jax.tree.leaves(encode(params, graphs)), left_out, strict=True) if not is_out]
 
 
-@functools.partial(jax.jit, static_argnames=("specs", "score", "behavior", "num_items", "k", "item_tile"))
+@functools.partial(jax.jit, static_argnames=("specs", "score", "behavior", "num_items", "k", "item_tile", "in_tiles"))
 @precision.full
 def _rank(
     params: types.Params,
@@ -251,11 +252,12 @@ def _rank(
     num_items: int,
     k: int,
     item_tile: int,
+    in_tiles: bool = True,
 ) -> ranking.Lists:
     def part(params, tables, limits, queries) -> ranking.Lists:
         select = None if limits.group is None else capped.selection(limits.group, limits.num_groups, limits.most)
 
-        def batch(query: Queries) -> ranking.Lists:
+        def batch(query: Queries, tile: int = item_tile) -> ranking.Lists:
             return ranking.rank_items(
                 lambda first, size: score(params, tables, query.user, first, size, behavior),
                 query.row,
@@ -263,13 +265,36 @@ def _rank(
                 num_users=query.user.shape[0],
                 num_items=num_items,
                 k=k,
-                item_tile=item_tile,
+                item_tile=tile,
                 only=query.only,
                 listed=limits.listed,
                 select=select,
             )
 
-        lists = lax.map(batch, queries)
+        def batch_in_blocks(query: Queries) -> ranking.Lists:
+            """All items of a few users at a time, in the memory that a tile of items of all of them takes."""
+            size = -(-query.user.shape[0] // -(-num_items // item_tile))
+            number = -(-query.user.shape[0] // size)
+
+            def block(first: types.Array) -> ranking.Lists:
+                row = query.row - first
+                mine = Queries(
+                    lax.dynamic_slice_in_dim(query.user, first, size),
+                    jnp.where((row < 0) | (row >= size), 0, row),
+                    jnp.where((row < 0) | (row >= size), num_items, query.item),
+                    None if query.only is None else lax.dynamic_slice_in_dim(query.only, first, size),
+                )
+                return batch(mine, num_items)
+
+            # The last block ends with the last user, and does some of those before it again.
+            last = query.user.shape[0] - size
+            lists = lax.map(block, jnp.minimum(jnp.arange(number, dtype=jnp.int32) * size, last))
+            row = jnp.arange(query.user.shape[0], dtype=jnp.int32)
+            at = jnp.minimum(row // size, number - 1)
+            return jax.tree.map(lambda x: x[at, row - jnp.minimum(at * size, last)], lists)
+
+        one = batch if in_tiles or num_items <= item_tile else batch_in_blocks
+        lists = lax.map(one, queries)
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), lists)
 
     return queries.placement.divide(part, specs=specs)(params, tables, limits, queries)

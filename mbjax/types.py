@@ -396,6 +396,8 @@ class Model(NamedTuple):
         the field that says so otherwise; known before the first step. Whatever the run is used for keeps them, and so
         does a second training on all pairs (``--retrain``). None: none.
       findings: ``(params, graphs) -> tables``, at the end of a run, on the host; None: nothing to tell.
+      all_items: whether ``score`` of a few items takes as long as of all: users are then taken a few at a time in place
+        of items.
       measured: names in ``params`` of what no gradient changes and the data of the run decide, such as means and
         deviations: a start from another run (``train.init_from``) leaves them as they are.
     """
@@ -419,6 +421,7 @@ class Model(NamedTuple):
     choices: Callable[[Params, Graphs], Mapping[str, Any]] | None = None
     findings: Callable[[Params, Graphs], Sequence[Finding]] | None = None
     measured: tuple[str, ...] = ()
+    all_items: bool = False
 
 
 @struct.dataclass

@@ -33,6 +33,31 @@ def test_restricted_candidates_equal_sorting(batch_size, item_tile):
         assert found[row].tolist() == [*best, *[-1] * (ITEMS - len(best))]
 
 
+@pytest.mark.parametrize(("batch_size", "item_tile"), [(512, 7), (5, 1), (4, 29)])
+def test_users_a_few_at_a_time_have_the_lists_of_items_a_few_at_a_time(batch_size, item_tile):
+    """Of a model that is asked for all items at once; blocks of users that divide, and that do not."""
+    rng = np.random.default_rng(batch_size)
+    scores = rng.integers(-2, 3, size=(USERS, ITEMS)).astype(np.float32)
+    masked, group = (sparse.csr_array(rng.random((USERS, ITEMS)) < 0.4) for _ in range(2))
+    users = np.asarray([0, 2, 3, 4, 7, 8, 10], np.int32)
+    sizes = []
+
+    def score(params, tables, users, start, size, behavior):
+        sizes.append(size)
+        return MODEL.score(params, tables, users, start, size, behavior)
+
+    whole = MODEL._replace(score=score, all_items=True)
+    for only in (None, group):
+        queries = topk.prepare(users, masked, batch_size, only=only)
+        found, of = (
+            topk.finish(topk.start(model, scores[None], (), queries, "buy", 6, tile), users, "buy")
+            for model, tile in ((whole, item_tile), (MODEL, ITEMS))
+        )
+        np.testing.assert_array_equal(found[0], of[0])
+        np.testing.assert_array_equal(found[1], of[1])
+    assert set(sizes) == {ITEMS}
+
+
 def test_a_group_and_the_rest_share_the_candidates():
     rng = np.random.default_rng(0)
     scores = rng.normal(size=(USERS, ITEMS)).astype(np.float32)

@@ -29,7 +29,7 @@ import pydantic
 
 from mbjax import errors, types
 from mbjax.models import untrained
-from mbjax.ops import neighbors
+from mbjax.ops import graph, neighbors
 
 Weight = Annotated[float, pydantic.Field(ge=0)]
 
@@ -69,13 +69,25 @@ def build(config: CrossOccurrenceConfig, info: types.DatasetInfo, batch_size: in
         if name not in info.behaviors:
             raise errors.unknown("behavior in model.weights", name, info.behaviors)
     weights = {ranked: _weights(config, info, ranked) for ranked in info.behaviors}
+    specs = {name: types.GraphSpec((name,)) for name in info.behaviors}
+
+    def prepare(evidence):
+        """For each ranked behavior what each behavior's items have to say."""
+        matrices = {name: graph.assemble(spec, evidence.train) for name, spec in specs.items()}
+        return {
+            f"{name} to {ranked}": neighbors.told(
+                neighbors.nearest(matrices[ranked], matrices[name], config.neighbors, config.shrinkage)
+            )
+            for ranked, speaking in weights.items()
+            for name in speaking
+        }
 
     def encode(graphs):
-        """For each ranked behavior what each behavior's items have to say, and the histories of all users."""
+        """The same with the histories of all users."""
 
         def between(ranked, name):
-            near = neighbors.nearest(graphs[ranked], graphs[name], config.neighbors, config.shrinkage)
-            return neighbors.spread(near, (graphs[name].row_ptr, graphs[name].matrix.indices[:, 1]))
+            history = graphs[name].row_ptr, graphs[name].matrix.indices[:, 1]
+            return neighbors.spread(graphs[f"{name} to {ranked}"], history)
 
         return {ranked: {name: between(ranked, name) for name in speaking} for ranked, speaking in weights.items()}
 
@@ -97,8 +109,10 @@ def build(config: CrossOccurrenceConfig, info: types.DatasetInfo, batch_size: in
             ]
         )
 
-    model = untrained.model(info, {name: types.GraphSpec((name,)) for name in info.behaviors}, encode, score)
-    return model._replace(explanation=types.Explanation(tuple((name,) for name in info.behaviors), shares))
+    explanation = types.Explanation(tuple((name,) for name in info.behaviors), shares)
+    return untrained.model(info, specs, encode, score)._replace(
+        prepare=prepare, explanation=explanation, all_items=True
+    )
 
 
 def _weights(config: CrossOccurrenceConfig, info: types.DatasetInfo, ranked: str) -> dict[str, float]:

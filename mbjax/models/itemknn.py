@@ -23,7 +23,7 @@ import pydantic
 
 from mbjax import errors, types
 from mbjax.models import untrained
-from mbjax.ops import neighbors
+from mbjax.ops import graph, neighbors
 
 
 class ItemknnConfig(pydantic.BaseModel):
@@ -73,24 +73,34 @@ def build(config: ItemknnConfig, info: types.DatasetInfo, batch_size: int = 0) -
         specs = {"history": types.GraphSpec(config.behaviors or info.behaviors)}
         source = ("history",) * info.num_behaviors
 
+    def prepare(evidence):
+        """What the items have to say, for each graph."""
+        found = {}
+        for name, spec in specs.items():
+            matrix = graph.assemble(spec, evidence.train)
+            found[f"{name} neighbors"] = neighbors.told(
+                neighbors.nearest(matrix, matrix, config.neighbors, config.shrinkage)
+            )
+        return found
+
     def encode(graphs):
-        """The neighbors of all items and the histories of all users, for each graph."""
-        tables = {}
-        for name in specs:
-            near = neighbors.nearest(graphs[name], graphs[name], config.neighbors, config.shrinkage)
-            history = graphs[name].row_ptr, graphs[name].matrix.indices[:, 1]
-            tables[name] = {"neighbors": near, "spread": neighbors.spread(near, history)}
-        return tables
+        """The same with the histories of all users."""
+        return {
+            name: neighbors.spread(
+                graphs[f"{name} neighbors"], (graphs[name].row_ptr, graphs[name].matrix.indices[:, 1])
+            )
+            for name in specs
+        }
 
     def score(tables, users, start, size, behavior):
-        return neighbors.scores(tables[source[behavior]]["spread"], users, start, size)
+        return neighbors.scores(tables[source[behavior]], users, start, size)
 
     def shares(params, tables, user, item, behavior):
-        found = neighbors.shares(tables[source[behavior]]["spread"], user, item)
+        found = neighbors.shares(tables[source[behavior]], user, item)
         if config.history == "union":
             return found[None]
         return jnp.zeros((info.num_behaviors, info.num_items), jnp.float32).at[behavior].set(found)
 
     united = (specs["history"].behaviors,) if config.history == "union" else tuple((b,) for b in info.behaviors)
     model = untrained.model(info, specs, encode, score)
-    return model._replace(explanation=types.Explanation(united, shares))
+    return model._replace(prepare=prepare, all_items=True, explanation=types.Explanation(united, shares))

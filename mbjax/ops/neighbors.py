@@ -5,28 +5,34 @@ the other is the damped cosine
 
 .. math:: s_{ij} = \frac{x_j^T y_i}{|x_j|\,|y_i| + \sigma}
 
-Similarities are computed on the device in tiles of items, as products of the sparse matrix with a dense tile, and only
-the nearest are kept. So no matrix [I, I] ever exists.
+Similarities are found on the host, once for all users: items that share nobody have none, so that products of sparse
+matrices take the sum over the users of (items by b) x (items by a), and rows of them are made and thinned out a tile at
+a time. So no matrix [I, I] ever exists. Scores are summed on the device.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import scipy.sparse
 
 from mbjax import types
-from mbjax.ops import blocks, graph, platforms, ranking, rows
+from mbjax.ops import platforms, rows
 
-BLOCK = 64  # dense columns of a product: items whose similarities are computed at once
+TILE = 4_000_000  # similarities that exist at once, at least those of one item
 LANES = 16  # entries of one item that are added at once
 TURNS = 1024  # turns of so many entries in a step of the loop over all pairs, on a CPU
 WIDE = 2**16  # elsewhere, where the host waits for the device at every step
 
 
-def nearest(ranked: types.Graph, speaking: types.Graph, most: int, shrinkage: float) -> tuple[types.Array, types.Array]:
+def nearest(
+    ranked: scipy.sparse.csr_array, speaking: scipy.sparse.csr_array, most: int, shrinkage: float
+) -> tuple[np.ndarray, np.ndarray]:
     """For each item of one matrix the items of another that are most similar to it, itself left out.
 
     Args:
@@ -39,29 +45,90 @@ def nearest(ranked: types.Graph, speaking: types.Graph, most: int, shrinkage: fl
       Items int32 [I, N] and similarities float32 [I, N], descending, ties to the smaller id; 0 where an item has no
       further neighbor. N is at most I.
     """
-    of, among = graph.transposed(ranked), graph.transposed(speaking)  # [I, U]
-    num_items, num_users = of.matrix.shape
-    length, other = (jnp.sqrt(jnp.diff(g.row_ptr).astype(jnp.float32)) for g in (of, among))
-
-    def block(items):
-        met = rows.met(of.row_ptr, of.matrix.indices[:, 1], items, 0, num_users)  # [b, U]
-        shared = graph.spmm(among, met.T).T  # [b, I]
-        shared = shared.at[jnp.arange(items.shape[0]), items].set(0.0)
+    num_items = ranked.shape[1]
+    most = min(most, num_items)
+    speaking = scipy.sparse.csr_array(speaking).astype(np.float32)
+    of = scipy.sparse.csr_array(ranked.T).astype(np.float32)  # [I, U]
+    length = np.sqrt(np.diff(of.indptr).astype(np.float32))
+    other = np.sqrt(np.bincount(speaking.indices, minlength=num_items).astype(np.float32))
+    keys = np.zeros((num_items, most), np.uint64)
+    for first, last in _tiles(of @ np.diff(speaking.indptr).astype(np.float64), num_items):
+        shared = of[first:last] @ speaking  # [t, I]
+        row = np.repeat(np.arange(first, last, dtype=np.int32), np.diff(shared.indptr))
         # Items that share a user have lengths of at least 1.
-        similarity = shared / jnp.maximum(length[items, None] * other + shrinkage, 1.0)
-        found = ranking.top_k(similarity, min(most, num_items))
-        return found.item.astype(jnp.int32), found.score
+        similarity = shared.data / np.maximum(length[row] * other[shared.indices] + np.float32(shrinkage), 1)
+        similarity[row == shared.indices] = 0
+        _keep(keys[first:last], _keys(shared.indices, similarity), shared.indptr)
+    keys.sort(axis=1)
+    return _read(keys[:, ::-1])
 
-    return blocks.over_blocks(block, jnp.arange(num_items, dtype=jnp.int32), BLOCK)
+
+def _tiles(work: np.ndarray, width: int) -> Iterator[tuple[int, int]]:
+    """Runs of rows with at most ``TILE`` entries, by what each takes at most: its work, and not more than its width."""
+    ends = np.cumsum(np.minimum(work, width))
+    first = 0
+    while first < len(ends):
+        before = ends[first - 1] if first else 0
+        last = max(first + 1, int(np.searchsorted(ends, before + TILE, side="right")))
+        yield first, last
+        first = last
 
 
-class Spread(NamedTuple):
-    """What each item has to say to the items that it is a neighbor of, and whose histories say it.
+def _keys(item: np.ndarray, similarity: np.ndarray) -> np.ndarray:
+    """Whole numbers in the order of similarity, then of descending ids: bits of a float32 >= 0 ascend with it."""
+    return (similarity.view(np.uint32).astype(np.uint64) << 32) | ~item.astype(np.uint32)
+
+
+def _read(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Items and similarities of keys; item 0 where there is nothing."""
+    similarity = (keys >> 32).astype(np.uint32).view(np.float32)
+    return np.where(similarity > 0, ~keys.astype(np.uint32), 0).astype(np.int32), similarity
+
+
+def _keep(out: np.ndarray, keys: np.ndarray, ptr: np.ndarray) -> None:
+    """Writes the largest keys of each row, in any order; ``out`` is [t, N] of zeros."""
+    most = out.shape[1]
+    for row, (begin, end) in enumerate(zip(ptr[:-1].tolist(), ptr[1:].tolist(), strict=True)):
+        found = keys[begin:end]
+        if found.size > most:
+            found.partition(found.size - most)
+            found = found[-most:]
+        out[row, : found.size] = found
+
+
+class Told(NamedTuple):
+    """What each item has to say to the items that it is a neighbor of.
 
     Attributes:
       ptr: int32 [I + 1]; item j owns entries ptr[j]:ptr[j + 1].
-      item: int32 [I N], of which j is a neighbor, ascending.
-      similarity: float32 [I N].
+      item: int32 [E], of which j is a neighbor, ascending; at least one entry, be it of nobody.
+      similarity: float32 [E].
+    """
+
+    ptr: types.Array
+    item: types.Array
+    similarity: types.Array
+
+
+def told(near: tuple[np.ndarray, np.ndarray]) -> Told:
+    """Turns neighbors of items, from ``nearest``, into items of neighbors.
+
+    A user's scores are then found from his items alone: neighbors of a candidate are mostly items that he never met.
+    """
+    speaking, similarity = near
+    num_items = len(speaking)
+    is_one = similarity > 0
+    ptr = np.concatenate([[0], np.cumsum(is_one.sum(axis=1))])
+    matrix = scipy.sparse.csr_array((similarity[is_one], speaking[is_one], ptr), shape=(num_items, num_items)).tocsc()
+    item, similarity = (x if x.size else np.zeros(1, x.dtype) for x in (matrix.indices, matrix.data))
+    return Told(*map(jnp.asarray, (matrix.indptr.astype(np.int32), item.astype(np.int32), similarity)))
+
+
+class Spread(NamedTuple):
+    """``Told``, and whose histories say it.
+
+    Attributes:
+      ptr, item, similarity: of ``Told``.
       history: row pointers [U + 1] and items [M] of the users, in CSR form.
       work: int32 [M + 1], turns of ``LANES`` entries that the pairs of the history before each take.
     """
@@ -73,24 +140,15 @@ class Spread(NamedTuple):
     work: types.Array
 
 
-def spread(near: tuple[types.Array, types.Array], history: tuple[types.Array, types.Array]) -> Spread:
-    """Turns neighbors of items, from ``nearest``, into items of neighbors, for the histories of some users.
-
-    A user's scores are then found from his items alone: neighbors of a candidate are mostly items that he never met.
+def spread(said: Told, history: tuple[types.Array, types.Array]) -> Spread:
+    """Neighbors for the histories of some users.
 
     Args:
-      near: items and similarities [I, N].
+      said: from ``told``.
       history: row pointers [U + 1] and items [M] of the users, in CSR form.
     """
-    speaking, similarity = near
-    num_items, most = speaking.shape
-    ranked = jnp.repeat(jnp.arange(num_items, dtype=jnp.int32), most)
-    # Places without a neighbor go behind the last item.
-    speaking = jnp.where(similarity > 0, speaking, num_items).ravel()
-    order = jnp.argsort(speaking, stable=True)
-    counts = jnp.zeros(num_items, jnp.int32).at[speaking].add(1, mode="drop")
-    ptr, turns = _from_zero(counts), -(-counts // LANES)
-    return Spread(ptr, ranked[order], similarity.ravel()[order], history, _from_zero(turns[history[1]]))
+    turns = -(-jnp.diff(said.ptr) // LANES)
+    return Spread(*said, history, _from_zero(turns[history[1]]))
 
 
 def scores(table: Spread, users: types.Array, start: types.Array | int, size: int) -> types.Array:

@@ -16,7 +16,8 @@ from mbjax.ops import graph, neighbors
 def scores_of(info, train, users, tile=None, behavior=-1, module=cross_occurrence, config=None, **given):
     config = config or cross_occurrence.CrossOccurrenceConfig(**given)
     model = module.build(config, info)
-    tables = jax.jit(model.encode)({}, graph.from_train(model.graphs, train))
+    graphs = graph.from_train(model.graphs, train) | model.prepare(types.Evidence(train))
+    tables = jax.jit(model.encode)({}, graphs)
     start, size = tile or (0, info.num_items)
     score = jax.jit(model.score, static_argnums=(4, 5))
     return np.asarray(score({}, tables, jnp.asarray(users), start, size, behavior % info.num_behaviors))
@@ -55,7 +56,7 @@ def test_by_hand():
 @pytest.mark.parametrize(("most", "shrinkage", "block"), [(1, 0.0, 5), (4, 3.5, 64), (1000, 10.0, 5)])
 @pytest.mark.parametrize("ranked", [0, 2])
 def test_the_dense_formula(ranked, most, shrinkage, block, monkeypatch):
-    monkeypatch.setattr(neighbors, "BLOCK", block)
+    monkeypatch.setattr(neighbors, "TILE", block)
     source = toy.dataset()
     name = source.info.behaviors[ranked]
     weights = {"view": 0.3, "cart": 0.25, "buy": 0.3} | {name: 1.0}

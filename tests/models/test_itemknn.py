@@ -15,7 +15,8 @@ from mbjax.ops import graph
 
 def scores_of(info, train, users, tile=None, behavior=-1, **config):
     model = itemknn.build(itemknn.ItemknnConfig(**config), info)
-    tables = jax.jit(model.encode)({}, graph.from_train(model.graphs, train))
+    graphs = graph.from_train(model.graphs, train) | model.prepare(types.Evidence(train))
+    tables = jax.jit(model.encode)({}, graphs)
     start, size = tile or (0, info.num_items)
     score = jax.jit(model.score, static_argnums=(4, 5))
     return np.asarray(score({}, tables, jnp.asarray(users), start, size, behavior % info.num_behaviors))
@@ -46,7 +47,7 @@ def test_by_hand():
 
 @pytest.mark.parametrize(("neighbors", "shrinkage", "block"), [(1, 0.0, 5), (4, 3.5, 5), (4, 3.5, 64), (1000, 10.0, 5)])
 def test_the_dense_formula(neighbors, shrinkage, block, monkeypatch):
-    monkeypatch.setattr("mbjax.ops.neighbors.BLOCK", block)
+    monkeypatch.setattr("mbjax.ops.neighbors.TILE", block)
     if block == 5:  # lists of a neighbor, and those of a user, end within a turn, with one, and after several
         monkeypatch.setattr("mbjax.ops.neighbors.LANES", 3)
         monkeypatch.setattr("mbjax.ops.neighbors.TURNS", 7)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from mbjax.ops import graph, neighbors
+from mbjax.ops import neighbors
 
 
 def csr(dense):
@@ -15,14 +15,32 @@ def csr(dense):
 
 def test_nearest_by_hand():
     """Columns of the first matrix ask, columns of the second answer; nobody answers for himself."""
-    ranked = graph.build(csr([[1, 1, 0], [1, 0, 0], [0, 0, 1]]))
-    speaking = graph.build(csr([[1, 0, 1], [1, 1, 0], [0, 0, 0]]))
+    ranked = csr([[1, 1, 0], [1, 0, 0], [0, 0, 1]])
+    speaking = csr([[1, 0, 1], [1, 1, 0], [0, 0, 0]])
     item, similarity = neighbors.nearest(ranked, speaking, 2, 1.0)
     # 0 (users 0, 1): 1 shares user 1, 2 shares user 0, of sqrt(2 * 1) each: the smaller id first.
     # 1 (user 0): 0 shares user 0, of sqrt(1 * 2); 2 shares user 0, of sqrt(1 * 1). 2 (user 2): none.
     np.testing.assert_array_equal(item[:2], [[1, 2], [2, 0]])
     one, two = 1 / 2, 1 / (2**0.5 + 1)
     np.testing.assert_allclose(similarity, [[two, two], [one, two], [0, 0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("most", "shrinkage"), [(1, 0.0), (4, 2.5), (50, 10.0)])
+@pytest.mark.parametrize("tile", [1, 150, neighbors.TILE])
+def test_nearest_is_the_best_of_the_dense_matrix(most, shrinkage, tile, monkeypatch):
+    """Ties included, of which there are many; tiles of an item, of several, and of all."""
+    monkeypatch.setattr(neighbors, "TILE", tile)
+    rng = np.random.default_rng(0)
+    ranked, speaking = rng.random((2, 30, 40)) < 0.15
+    ranked[:, 3] = speaking[:, 7] = False
+    bottom = np.sqrt(np.outer(ranked.sum(axis=0), speaking.sum(axis=0)).astype(np.float64)) + shrinkage
+    dense = (ranked.T.astype(float) @ speaking) / np.maximum(bottom, 1)
+    np.fill_diagonal(dense, 0)
+    order = np.lexsort((np.broadcast_to(np.arange(40), dense.shape), -dense.round(6)))[:, :most]
+    item, similarity = neighbors.nearest(csr(ranked), csr(speaking), most, shrinkage)
+    best = np.take_along_axis(dense, order, axis=1)
+    np.testing.assert_allclose(similarity, best, rtol=1e-6)
+    np.testing.assert_array_equal(item, np.where(best > 0, order, 0))
 
 
 @pytest.mark.parametrize(("lanes", "turns"), [(1, 1), (3, 7), (16, 1024)])
@@ -41,7 +59,7 @@ def test_scores_are_a_product_of_sparse_matrices(lanes, turns, monkeypatch):
     np.add.at(near, (np.arange(40)[:, None], item), similarity)
     matrix = csr(met)
     history = jnp.asarray(matrix.indptr), jnp.asarray(matrix.indices)
-    table = neighbors.spread((jnp.asarray(item), jnp.asarray(similarity)), history)
+    table = neighbors.spread(neighbors.told((item, similarity)), history)
     users = jnp.array([5, 3, 0, 5, 11])
     for start, size in ((0, 40), (13, 20)):
         found = jax.jit(lambda *given, size=size: neighbors.scores(*given, size))(table, users, start)
@@ -49,8 +67,16 @@ def test_scores_are_a_product_of_sparse_matrices(lanes, turns, monkeypatch):
 
 
 def test_of_nobody_nothing_is_said():
-    empty = graph.build(csr(np.zeros((2, 3))))
+    empty = csr(np.zeros((2, 3)))
     near = neighbors.nearest(empty, empty, 2, 0.0)
     assert not near[1].any()
-    table = neighbors.spread(near, (empty.row_ptr, empty.matrix.indices[:, 1]))
+    table = neighbors.spread(neighbors.told(near), (jnp.asarray(empty.indptr), jnp.asarray(empty.indices)))
+    np.testing.assert_array_equal(neighbors.scores(table, jnp.array([0, 1]), 0, 3), np.zeros((2, 3)))
+
+
+def test_histories_of_whom_nobody_is_near():
+    """Items that are met and share nobody."""
+    alone = csr(np.eye(3))
+    table = neighbors.told(neighbors.nearest(alone, alone, 2, 0.0))
+    table = neighbors.spread(table, (jnp.asarray(alone.indptr), jnp.asarray(alone.indices)))
     np.testing.assert_array_equal(neighbors.scores(table, jnp.array([0, 1]), 0, 3), np.zeros((2, 3)))
