@@ -95,6 +95,8 @@ ROWS: dict[tuple[str, str | None], tuple[Row, ...]] = {
     ("cascading_rank", None): (Row("", "CascadingRank (alpha 0, beta 0.9)"),),
 }
 """(model, ablation) -> the rows under which papers report it."""
+STOPPED = "target_sg"
+"""The ablation that stops the target's gradient: with it a row of COPF's tables is still that row, the paper's own."""
 OF_TARGET_ALONE = {"mc_bpr": Row("NMTR", "BPR")}
 """The row that a model is when it is given the target's pairs and no others: a single level is NMTR's BPR."""
 BEHAVIORS = {("NMTR", "purchase"): "buy"}
@@ -126,7 +128,7 @@ def find(
       cut_offs: at which it is evaluated; empty: not known.
       subset: what it is trained on, as ``data/published.json`` has it; None: all behaviors of the data set.
     """
-    names = ROWS.get((model, ablation), ())
+    names = ROWS.get((model, ablation.removesuffix(f"+{STOPPED}") if ablation else None), ())
     if subset == "purchase":
         names, subset = (OF_TARGET_ALONE[model],) if model in OF_TARGET_ALONE and not ablation else (), None
     papers: dict[str, dict[str, dict[str, Any]]] = {}

@@ -14,6 +14,8 @@
     <!-- /results -->
     <!-- results:reached -->     the same in a sentence
     <!-- /results -->
+    <!-- results:rows:COPF:3:taobao:25 --> a table of a paper beside runs of 25 epochs, and their orders
+    <!-- /results -->
     <!-- results:parts:funnel --> what a model loses without each of its parts, on every data set
     <!-- /results -->
 
@@ -26,13 +28,13 @@ import re
 import statistics
 from collections.abc import Sequence
 
-from mbjax import components, errors, literature, report, summary, tables
+from mbjax import components, errors, literature, orders, report, summary, tables
 from mbjax.report import Record
 
 MARKER = re.compile(r"(<!-- results:(?P<name>\S+) -->\n)(?P<old>.*?)(<!-- /results -->)", re.DOTALL)
 WHOLE = {"summary": summary.honest, "papers": summary.papers, "reached": summary.reached}
 """Markers for what goes over all data sets."""
-PARTS = "parts:"
+PARTS, ROWS = "parts:", "rows:"
 
 
 def update(text: str, records: Sequence[Record], *, source: str = "the file") -> str:
@@ -56,6 +58,8 @@ def render(name: str, records: Sequence[Record], source: str = "the file") -> st
         return WHOLE[name](records)
     if name.startswith(PARTS):
         return components.table(name.removeprefix(PARTS), records)
+    if name.startswith(ROWS):
+        return orders.table(name, records)
     dataset, _, protocol = name.partition(":")
     here = [r for r in records if r["dataset"] == dataset and protocol in ("", r["protocol"]["name"])]
     if here:
