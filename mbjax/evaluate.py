@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jax
 import numpy as np
 import polars as pl
 from scipy import sparse
@@ -201,6 +202,23 @@ class Evaluator:
             if curve is not None:
                 curves[behavior] = curve
         return Result(table, pl.concat(frames) if per_user else None, curves, seconds)
+
+    def programs(
+        self, model: types.Model, params: types.Params, graphs: types.Graphs
+    ) -> tuple[types.Tables, dict[str, jax.stages.Lowered]]:
+        """What an evaluation runs, for one device and not compiled: the tables as shapes, and name -> program.
+
+        Args:
+          model: built for this data set.
+          params: its parameters, as arrays or shapes.
+          graphs: the graphs it asked for, likewise.
+        """
+        tables, encoding = topk.encoding(model, params, graphs)
+        found = {"encode": encoding}
+        for behavior, task in self._tasks.items():
+            given = (model, params, tables, task.queries, behavior, max(self.ks), self._item_tile)
+            found[f"rank {behavior}"] = topk.lowered(*given)
+        return tables, found
 
 
 def unreachable(table: dict[str, dict[str, Any]]) -> list[str]:

@@ -72,6 +72,15 @@ def peak_memory_mib() -> int | None:
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
 
 
+def resident_memory() -> int | None:
+    """Bytes that this process has in memory now; None where the system does not tell."""
+    try:
+        pages = pathlib.Path("/proc", "self", "statm").read_text(encoding="ascii").split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError, AttributeError):  # not Linux
+        return None
+
+
 def peak_device_memory_mib() -> int | None:
     """Largest memory that arrays took on one of the accelerators so far [MiB]; None on CPU."""
     known = [device.memory_stats() or {} for device in jax.local_devices()]

@@ -173,6 +173,15 @@ def _handed_on(encode: Callable[..., Any], structure: Any, shapes: tuple[Any, ..
     return [place.get(id(variable)) for variable in program.jaxpr.outvars], jax.tree.structure(tables)
 
 
+def encoding(model: types.Model, params: types.Params, graphs: types.Graphs) -> tuple[types.Tables, jax.stages.Lowered]:
+    """The tables that ``encode`` makes on one device, as shapes, and its program; params and graphs may be shapes."""
+    leaves, structure = jax.tree.flatten((params, graphs))
+    sources, _ = _handed_on(model.encode, structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves))
+    tables = jax.eval_shape(model.encode, params, graphs)
+    left_out = tuple(n is not None for n in sources)
+    return tables, _encode.lower(params, graphs, encode=model.encode, left_out=left_out)
+
+
 def start(
     model: types.Model,
     params: types.Params,
@@ -190,25 +199,44 @@ def start(
     Returns:
       Lists of T * B rows and min(k, I) places; the rows past the number of users are padding.
     """
+    placement, places = queries.placement, queries.places
+    given, options = _ranking(model, params, tables, queries, behavior, k, item_tile, limits)
+    lists = _rank(*given, **options)
+    return lists if places is None else placement.in_order(lists, places)
+
+
+def lowered(
+    model: types.Model,
+    params: types.Params,
+    tables: types.Tables,
+    queries: Queries,
+    behavior: str,
+    k: int,
+    item_tile: int,
+) -> jax.stages.Lowered:
+    """The program of ``start``; params and tables may be shapes."""
+    given, options = _ranking(model, params, tables, queries, behavior, k, item_tile, None)
+    return _rank.lower(*given, **options)
+
+
+def _ranking(model, params, tables, queries, behavior, k, item_tile, limits):
+    """The arguments of ``_rank``."""
     if behavior not in model.info.behaviors:
         raise ValueError(f"behavior '{behavior}' is not one of the model's: {', '.join(model.info.behaviors)}.")
-    placement, places, specs = queries.placement, queries.places, ()
+    placement, specs = queries.placement, ()
     if isinstance(placement, shards.Shards):
         model, specs = placement.model, shards.specs_of(params, tables)
-    lists = _rank(
-        params,
-        tables,
-        queries.replace(places=None),
-        placement.everywhere(limits or Limits()),
-        specs=specs,
-        score=model.score,
-        behavior=model.info.behaviors.index(behavior),
-        num_items=model.info.num_items,
-        k=min(k, model.info.num_items),
-        item_tile=item_tile,
-        in_tiles=not model.all_items,
-    )
-    return lists if places is None else placement.in_order(lists, places)
+    given = (params, tables, queries.replace(places=None), placement.everywhere(limits or Limits()))
+    options = {
+        "specs": specs,
+        "score": model.score,
+        "behavior": model.info.behaviors.index(behavior),
+        "num_items": model.info.num_items,
+        "k": min(k, model.info.num_items),
+        "item_tile": item_tile,
+        "in_tiles": not model.all_items,
+    }
+    return given, options
 
 
 def finish(lists: ranking.Lists, users: np.ndarray, behavior: str) -> tuple[np.ndarray, np.ndarray]:

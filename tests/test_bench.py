@@ -249,6 +249,27 @@ def test_every_model(model, folder, tmp_path, capsys):
     assert "test pass" in text and "peak memory" in text
 
 
+def test_memory_is_told_and_nothing_trained(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(measure, "training", lambda *given, **options: pytest.fail("trained"))
+    out = tmp_path / "x.json"
+    assert command.main(["lightgcn", str(folder), "--memory", "--embedding_size=4", "--json", str(out)]) == 0
+    found = json.loads(out.read_text(encoding="utf-8"))["memory"]
+    nodes, pairs = 23 + 31, built(folder, "lightgcn", "--embedding_size=4").dataset.train["buy"].nnz
+    assert found["held"]["parameters"] == nodes * 4 * 4
+    assert found["held"]["graphs"] == 2 * pairs * 12 + (nodes + 1) * 4
+    largest = max(found["programs"].values())
+    assert found["peak"] == found["process"] + sum(found["held"].values()) + largest
+    assert found["programs"].keys() >= {"training step", "test pass", "test pass of popularity"}
+    text = capsys.readouterr().out
+    assert "at most" in text and "free before it" in text and "or training step" in text
+
+
+def test_memory_of_what_has_no_shapes_is_not_counted(folder, capsys):
+    assert command.main(["ease", str(folder), "--memory"]) == 0
+    text = capsys.readouterr().out
+    assert "not counted" in text and "at most" not in text
+
+
 @pytest.mark.parametrize(("width", "expected"), [(None, 5), (6, 6)])
 def test_products_have_the_width_of_the_model_or_the_given_one(folder, width, expected):
     found = whole.products(built(folder, "copf", "--model.embedding_size=5"), width, repeat=1)["spmm"]
@@ -269,6 +290,7 @@ def test_products_have_the_width_of_the_model_or_the_given_one(folder, width, ex
         (["copf", "demo", "--repeat=many"], 2, "--repeat"),
         (["copf", "demo", "--seconds=nan"], 2, "--seconds=nan"),
         (["copf", "demo", "--width=0"], 2, "--width=0"),
+        (["copf", "demo", "--memory", "--repeat=2"], 2, "nothing is timed"),
     ],
 )
 def test_mistakes_are_one_line(argv, code, words, capsys):

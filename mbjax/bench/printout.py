@@ -6,12 +6,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import rich.box
 import rich.console
 import rich.table
 import rich.text
 
 from mbjax import tables
+from mbjax.bench import foresight
 
 
 def console() -> rich.console.Console:
@@ -86,6 +88,33 @@ def run(out: rich.console.Console, record: Mapping[str, Any]) -> None:
         ]
         out.print("sparse times dense, for each graph of the model")
         tables.put(out, table(("graph", "=shape", "=nnz", "=D", "=forward", "=forward + gradient"), products))
+
+
+def foreseen(out: rich.console.Console, found: foresight.Footprint) -> None:
+    """Prints the memory of a run by its parts, in GB of 10^9 bytes."""
+    is_host = jax.default_backend() == "cpu"
+    rows = []
+    if found.process is not None:
+        rows.append(("process and data", gigabytes(found.process), "on the host" if is_host else "of the host alone"))
+    rows += [(part.name, gigabytes(part.bytes), part.note) for part in found.held]
+    rows += [(f"or {part.name}" if n else part.name, gigabytes(part.bytes), part.note) for n, part in _ranked(found)]
+    total = found.peak if is_host else found.arrays
+    if found.unknown:
+        rows.append(("not counted", "", found.unknown[0]))
+    elif total is not None:
+        rows.append(("at most", gigabytes(total), "all that stays and the largest program"))
+    if found.available is not None:
+        rows.append(("free before it", gigabytes(found.available), "" if is_host else "on the accelerator"))
+    tables.put(out, table(("memory", "=GB", ""), rows))
+
+
+def _ranked(found: foresight.Footprint) -> enumerate[Any]:
+    return enumerate(sorted(found.programs, key=lambda part: -part.bytes))
+
+
+def gigabytes(number: int) -> str:
+    """``"1.25"``: of 10^9 bytes."""
+    return f"{number / 1e9:,.2f}"
 
 
 def parts(out: rich.console.Console, record: Mapping[str, Any]) -> None:

@@ -30,8 +30,7 @@ def measure(
     Returns:
       The record (plain values, times in seconds), the experiment, and the state that training came to.
     """
-    name = f"{config.model_name} on {os.path.basename(os.path.normpath(config.dataset))}"
-    found = record.heading(name, config)
+    found = record.heading(name(config), config)
     experiment = wiring.build(config)
     info, state = experiment.dataset.info, experiment.start()
     found |= {
@@ -49,6 +48,11 @@ def measure(
     memory["and the test pass"] = machine.peak_memory_mib()
     memory["on the accelerator"] = machine.peak_device_memory_mib()
     return found | {"evaluation": dataclasses.asdict(evaluation), "peak_memory_mib": memory}, experiment, state
+
+
+def name(config: configuration.Config) -> str:
+    """What a record of a run is called: the model and the data set."""
+    return f"{config.model_name} on {os.path.basename(os.path.normpath(config.dataset))}"
 
 
 def products(

@@ -267,6 +267,12 @@ OPTIONS = (
     Option("groups", "INT", "of users, each with its bars (default 5)", ("figures",)),
     Option("out", "DIR", "folder of the PNG and the CSV (default: figures)", ("figures",), is_path=True),
     Option("width", "INT", "columns of the dense matrices (default: embedding size)", ("bench",)),
+    Option(
+        "memory",
+        "",
+        "train nothing: say what a run takes of memory, by its parts, from compiled programs, and what is free",
+        ("bench",),
+    ),
     Option("repeat", "INT", "calls of each kind that are timed", ("bench",)),
     Option("seconds", "NUMBER", "fewer calls where those of a kind take longer together", ("bench",)),
     Option("json", "FILE", "also write the numbers, in seconds, with machine and versions", ("bench",), is_path=True),

@@ -10,7 +10,7 @@ import jax
 
 from mbjax import config as configuration
 from mbjax import errors, files, hosts, machine, selections, types, wording
-from mbjax.experiment import beginning, keeper, outcomes, printout, warm_start, wiring
+from mbjax.experiment import beginning, footprint, keeper, outcomes, printout, warm_start, wiring
 from mbjax.train import logging, loop, progress, run_folder
 
 Watch = Callable[[int, float], bool]
@@ -59,9 +59,12 @@ class Run:
         if experiment.is_trained and self.split:
             evaluated = self.evaluators[self.split].behaviors
             _check_monitor(config.train.monitor, self.split, evaluated, experiment.dataset.info.behaviors)
+        if like is None:
+            footprint.refuse_beginning(experiment)
         # splits that were evaluated in this process
         self.compiled: set[str] = like.compiled if like else set()
         self.position, self.steps_per_epoch = loop.Position(), 1
+        self.compiling = 0.0  # seconds, before the first step
         self.keeper: keeper.Keeper | None = None
         self.log: logging.RunLog | logging.Unwritten | None = None
         self.watch: Watch = lambda epoch, value: False
@@ -83,6 +86,10 @@ class Run:
         if experiment.is_trained:
             self.advance = self.like.advance if shared else self.make_advance(experiment)
             self.steps_per_epoch = self.advance.steps_per_epoch
+            if not shared:
+                began = time.perf_counter()
+                footprint.refuse_first_step(experiment, self.state, self.advance)
+                self.compiling = time.perf_counter() - began
         text = configuration.dump(config)
         if resume:
             self._check_epochs()
@@ -289,7 +296,7 @@ class Run:
         rows = self.log.rows()
         times = {"test_pass": found.seconds, "total": _total_seconds(rows)}
         if len(rows) > 1:
-            times["compile"] = max(0.0, rows[0]["seconds"] - rows[1]["seconds"])
+            times["compile"] = self.compiling + max(0.0, rows[0]["seconds"] - rows[1]["seconds"])
         return outcomes.Outcome(
             self.folder.path,
             reason,

@@ -9,8 +9,8 @@ from typing import Any
 import jax
 import optax
 
+from mbjax import ahead, data, errors, evaluate, hosts, models, parallel, precision, seen, shards, types
 from mbjax import config as configuration
-from mbjax import data, errors, evaluate, hosts, models, parallel, precision, seen, shards, types
 from mbjax.data import moments
 from mbjax.experiment import dividing
 from mbjax.ops import graph, sampling
@@ -144,11 +144,20 @@ class Experiment:
         chunk = step.make_chunk(self.model, sampler, self.optimizer(), self.config.train.precision)
         compiled = among.compile_chunk(chunk)
         plan = among.compile_plan(sampler.plan)
+        memory = None
+        if among.size == 1:
+            compiled = ahead.Program(compiled)
+
+            def memory(state, length):
+                order = jax.eval_shape(plan, state.key, 0)
+                return compiled.memory(state, graphs, store, order, length)
+
         return step.advance(
             lambda state, epoch: plan(state.key, epoch),
             lambda state, order, first, length: compiled(state, graphs, store, order, first, length),
             sampler.steps_per_epoch,
             chunk_steps,
+            memory,
         )
 
 

@@ -19,7 +19,7 @@ from jax.experimental import sparse
 from jax.extend import random
 
 from mbjax import types
-from mbjax.ops import sampling
+from mbjax.ops import memory, sampling
 
 
 def build(matrix: scipy.sparse.csr_array, read: scipy.sparse.csr_array | None = None) -> types.Graph:
@@ -30,19 +30,63 @@ def build(matrix: scipy.sparse.csr_array, read: scipy.sparse.csr_array | None = 
       read: the part of it whose transpose is stored; None: all. Only what is never differentiated may have less.
     """
 
-    def device(csr):
-        csr = scipy.sparse.csr_array(csr)
-        csr.sort_indices()
-        rows = np.repeat(np.arange(csr.shape[0]), np.diff(csr.indptr))
-        indices = jnp.asarray(np.stack([rows, csr.indices], axis=1), jnp.int32)
-        bcoo = sparse.BCOO(
-            (jnp.asarray(csr.data, jnp.float32), indices), shape=csr.shape, indices_sorted=True, unique_indices=True
-        )
-        return bcoo, jnp.asarray(csr.indptr, jnp.int32)
-
-    forward, row_ptr = device(matrix)
-    backward, col_ptr = device((matrix if read is None else read).T.tocsr())
+    matrix = scipy.sparse.csr_array(matrix)
+    matrix.sort_indices()
+    forward, row_ptr = _on_device(matrix)
+    other = scipy.sparse.csr_array((matrix if read is None else read).T.tocsr())
+    other.sort_indices()
+    if _is_same(matrix, other):  # symmetric: its transpose is itself, and is not stored twice
+        return types.Graph(forward, row_ptr, forward, row_ptr)
+    backward, col_ptr = _on_device(other)
     return types.Graph(forward, row_ptr, backward, col_ptr)
+
+
+def _on_device(csr: scipy.sparse.csr_array) -> tuple[sparse.BCOO, types.Array]:
+    indices = memory.aligned((csr.nnz, 2), np.int32)
+    indices[:, 0] = np.repeat(np.arange(csr.shape[0], dtype=np.int32), np.diff(csr.indptr))
+    indices[:, 1] = csr.indices
+    values = jnp.asarray(csr.data, jnp.float32), jnp.asarray(indices)
+    bcoo = sparse.BCOO(values, shape=csr.shape, indices_sorted=True, unique_indices=True)
+    return bcoo, jnp.asarray(csr.indptr, jnp.int32)
+
+
+def _is_same(one: scipy.sparse.csr_array, other: scipy.sparse.csr_array) -> bool:
+    """Whether two matrices with sorted indices are equal, bit for bit."""
+    parts = ((x.indptr, x.indices, x.data) for x in (one, other))
+    return one.shape == other.shape and one.nnz == other.nnz and all(map(np.array_equal, *parts))
+
+
+def shapes(specs: Mapping[str, types.GraphSpec], train: Mapping[str, scipy.sparse.csr_array]) -> dict[str, types.Graph]:
+    """The graphs of ``from_train`` with ``jax.ShapeDtypeStruct`` in place of arrays, which takes a count of pairs."""
+    found, counted = {}, {}
+    for name, spec in specs.items():
+        behaviors = frozenset(spec.behaviors)
+        rows, columns = next(iter(train.values())).shape
+        if spec.shape == "item_item":
+            number, rows = assemble(spec, train).nnz, columns
+        else:
+            if behaviors not in counted:
+                counted[behaviors] = sampling.count(train, spec.behaviors).nnz
+            number = counted[behaviors]
+        if spec.shape == "bipartite":
+            rows = columns = rows + columns
+            number = 2 * number + spec.self_loops * rows
+        is_square = spec.shape != "user_item" and spec.normalisation in ("none", "symmetric")
+        found[name] = _shape(rows, columns, number, is_symmetric=is_square and spec.entries == "union")
+    return found
+
+
+def _shape(rows: int, columns: int, number: int, *, is_symmetric: bool) -> types.Graph:
+
+    def one(rows, columns):
+        def make(*parts):
+            return sparse.BCOO(parts, shape=(rows, columns), indices_sorted=True, unique_indices=True)
+
+        parts = jax.ShapeDtypeStruct((number,), jnp.float32), jax.ShapeDtypeStruct((number, 2), jnp.int32)
+        return jax.eval_shape(make, *parts), jax.ShapeDtypeStruct((rows + 1,), jnp.int32)
+
+    forward = one(rows, columns)
+    return types.Graph(*forward, *(forward if is_symmetric else one(columns, rows)))
 
 
 def from_train(

@@ -19,7 +19,7 @@ ROW_TILE = 128  # rows, on a CPU
 CELLS = 2**26  # logits in a tile elsewhere
 
 
-def _tiles(latent, weight, row_tile):
+def tiles(latent, weight, row_tile):
     """Rows with weight first, in whole tiles; returns their order, the padded arrays and the number of busy tiles."""
     num_rows = latent.shape[0]
     order = jnp.argsort(weight == 0, stable=True)  # rows that count first
@@ -43,7 +43,7 @@ def _row_tile(num_rows: int) -> int:
     return min(ROW_TILE, num_rows)
 
 
-def _wide_tiles(latent, kernel, weight):
+def wide_tiles(latent, kernel, weight):
     """All rows in their order, in few tiles: padded latent and weights, the rows of a tile and the number of tiles."""
     num_rows = max(latent.shape[0], 1)
     tile = max(1, min(num_rows, CELLS // max(kernel.shape[0], 1)))
@@ -88,10 +88,10 @@ def weighted_log_partition(
 
     def walk():
         tile = _row_tile(latent.shape[0])
-        _, rows, weights, busy = _tiles(latent, weight, tile)
+        _, rows, weights, busy = tiles(latent, weight, tile)
         return over(rows, weights, tile, busy)
 
-    return jax.lax.platform_dependent(cpu=walk, default=lambda: over(*_wide_tiles(latent, kernel, weight)))
+    return jax.lax.platform_dependent(cpu=walk, default=lambda: over(*wide_tiles(latent, kernel, weight)))
 
 
 def _forward(latent, kernel, bias, weight):
@@ -117,14 +117,14 @@ def _forward(latent, kernel, bias, weight):
 
     def walk():
         tile = _row_tile(num_rows)
-        order, rows, weights, busy = _tiles(latent, weight, tile)
+        order, rows, weights, busy = tiles(latent, weight, tile)
         d_latent, d_kernel, d_bias, log_partitions = over(rows, weights, tile, busy)
         back = jnp.argsort(order)
         value = jnp.dot(weights, log_partitions)
         return value, (d_latent[:num_rows][back], d_kernel, d_bias, log_partitions[:num_rows][back])
 
     def whole():
-        rows, weights, tile, turns = _wide_tiles(latent, kernel, weight)
+        rows, weights, tile, turns = wide_tiles(latent, kernel, weight)
         d_latent, d_kernel, d_bias, log_partitions = over(rows, weights, tile, turns)
         value = jnp.dot(weights, log_partitions)
         return value, (d_latent[:num_rows], d_kernel, d_bias, log_partitions[:num_rows])

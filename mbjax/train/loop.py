@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from mbjax import errors, types
+from mbjax import ahead, errors, types
 from mbjax.train import pace
 
 Sums = dict[str, Any]
@@ -33,6 +33,7 @@ class Advance:
       steps_per_epoch: S.
       chunk_steps: longest chunk; see ``step.chunk_length``.
       pace: what decides of the length of each instead; None: nothing does.
+      ahead: ``state -> Memory`` that the first chunk takes beside its arguments, which compiles it; None: not known.
     """
 
     plan: Callable[[types.TrainState, int], Any]
@@ -40,6 +41,7 @@ class Advance:
     steps_per_epoch: int
     chunk_steps: int
     pace: pace.Pace | None = None
+    ahead: Callable[[types.TrainState], ahead.Memory | None] | None = None
 
 
 @dataclasses.dataclass

@@ -41,11 +41,14 @@ class Pace:
         self.steps, self.unit, self.long = steps, unit, unit
         self.is_settled = False
         self._agree, self._seconds = agree, []
+        self.ahead = 0.0  # seconds of compiling before the first unit
 
     @property
     def compiling(self) -> float:
-        """What the first unit took longer than the others [seconds]; 0 before any was timed."""
-        return max(0.0, self._seconds[0] - min(self._seconds[1:])) if len(self._seconds) > 1 else 0.0
+        """What the first unit took longer than the others, or before it [seconds]; 0 before any was timed."""
+        if len(self._seconds) < 2:
+            return 0.0
+        return self.ahead + max(0.0, self._seconds[0] - min(self._seconds[1:]))
 
     def next(self, place: int) -> int:
         """Steps of the chunk that begins at a place of an epoch."""

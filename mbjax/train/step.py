@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mbjax import hosts, parallel, precision, types
+from mbjax import ahead, hosts, parallel, precision, types
 from mbjax.ops import sampling
 from mbjax.train import loop, pace
 
@@ -97,13 +98,29 @@ def _summed(logged, grads, own):
 
 
 def advance(
-    plan: Callable[..., Any], chunk: Callable[..., Any], steps_per_epoch: int, chunk_steps: int
+    plan: Callable[..., Any],
+    chunk: Callable[..., Any],
+    steps_per_epoch: int,
+    chunk_steps: int,
+    memory: Callable[[types.TrainState, int], ahead.Memory | None] | None = None,
 ) -> loop.Advance:
-    """How a state moves on, in chunks of at most ``chunk_steps`` steps; 0: as their time says (``train/pace.py``)."""
-    if chunk_steps:
-        return loop.Advance(plan, chunk, steps_per_epoch, chunk_length(steps_per_epoch, chunk_steps))
-    unit = pace.first_unit(steps_per_epoch, jax.default_backend())
-    return loop.Advance(plan, chunk, steps_per_epoch, unit, pace.Pace(steps_per_epoch, unit, hosts.told))
+    """How a state moves on, in chunks of at most ``chunk_steps`` steps; 0: as their time says (``train/pace.py``).
+
+    ``memory``: what a chunk from a state on, of so many steps, takes; it is compiled for it. None: nobody knows.
+    """
+    unit, going = chunk_length(steps_per_epoch, chunk_steps) if chunk_steps else 0, None
+    if not chunk_steps:
+        unit = pace.first_unit(steps_per_epoch, jax.default_backend())
+        going = pace.Pace(steps_per_epoch, unit, hosts.told)
+
+    def first(state: types.TrainState) -> ahead.Memory | None:
+        began = time.perf_counter()
+        found = memory(state, unit)
+        if going is not None:
+            going.ahead += time.perf_counter() - began
+        return found
+
+    return loop.Advance(plan, chunk, steps_per_epoch, unit, going, None if memory is None else first)
 
 
 def chunk_length(steps_per_epoch: int, limit: int) -> int:

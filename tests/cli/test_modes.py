@@ -86,7 +86,8 @@ VALUES = {
     "workdir": "elsewhere",
 }
 SWITCHES = {
-    *("allow-new-data", "check", "clear-cache", "help", "no-anchors", "no-tests", "recommend", "resume", "retrain"),
+    *("allow-new-data", "check", "clear-cache", "help", "memory", "no-anchors", "no-tests"),
+    *("recommend", "resume", "retrain"),
 }
 OTHERS = {
     "data.valid": "random_one",

@@ -319,3 +319,29 @@ def test_the_product_of_accelerators_is_the_one_of_the_cpu():
     np.testing.assert_allclose(found, matrix @ dense, rtol=1e-6, atol=1e-6)
     text = jax.jit(graph.gathered).lower(built.matrix, dense).as_text()
     assert "optimization_barrier" in text and "indices_are_sorted = true" in text
+
+
+def test_a_symmetric_matrix_is_stored_once():
+    matrix = scipy.sparse.csr_array(np.array([[0.0, 2.0, 1.0], [2.0, 0.0, 0.0], [1.0, 0.0, 3.0]], np.float32))
+    same = graph.build(matrix)
+    assert same.transpose is same.matrix and same.col_ptr is same.row_ptr
+    matrix.data[0] = 5.0  # one of a pair
+    other = graph.build(matrix)
+    np.testing.assert_array_equal(other.transpose.todense(), matrix.T.toarray())
+
+
+def test_shapes_are_those_of_the_graphs():
+    train = toy.dataset(3).train
+    specs = {
+        "a": types.GraphSpec(("view",), normalisation="l2_row"),
+        "b": types.GraphSpec(("view", "cart"), "bipartite", "symmetric", self_loops=True),
+        "c": types.GraphSpec(("view", "buy"), "bipartite", "left", entries="normalised_sum"),
+        "d": types.GraphSpec(("buy",), "item_item"),
+    }
+    made, shapes = graph.from_train(specs, train), graph.shapes(specs, train)
+    assert jax.tree.structure(made) == jax.tree.structure(shapes)
+    for one, other in zip(jax.tree.leaves(made), jax.tree.leaves(shapes), strict=True):
+        assert (one.shape, one.dtype) == (other.shape, other.dtype)
+    for name in specs:
+        is_shared = made[name].transpose is made[name].matrix
+        assert is_shared == (shapes[name].transpose is shapes[name].matrix) == (name in "bd")

@@ -1,0 +1,145 @@
+"""The memory of a run without running it: ``python -m mbjax.bench MODEL DATASET --memory``.
+
+Sizes of arrays come from shapes, those of programs from compiling them; nothing is trained. What a model prepares of
+the data on the host (``types.Model.prepare``, ``teach``) has no shapes before it is made, and is not counted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+
+from mbjax import ahead, errors, evaluate, machine, parallel, types
+from mbjax import config as configuration
+from mbjax.experiment import anchors, footprint, run, wiring
+from mbjax.ops import graph, memory
+from mbjax.train import pace, step
+
+ASSEMBLY = 40
+"""Bytes that the host takes for a stored entry of a graph while it is put together, beside the graph itself."""
+DETAILS = 24
+"""Bytes that the host takes for a training pair where familiar items are told from new ones."""
+LATER = 100 * 2**20
+"""Bytes of what a run loads when it first needs it, such as fonts and the writer of checkpoints."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Footprint:
+    """The memory of a run.
+
+    Attributes:
+      held: what stays from before the first step on.
+      programs: what is taken beside it, one at a time.
+      unknown: what is not counted.
+      available: bytes that were free where arrays go before anything was made; None: nobody tells.
+      process: bytes that this process has on the host, with the data; None: nobody tells.
+    """
+
+    held: tuple[footprint.Part, ...]
+    programs: tuple[footprint.Part, ...]
+    unknown: tuple[str, ...]
+    available: int | None
+    process: int | None
+
+    @property
+    def largest(self) -> footprint.Part | None:
+        """The program that takes most."""
+        return max(self.programs, key=lambda part: part.bytes, default=None)
+
+    def record(self) -> dict[str, Any]:
+        """As plain values, in bytes."""
+        parts = {kind: {part.name: part.bytes for part in getattr(self, kind)} for kind in ("held", "programs")}
+        return {**parts, "process": self.process, "peak": self.peak, "available": self.available}
+
+    @property
+    def arrays(self) -> int:
+        """Bytes where arrays go: all that stays and the largest program."""
+        return sum(part.bytes for part in self.held) + (self.largest.bytes if self.programs else 0)
+
+    @property
+    def peak(self) -> int | None:
+        """Bytes of the process at most, on a CPU."""
+        return None if self.process is None else self.process + self.arrays
+
+
+def foresee(config: configuration.Config) -> Footprint:
+    """Reads the data, compiles what a run would run, and adds up; nothing is trained.
+
+    Raises:
+      IncompatibleError: several devices.
+      MbjaxError: what ``wiring.plan`` refuses.
+    """
+    if config.devices > 1:
+        raise errors.IncompatibleError(
+            f"--memory with --devices={config.devices}: it is told for one device, and each of several takes at most "
+            "as much. Leave --devices out."
+        )
+    made = run.Run(wiring.plan(config))
+    experiment, model = made.experiment, made.experiment.model
+    free = memory.available()
+    if model.prepare is not None or model.teach is not None:
+        what = f"what {config.model_name} prepares of the data before it is trained or ranks, and all programs after it"
+        return Footprint((), (), (what,), free, _process())
+    graphs = graph.shapes(model.graphs, experiment.dataset.train)
+    state = jax.eval_shape(lambda graphs: dataclasses.replace(experiment, graphs=graphs).start(), graphs)
+    held, programs = footprint.resident(experiment, graphs, state), []
+    if entries := max((one.matrix.nse for one in graphs.values()), default=0):
+        programs.append(
+            footprint.Part("making of the largest graph", ASSEMBLY * entries, f"{entries:,} entries, on the host")
+        )
+    copies = 0
+    if experiment.is_trained:
+        sampler, store = experiment.draws()
+        store = jax.tree.map(footprint.shape_of, store)
+        held.append(footprint.Part("pairs that batches are drawn from", footprint.size_of(store)))
+        found = _chunk(experiment, sampler).memory(
+            state, graphs, store, jax.eval_shape(sampler.plan, state.key, 0), _first(config, sampler.steps_per_epoch)
+        )
+        takes = found.total if found else 0
+        programs.append(footprint.Part("training step", takes, f"{experiment.rows:,} rows of a batch"))
+        copies = footprint.size_of(state.params) if made.split == "valid" else 0
+    evaluator = made.evaluators["test"]
+    note = "its tables" + (", parameters of the best epoch" if copies else "") + " and its largest program"
+    passed = copies + _pass(evaluator, model, state.params, graphs)
+    pairs = sum(matrix.nnz for matrix in experiment.dataset.train.values())
+    programs.append(footprint.Part("test pass", passed + DETAILS * pairs, note))
+    programs += list(_anchors(experiment, evaluator))
+    return Footprint(tuple(held), tuple(programs), (), free, _process())
+
+
+def _pass(evaluator: evaluate.Evaluator, model: types.Model, params: types.Params, graphs: types.Graphs) -> int:
+    """Bytes of an evaluation: its tables and the largest of its programs."""
+    tables, passes = evaluator.programs(model, params, graphs)
+    found = [ahead.memory(one.compile()) for one in passes.values()]
+    return footprint.size_of(tables) + max((one.temporary for one in found if one), default=0)
+
+
+def _anchors(experiment: wiring.Experiment, evaluator: evaluate.Evaluator) -> Iterator[footprint.Part]:
+    """The models without training whose tables stand beside that of the run; their graphs are made for them alone."""
+    for name in experiment.config.evaluate.anchors:
+        model = anchors.build(name, experiment.dataset.info)
+        if name != experiment.config.model_name and model.prepare is None:
+            graphs = graph.shapes(model.graphs, experiment.dataset.train)
+            params = jax.eval_shape(model.init, jax.random.key(0), graphs)
+            size = footprint.size_of(graphs) + _pass(evaluator, model, params, graphs)
+            yield footprint.Part(f"test pass of {name}", size, "an anchor of the final table")
+
+
+def _process() -> int | None:
+    now = machine.resident_memory()
+    return None if now is None else now + LATER
+
+
+def _chunk(experiment: wiring.Experiment, sampler: Any) -> ahead.Program:
+    precision = experiment.config.train.precision
+    chunk = step.make_chunk(experiment.model, sampler, experiment.optimizer(), precision)
+    return ahead.Program(parallel.ONE.compile_chunk(chunk))
+
+
+def _first(config: configuration.Config, steps: int) -> int:
+    if config.train.chunk_steps:
+        return step.chunk_length(steps, config.train.chunk_steps)
+    return pace.first_unit(steps, jax.default_backend())
