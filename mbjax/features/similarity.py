@@ -24,6 +24,7 @@ import numpy as np
 from scipy import sparse
 
 from mbjax.features import lists
+from mbjax.ops import neighbors
 
 SMALL = 1e-3  # added to a sum or maximum of similarities before its logarithm
 SHRINKAGE = 10.0  # users
@@ -68,26 +69,33 @@ def aggregate(train: Mapping[str, sparse.csr_array], asked: Sequence[Asked]) -> 
     # Only items that are candidates need rows of counts.
     items = np.unique(np.concatenate([np.zeros(0, np.int32), *(np.unique(one.lists.item) for one in asked)]))
     parts = [_Part(one, list(train), items, worth) for one in asked]
-    tile = max(1, DENSE // num_items)
+    tile = max(1, min(DENSE // num_items, items.size))
+    dense = [np.zeros(tile * num_items, np.float32) for _ in range(2)]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for b, of_candidates in train.items():
             by_item = sparse.csr_array(of_candidates.T).astype(np.float32)
+            has_walks = any(b in part.ranked for part in parts)
+            able = np.flatnonzero(counts[b][items] > 0)  # the others share nothing
+            line = np.full(items.size, -1, np.int32)
+            line[able] = np.arange(able.size)
             for a, of_history in train.items():
                 right = sparse.csr_array(of_history.astype(np.float32))
                 weighted = sparse.csr_array(sparse.diags_array(worth) @ right)
-                has_walks = any(b in part.ranked for part in parts)
-                for start in range(0, items.size, tile):
-                    wanted = [part.chosen(a, start, start + tile) for part in parts]
+                for start in range(0, able.size, tile):
+                    mine = able[start : start + tile]
+                    wanted = [part.chosen(a, line, mine[0], mine[-1] + 1) for part in parts]
                     if not any(chosen.size for chosen in wanted):
                         continue
-                    mine = items[start : start + tile]
-                    shared = [by_item[mine] @ of for of in ((right, weighted) if has_walks else (right,))]
-                    shared = [np.asarray(x.toarray(), np.float32) for x in shared]  # [tile, I] each
-                    for x in shared:
-                        x[np.arange(mine.size), mine] = 0
-                    arguments = (a, b, shared, start, counts)
+                    written = []
+                    for table, of in zip(dense, (right, weighted) if has_walks else (right,), strict=False):
+                        row, shared = neighbors.share(by_item, of, items[mine])
+                        written.append(row * np.int64(num_items) + shared.indices)
+                        table[written[-1]] = shared.data
+                    arguments = (a, b, dense, line - start, counts)
                     spans = [(part, span) for part, of in zip(parts, wanted, strict=True) for span in part.cut(a, of)]
                     list(pool.map(lambda one, rest=arguments: one[0].reduce(one[1], *rest), spans))
+                    for table, places in zip(dense, written, strict=False):
+                        table[places] = 0
     return [part.found for part in parts]
 
 
@@ -106,10 +114,11 @@ class _Part:
         nothing = np.float16(np.log(SMALL))
         self.found = {name: np.full(of.item.size, nothing) for name in names(behaviors, asked.ranked)}
 
-    def chosen(self, a: str, start: int, stop: int) -> np.ndarray:
-        """Candidates that are items start .. stop - 1, of users who have a history of ``a``."""
+    def chosen(self, a: str, line: np.ndarray, start: int, stop: int) -> np.ndarray:
+        """Candidates that are items start .. stop - 1 and have a line, of users who have a history of ``a``."""
         low, high = np.searchsorted(self.sorted, [start, stop])
         mine = self.order[low:high]
+        mine = mine[line[self.place[mine]] >= 0]
         return mine[np.diff(self.of.history[a].indptr)[self.row[mine]] > 0]
 
     def cut(self, a: str, chosen: np.ndarray) -> Iterator[np.ndarray]:
@@ -118,18 +127,27 @@ class _Part:
         cuts = np.searchsorted(ends, np.arange(CHUNK, ends[-1] if ends.size else 0, CHUNK))
         yield from (part for part in np.split(chosen, np.unique(cuts)) if part.size)
 
-    def reduce(self, picked: np.ndarray, a: str, b: str, shared: list[np.ndarray], start: int, counts: Any) -> None:
-        """Enters the columns of some candidates, whose histories by ``a`` are not empty."""
+    def reduce(
+        self, picked: np.ndarray, a: str, b: str, shared: list[np.ndarray], line: np.ndarray, counts: Any
+    ) -> None:
+        """Enters the columns of some candidates, whose histories by ``a`` are not empty.
+
+        Args:
+          picked: the candidates.
+          a, b: behaviors of history and candidate.
+          shared: tiles of counts and of walks, flat.
+          line: of the tile, of each item that is a candidate.
+          counts: users of each item, by behavior.
+        """
         history, row = self.of.history[a], self.row[picked]
         length = np.diff(history.indptr)[row]
         first = np.concatenate([[0], np.cumsum(length)[:-1]])
         met = history.indices[lists.ragged(history.indptr[row], length)]
-        line = (self.place[picked] - start).astype(np.int64) * shared[0].shape[1]
-        place = np.repeat(line, length) + met
+        place = np.repeat(line[self.place[picked]].astype(np.int64) * history.shape[1], length) + met
         contributed, is_part = self.own[b][picked].astype(np.float32), self.is_part[row]
 
         def others_of(counted: np.ndarray, own: np.ndarray) -> np.ndarray:
-            value = counted.ravel().take(place)
+            value = counted.take(place)
             # Where the item itself is in the history nothing is shared, and nothing is to be taken off.
             return np.maximum(value - np.repeat(own, length), 0) if contributed.any() else value
 

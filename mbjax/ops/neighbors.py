@@ -53,14 +53,32 @@ def nearest(
     other = np.sqrt(np.bincount(speaking.indices, minlength=num_items).astype(np.float32))
     keys = np.zeros((num_items, most), np.uint64)
     for first, last in _tiles(of @ np.diff(speaking.indptr).astype(np.float64), num_items):
-        shared = of[first:last] @ speaking  # [t, I]
-        row = np.repeat(np.arange(first, last, dtype=np.int32), np.diff(shared.indptr))
+        row, shared = share(of, speaking, np.arange(first, last, dtype=np.int32))
         # Items that share a user have lengths of at least 1.
-        similarity = shared.data / np.maximum(length[row] * other[shared.indices] + np.float32(shrinkage), 1)
-        similarity[row == shared.indices] = 0
+        similarity = shared.data / np.maximum(length[first + row] * other[shared.indices] + np.float32(shrinkage), 1)
         _keep(keys[first:last], _keys(shared.indices, similarity), shared.indptr)
     keys.sort(axis=1)
     return _read(keys[:, ::-1])
+
+
+def share(
+    of: scipy.sparse.csr_array, speaking: scipy.sparse.csr_array, items: np.ndarray
+) -> tuple[np.ndarray, scipy.sparse.csr_array]:
+    """What some items share with all others.
+
+    Args:
+      of: the items' users, float32 [I, U].
+      speaking: the users' items, float32 [U, I].
+      items: int [t].
+
+    Returns:
+      The row of each stored entry, int32, and ``of[items] @ speaking`` [t, I], in any order inside a row, with 0 for an
+      item and itself.
+    """
+    shared = of[items] @ speaking
+    row = np.repeat(np.arange(items.size, dtype=np.int32), np.diff(shared.indptr))
+    shared.data[items[row] == shared.indices] = 0
+    return row, shared
 
 
 def _tiles(work: np.ndarray, width: int) -> Iterator[tuple[int, int]]:
