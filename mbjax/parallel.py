@@ -112,6 +112,12 @@ class Placement:
         shape = (len(parts) * parts[0].shape[0], *parts[0].shape[1:])
         return jax.make_array_from_single_device_arrays(shape, sharding, local)
 
+    def in_order(self, rows: Any, places: np.ndarray) -> Any:
+        """Rows of divided arrays in the order of their places, on every device."""
+        if self.size == 1:
+            return jax.tree.map(lambda x: x[places], rows)
+        return _take(rows, jax.numpy.asarray(places), NamedSharding(self.mesh, WHOLE))
+
     def rounded(self, number: int) -> int:
         """The next multiple of the number of devices."""
         return -(-number // self.size) * self.size
@@ -218,3 +224,8 @@ def is_key(x: Any) -> bool:
 @functools.partial(jax.jit, static_argnums=1)
 def _joined(x: jax.Array, whole: NamedSharding) -> jax.Array:
     return jax.lax.with_sharding_constraint(x, whole)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _take(rows: Any, places: jax.Array, whole: NamedSharding) -> Any:
+    return jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, whole)[places], rows)

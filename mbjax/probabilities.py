@@ -74,10 +74,11 @@ def prepare(
       queries: what ``topk.prepare`` made of users, masked pairs and batch size.
       batch_size: the largest number of users scored at once.
     """
-    asked = topk.prepare(users, masked, batch_size, only=held_out, placement=queries.placement)
+    asked = topk.prepare(users, masked, batch_size, only=held_out, like=queries, placement=queries.placement)
     is_pair = parallel.whole(asked.item) < masked.shape[1]
     batch, _ = np.nonzero(is_pair)
-    draws = np.bincount(batch * asked.user.shape[1] + parallel.whole(asked.row)[is_pair], minlength=len(users))
+    draws = np.bincount(batch * asked.user.shape[1] + parallel.whole(asked.row)[is_pair], minlength=asked.user.size)
+    draws = draws[topk.placed(asked, len(users))]
     candidates = masked.shape[1] - np.diff(masked.indptr)[users].astype(np.int64)
     return Questions(users, draws, candidates, queries, asked, is_pair)
 
@@ -103,7 +104,8 @@ def measure(
       curve as ``curve`` gives it.
     """
     draws = np.zeros(questions.queries.user.size, np.float32)
-    draws[: len(questions.users)] = questions.draws
+    places = topk.placed(questions.queries, len(questions.users))
+    draws[places] = questions.draws
     counts = _count(
         params,
         tables,
@@ -122,7 +124,7 @@ def measure(
     if not pairs:
         return {"pairs": 0}, bins
     log_p = parallel.whole(counts.held_out).astype(np.float64)[questions.is_pair]
-    mass = np.exp(parallel.whole(counts.log_mass).astype(np.float64).reshape(-1)[: len(questions.users)])
+    mass = np.exp(parallel.whole(counts.log_mass).astype(np.float64).reshape(-1)[places])
     expected, found = bins["expected"].to_numpy(), bins["found"].to_numpy()
     by_chance = 2.0 * expected * stats.poisson.pmf(np.floor(expected), expected)
     uniform = np.log(np.maximum(questions.candidates, 1))

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
@@ -165,10 +164,6 @@ class Shards(parallel.Placement):
         place[order] = np.arange(len(users)) - (np.cumsum(counts) - counts)[owner[order]]
         return owner * batches * size + place, batches * self.size, size
 
-    def in_order(self, rows: Any, places: np.ndarray) -> Any:
-        """Rows of divided arrays in the order of their places, on every device."""
-        return _take(rows, jnp.asarray(places), NamedSharding(self.mesh, parallel.WHOLE))
-
 
 def specs_of(*trees: Any) -> tuple[tuple[PartitionSpec, ...], ...]:
     """How the leaves of some trees are divided, as ``Shards.divide`` takes it."""
@@ -181,8 +176,3 @@ def _spec(axis: int) -> PartitionSpec:
 
 def _specs_of_store(store: Any) -> Any:
     return jax.tree.map(lambda _: parallel.DIVIDED, store).replace(active=parallel.WHOLE)
-
-
-@functools.partial(jax.jit, static_argnums=2)
-def _take(rows: Any, places: jax.Array, whole: NamedSharding) -> Any:
-    return jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, whole)[places], rows)

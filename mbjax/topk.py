@@ -20,6 +20,9 @@ from scipy import sparse
 from mbjax import errors, parallel, precision, seen, shards, types
 from mbjax.ops import capped, ranking
 
+FULL, FEW = 2, 2**20
+"""Stored pairs, padding included, up to which users are ranked in their order: so many times the pairs, or so many."""
+
 
 @struct.dataclass
 class Queries:
@@ -65,6 +68,7 @@ def prepare(
     batch_size: int,
     *,
     only: sparse.csr_array | None = None,
+    like: Queries | None = None,
     placement: parallel.Placement = parallel.ONE,
 ) -> Queries:
     """Puts users and the pairs that decide their candidates on the device.
@@ -74,12 +78,13 @@ def prepare(
       masked: [U, I], a stored entry is a pair that is no candidate.
       batch_size: the largest number of users scored at once; batches are made as equal as possible.
       only: [U, I], a stored entry is a pair that is a candidate, if it is not masked; None: every pair is.
+      like: of the same users and batch size, whose places they get too.
       placement: the devices that the batches are divided among.
     """
     if only is None:
-        return pack(users, masked[users], batch_size, placement=placement)
+        return pack(users, masked[users], batch_size, like=like, placement=placement)
     rows = seen.without(only[users], masked[users])
-    return pack(users, rows, batch_size, only=np.ones(len(users), bool), placement=placement)
+    return pack(users, rows, batch_size, only=np.ones(len(users), bool), like=like, placement=placement)
 
 
 def pack(
@@ -88,41 +93,49 @@ def pack(
     batch_size: int,
     *,
     only: np.ndarray | None = None,
+    like: Queries | None = None,
     placement: parallel.Placement = parallel.ONE,
 ) -> Queries:
     """Puts users and their pairs on the device, some for either use.
+
+    Users stand in their order, unless some batches would have many more pairs than others, to which all are padded.
 
     Args:
       users: int [n], at least one; one may come twice.
       rows: [n, I], the pairs of each.
       batch_size: as for ``prepare``.
       only: bool [n], whether these are the candidates; else they are masked. None: for nobody.
-      placement: as for ``prepare``.
+      like, placement: as for ``prepare``.
     """
     if isinstance(placement, shards.Shards):
         return _dealt(users, rows, batch_size, only, placement)
     num_batches = placement.rounded(-(-len(users) // batch_size))
     size = -(-len(users) // num_batches)
     bounds = rows.indptr[np.minimum(np.arange(num_batches + 1) * size, len(users))]
-    counts = np.diff(bounds)
-    user = np.full(num_batches * size, users[-1], dtype=np.int32)
-    user[: len(users)] = users
-    row = np.zeros((num_batches, max(1, counts.max())), dtype=np.int32)
-    item = np.full(row.shape, rows.shape[1], dtype=np.int32)
-    is_pair = np.arange(row.shape[1]) < counts[:, None]
-    row[is_pair] = np.repeat(np.arange(len(users)) % size, np.diff(rows.indptr))
-    item[is_pair] = rows.indices
-    if only is not None:
-        only = np.pad(only, (0, num_batches * size - len(users))).reshape(num_batches, size)
-    user, row, item, only = placement.divided((user.reshape(num_batches, size), row, item, only))
-    return Queries(user, row, item, only, placement=placement)
+    padded = num_batches * int(np.diff(bounds).max())
+    in_order = padded <= max(FULL * rows.nnz, FEW) if like is None else like.places is None
+    if in_order:
+        return _placed(users, rows, np.arange(len(users)), num_batches, size, only, placement).replace(places=None)
+    if like is not None:
+        return _placed(users, rows, np.asarray(like.places), num_batches, size, only, placement)
+    # Of a whole round of users, from the fullest, each batch gets one; which is the fuller one changes every round.
+    rank = np.empty(len(users), np.int64)
+    rank[np.argsort(-np.diff(rows.indptr), kind="stable")] = np.arange(len(users))
+    turn, batch = np.divmod(rank, num_batches)
+    places = np.where(turn % 2, num_batches - 1 - batch, batch) * size + turn
+    return _placed(users, rows, places, num_batches, size, only, placement)
 
 
 def _dealt(users, rows, batch_size, only, placement) -> Queries:
     """Each user's query with the device that has him, who is called by his number in its block."""
     places, num_batches, size = placement.deal(np.asarray(users), batch_size)
-    user = np.zeros(num_batches * size, dtype=np.int32)
-    user[places] = users % placement.block
+    return _placed(users % placement.block, rows, places, num_batches, size, only, placement)
+
+
+def _placed(users, rows, places, num_batches, size, only, placement) -> Queries:
+    """Users and their pairs at their places; in other places nobody asks, for the last user or user 0."""
+    user = np.full(num_batches * size, users[-1], dtype=np.int32)
+    user[places] = users
     counts = np.zeros(num_batches, dtype=np.int64)
     lengths, order = np.diff(rows.indptr), np.argsort(places)
     np.add.at(counts, places // size, lengths)
@@ -203,6 +216,11 @@ def start(
     given, options = _ranking(model, params, tables, queries, behavior, k, item_tile, limits)
     lists = _rank(*given, **options)
     return lists if places is None else placement.in_order(lists, places)
+
+
+def placed(queries: Queries, number: int) -> np.ndarray:
+    """Where each of so many users that were asked for stands among the rows of all batches, int [n]."""
+    return np.arange(number) if queries.places is None else np.asarray(queries.places)
 
 
 def lowered(

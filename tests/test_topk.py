@@ -8,7 +8,7 @@ import planted
 import pytest
 from scipy import sparse
 
-from mbjax import topk, types
+from mbjax import parallel, topk, types
 
 USERS, ITEMS = 11, 30
 MODEL = planted.model(types.DatasetInfo("planted", USERS, ITEMS, ("buy",)))
@@ -103,3 +103,26 @@ def test_what_is_handed_on_of_the_graphs_is_not_copied():
         tables = topk.encode(model, params, graphs)
         assert tables["inverse"] is graphs["inverse"] and tables["w"] is not params["w"]
         assert (float(tables["sum"]), float(tables["w"])) == (2500 * value + 2, 2)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_users_in_order_of_activity_are_dealt_into_batches_of_equal_mass(devices, monkeypatch):
+    monkeypatch.setattr(topk, "FEW", 0)
+    monkeypatch.setattr(topk, "FULL", 1)
+    rng = np.random.default_rng(3)
+    scores = rng.integers(-2, 3, size=(USERS, ITEMS)).astype(np.float32)
+    lengths = np.asarray([24, 20, 9, 5, 3, 2, 2, 1, 0, 0, 0])  # 66 in batches of 3: 53 in the fullest, as they come
+    met = sparse.csr_array(np.stack([rng.permutation(np.arange(ITEMS) < n) for n in lengths]))
+    nobody = sparse.csr_array(met.shape, dtype=bool)
+    placement = parallel.Placement(devices)
+    order = np.arange(USERS, dtype=np.int32)
+    for users in (order, order[::-1].copy(), rng.permutation(order)):
+        dealt = topk.prepare(users, met, 3, placement=placement)
+        assert dealt.item.shape == (4, 25)  # 24 + 1, 20 + 2 + 0, 9 + 2 + 0, 5 + 3 + 0
+        found = topk.finish(topk.start(MODEL, scores[None], (), dealt, "buy", 6, 7), users, "buy")
+        best = np.where(met.toarray(), -np.inf, scores)[users]
+        np.testing.assert_array_equal(found[0], np.argsort(-best, axis=1, kind="stable")[:, :6])
+        np.testing.assert_array_equal(found[1], np.sort(best, axis=1)[:, ::-1][:, :6])
+        same = topk.prepare(users, nobody, 3, only=met, like=dealt, placement=placement)
+        np.testing.assert_array_equal(same.user, dealt.user)
+        np.testing.assert_array_equal(same.item, dealt.item)  # what is met, as candidates
