@@ -9,6 +9,7 @@ Behaviors are in funnel order, the target last. Indices are int32 and 0-based; r
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -353,6 +354,23 @@ class Finding(NamedTuple):
     note: str = ""
 
 
+@dataclasses.dataclass(frozen=True)
+class RowTable:
+    """An array of the parameters that a loss reads by the users or items of its batch alone.
+
+    Attributes:
+      side: ``"user"`` or ``"item"``, whose rows they are.
+      axis: of the rows.
+    """
+
+    side: str
+    axis: int = 0
+
+    def index(self, rows: Array) -> tuple[Any, ...]:
+        """What picks some rows of the array."""
+        return (*(slice(None),) * self.axis, rows)
+
+
 EXACT, PROPAGATED = "exact", "propagated"
 OWN_USERS = "its users are parameters of their own, and nothing propagates to them"
 
@@ -400,6 +418,10 @@ class Model(NamedTuple):
         of items.
       measured: names in ``params`` of what no gradient changes and the data of the run decide, such as means and
         deviations: a start from another run (``train.init_from``) leaves them as they are.
+      by_row: name in ``params["params"]`` -> RowTable, of both sides: what ``loss`` reads by ``UserBatch.user`` and by
+        the items of its triples and points, and in no other way. The model built for another number of users and items
+        has to have the same loss, if the batch names the same rows. Then ``train.lazy`` can be had
+        (``mbjax/train/lazy.py``). Anything else is the reason why it cannot.
     """
 
     info: DatasetInfo
@@ -422,6 +444,7 @@ class Model(NamedTuple):
     findings: Callable[[Params, Graphs], Sequence[Finding]] | None = None
     measured: tuple[str, ...] = ()
     all_items: bool = False
+    by_row: Mapping[str, RowTable] | str = "its loss reads more of its tables than the rows of a batch"
 
 
 @struct.dataclass

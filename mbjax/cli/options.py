@@ -325,6 +325,7 @@ FIELDS = {
         "train.batch_size",
         "train.learning_rate",
         "train.optimizer",
+        "train.lazy",
         "train.decay_rate",
         "train.decay_steps",
         "train.chunk_steps",

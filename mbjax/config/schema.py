@@ -170,6 +170,12 @@ class TrainConfig(Section):
     batch_size: int = Field(500, ge=1, description="rows of a batch over all devices [users; observed pairs]")
     learning_rate: float = Field(1e-3, gt=0, description="step size of the optimizer")
     optimizer: Literal["adam", "adagrad", "sgd"] = Field("adam", description="update rule")
+    lazy: bool = Field(
+        False,
+        description="update the rows of a batch alone, of tables that a model reads by row: a step costs the same "
+        "however many users and items there are. SGD and Adagrad do the same, Adam leaves a row as it is until it "
+        "occurs again",
+    )
     decay_rate: float = Field(
         1.0, gt=0, le=1, description="factor of the learning rate after every decay_steps; 1: constant"
     )

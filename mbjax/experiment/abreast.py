@@ -19,7 +19,8 @@ def advance(experiment: wiring.Experiment, among: abreast.Abreast) -> loop.Advan
     """How the states of several runs move on together; each draws for itself, as it would alone."""
     sampler, store = experiment.draws()
     graphs, store = parallel.Placement(among.devices).everywhere((experiment.graphs, store))
-    chunk = step.make_chunk(experiment.model, sampler, experiment.optimizer(), experiment.config.train.precision)
+    given = experiment.model, sampler, experiment.optimizer(), experiment.config.train.precision
+    chunk = step.make_chunk(*given, by_row=experiment.by_row)
     compiled, plan = among.compile_chunk(chunk), among.compile_plan(sampler.plan)
     return step.advance(
         lambda state, epoch: plan(state.key, epoch),

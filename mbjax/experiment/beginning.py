@@ -12,6 +12,8 @@ import jax
 from mbjax.experiment import printout, wiring
 from mbjax.train import fonts
 
+LARGE = 10_000_000
+"""Values of tables from which on it is worth saying that they need not be updated as a whole."""
 MOST = 6
 """Lines on the terminal; the rest is in dataset.json."""
 
@@ -45,6 +47,8 @@ def _choices(experiment: wiring.Experiment) -> Iterator[str]:
         unused = [f"{path}={config.overrides[path]}" for path in config.overrides if path.startswith("train.")]
         if unused:
             yield f"{', '.join(unused)}: not used, as {config.model_name} has nothing to train"
+    if experiment.is_trained:
+        yield from _updates(experiment)
     asked = config.train.batch_size
     if experiment.is_trained and experiment.rows < asked and "train.batch_size" in config.overrides:
         yield f"train.batch_size={asked} is more than there is: a batch has all {experiment.rows:,} rows"
@@ -54,3 +58,24 @@ def _choices(experiment: wiring.Experiment) -> Iterator[str]:
         yield "own_items is left out of the table: with one behavior it is popularity once more"
     if note := fonts.Lettering(dataset.info.behaviors).note():
         yield note
+
+
+def _updates(experiment: wiring.Experiment) -> Iterator[str]:
+    """Whether tables are updated by row, or could be, which pays where they are large."""
+    config, model = experiment.config, experiment.model
+    optimizer = config.train.optimizer
+    if config.train.lazy:
+        same = "each row has moments of its own, so that results differ" if optimizer == "adam" else "as without"
+        tables = ", ".join(sorted(model.by_row))
+        yield f"train.lazy=true: {optimizer} updates the rows of a batch alone in {tables} ({same})"
+        return
+    if isinstance(model.by_row, str):
+        return
+    widths = getattr(config.model, "embedding_size", 0)
+    values = (model.info.num_users + model.info.num_items) * widths
+    if values >= LARGE:
+        differs = ", with other results than adam on all of them" if optimizer == "adam" else " to the same end"
+        yield (
+            f"every step updates all {values:,} values of the tables; train.lazy=true the rows of its batch "
+            f"alone{differs} (docs/running.md)"
+        )

@@ -12,7 +12,7 @@ import scipy.sparse
 
 from mbjax import data, errors, parallel, shards, types
 from mbjax.ops import divided_graph, divided_sampling, graph
-from mbjax.train import loop, step
+from mbjax.train import lazy, loop, step
 
 
 def check(model: types.Model, name: str, section: Any) -> None:
@@ -85,6 +85,7 @@ def advance(
     optimizer: optax.GradientTransformation,
     chunk_steps: int,
     products: str,
+    by_row: lazy.ByRow | None = None,
 ) -> loop.Advance:
     """How training moves a divided state on; the batches are those of one device.
 
@@ -98,16 +99,19 @@ def advance(
       optimizer: of the training.
       chunk_steps: longest chunk; 0: automatic.
       products: precision of matrix products.
+      by_row: updates tables by row; None: as a whole.
     """
     sampler, store = divided_sampling.user_sampler(model.batch, train, placement.block, placement)
     draw = placement.compile_plan(sampler.plan)
     programs: dict[int, Callable[..., Any]] = {}
+    own = placement.own
 
     def plan(state, epoch):
         order = draw(state.key, epoch)
         rows = max(sampler.needed(parallel.whole(order), placement.size), *programs, 0)
         if rows not in programs:
-            chunk = step.make_chunk(placement.model, sampler._replace(rows=rows), optimizer, products, placement.own)
+            given = placement.model, sampler._replace(rows=rows), optimizer, products, own
+            chunk = step.make_chunk(*given, by_row)
             programs[rows] = placement.compile_divided(chunk)
         return order, programs[rows]
 

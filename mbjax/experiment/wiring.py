@@ -14,7 +14,7 @@ from mbjax import config as configuration
 from mbjax.data import moments
 from mbjax.experiment import dividing
 from mbjax.ops import graph, sampling
-from mbjax.train import loop, step
+from mbjax.train import lazy, loop, step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +114,19 @@ class Experiment:
         """The optimizer of the section ``train``."""
         return _optimizer(self.config)
 
+    @property
+    def by_row(self) -> lazy.ByRow | None:
+        """How tables are updated by row; None: they are not."""
+        if not (self.config.train.lazy and self.is_trained):
+            return None
+        entry, info = models.entry(self.config.model_name), self.dataset.info
+
+        def make(users: int, items: int) -> types.Model:
+            return entry.build(self.config.model, info._replace(num_users=users, num_items=items), self.rows)
+
+        shared = lazy.SIDES if self.shards is None else ("item",)
+        return lazy.ByRow(self.model.by_row, make, self.optimizer(), shared)
+
     def start(self) -> types.TrainState:
         """The state before the first step."""
         if not self.is_trained:
@@ -138,10 +151,11 @@ class Experiment:
         chunk_steps = self.config.train.chunk_steps
         if self.shards is not None:
             given = self.model, self.dataset.train, graphs, self.optimizer(), chunk_steps
-            return dividing.advance(self.shards, *given, self.config.train.precision)
+            return dividing.advance(self.shards, *given, self.config.train.precision, self.by_row)
         sampler, store = self.draws(among.size)
         store = among.everywhere(store)
-        chunk = step.make_chunk(self.model, sampler, self.optimizer(), self.config.train.precision)
+        given = self.model, sampler, self.optimizer(), self.config.train.precision
+        chunk = step.make_chunk(*given, by_row=self.by_row)
         compiled = among.compile_chunk(chunk)
         plan = among.compile_plan(sampler.plan)
         memory = None
@@ -208,6 +222,11 @@ def plan(config: configuration.Config, dataset: data.Dataset | None = None) -> E
             f"use {size} or another multiple of {devices}."
         )
     model = entry.build(config.model, dataset.info, size)
+    if config.train.lazy and model.batch is not None and isinstance(model.by_row, str):
+        raise errors.IncompatibleError(
+            f"train.lazy=true updates the rows of a batch alone, and model '{config.model_name}' cannot: "
+            f"{model.by_row}. Leave train.lazy out."
+        )
     return Experiment(config, dataset, model, {}, size, _shards(config, model, size) if is_divided else None)
 
 

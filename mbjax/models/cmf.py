@@ -56,16 +56,12 @@ class Cmf(nn.Module):
     info: types.DatasetInfo
 
     def setup(self):
-        share, num = self.config.share, self.info.num_behaviors
-        self.user = self._factors("user", 1 if share in ("user", "both") else num, self.info.num_users)
-        self.item = self._factors("item", 1 if share in ("item", "both") else num, self.info.num_items)
+        users, items = names(self.config, self.info)
+        self.user = [self._factors(name, self.info.num_users) for name in users]
+        self.item = [self._factors(name, self.info.num_items) for name in items]
 
-    def _factors(self, name, number, rows):
-        init = ncf_units.truncated_normal(0.01)
-        return [
-            self.param(f"{name}_{behavior}" if number > 1 else name, init, (rows, self.config.embedding_size))
-            for behavior in self.info.behaviors[:number]
-        ]
+    def _factors(self, name, rows):
+        return self.param(name, ncf_units.truncated_normal(0.01), (rows, self.config.embedding_size))
 
     def loss(self, batch: types.UserBatch) -> tuple[types.Array, dict[str, types.Array]]:
         """The batch's contribution to the loss, and its parts."""
@@ -87,6 +83,15 @@ class Cmf(nn.Module):
     def tables(self) -> tuple[list[types.Array], list[types.Array]]:
         """The factors, one table for each behavior or one for all."""
         return self.user, self.item
+
+
+def names(config: CmfConfig, info: types.DatasetInfo) -> tuple[list[str], list[str]]:
+    """Of the tables of users and of items: one for all behaviors where they are shared, else one for each."""
+    one_each = info.behaviors if info.num_behaviors > 1 else ()
+    return tuple(
+        [side] if config.share in (side, "both") or not one_each else [f"{side}_{name}" for name in one_each]
+        for side in ("user", "item")
+    )
 
 
 def build(config: CmfConfig, info: types.DatasetInfo, batch_size: int) -> types.Model:
@@ -113,7 +118,8 @@ def build(config: CmfConfig, info: types.DatasetInfo, batch_size: int) -> types.
         return user @ item.T
 
     tasks = tuple(name for name, weight in zip(info.behaviors, weights, strict=True) if weight)
-    return pointwise.model(module, info, types.BatchSpec(batch_size, points=points), score, tasks)
+    rows = pointwise.by_row(*names(config, info))
+    return pointwise.model(module, info, types.BatchSpec(batch_size, points=points), score, tasks, rows)
 
 
 def _of(tables, place):

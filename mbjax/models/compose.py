@@ -20,6 +20,7 @@ with its own defaults.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Literal
 
 import jax
@@ -330,7 +331,21 @@ def build(config: ComposedConfig, info: types.DatasetInfo, batch_size: int) -> t
         score=score,
         tasks=trained,
         fold_in=types.PROPAGATED if backbone.graphs(config.backbone, info) else types.OWN_USERS,
+        by_row=_by_row(config, specs),
     )
+
+
+def _by_row(config: ComposedConfig, specs: Mapping[str, types.GraphSpec]) -> Mapping[str, types.RowTable] | str:
+    """``Model.by_row``: without a graph nothing but the rows of a batch is read, unless a term reads all."""
+    if specs or config.backbone.name != "mf":
+        return f"backbone '{config.backbone.name}' makes every row of its tables anew in each step"
+    if config.ranking == "whole_data":
+        return "model.ranking=whole_data reads all items (bpr does not)"
+    if config.l2_weight and config.l2_on in ("tables", "norms", "parameters"):
+        return f"model.l2_on={config.l2_on} reads whole tables (batch does not)"
+    if terms := [name for name in ("contrastive", "star") if getattr(config, name).weight]:
+        return f"model.{terms[0]} compares with rows outside the batch (model.{terms[0]}.weight=0 does not)"
+    return {"user": types.RowTable("user"), "item": types.RowTable("item")}
 
 
 def _check_ranking(config: ComposedConfig, info: types.DatasetInfo) -> None:

@@ -152,7 +152,8 @@ def build_bpr(config: McBprConfig, info: types.DatasetInfo, batch_size: int) -> 
         user, item = pointwise.select(tables, users, start, size)
         return user @ item.T
 
-    return pointwise.model(module, info, types.BatchSpec(batch_size, points=points), score, (info.target,))
+    spec, rows = types.BatchSpec(batch_size, points=points), pointwise.by_row(("user",), ("item",))
+    return pointwise.model(module, info, spec, score, (info.target,), rows)
 
 
 def build_gmf(config: McGmfConfig, info: types.DatasetInfo, batch_size: int) -> types.Model:

@@ -161,7 +161,8 @@ def of_points(
 
         return block(mine, theirs) if kind == "gmf" else ncf_units.tiled(block, mine, theirs)
 
-    return pointwise.model(module, info, types.BatchSpec(batch_size, points=points), score, (info.target,))
+    rows = pointwise.by_row(*([f"{side}_{unit}" for unit, _ in branches] for side in ("user", "item")))
+    return pointwise.model(module, info, types.BatchSpec(batch_size, points=points), score, (info.target,), rows)
 
 
 def build_gmf(config: GmfConfig, info: types.DatasetInfo, batch_size: int) -> types.Model:

@@ -163,4 +163,5 @@ def build(config: NmtrConfig, info: types.DatasetInfo, batch_size: int) -> types
         return block(mine, theirs) if is_bilinear else ncf_units.tiled(block, mine, theirs)
 
     tasks = tuple(name for name, weight in zip(info.behaviors, weights, strict=True) if weight)
-    return pointwise.model(module, info, types.BatchSpec(batch_size, points=points), score, tasks)
+    rows = pointwise.by_row(("user",), ("item",)) | {"bias": types.RowTable("item", axis=1)}
+    return pointwise.model(module, info, types.BatchSpec(batch_size, points=points), score, tasks, rows)

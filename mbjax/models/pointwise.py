@@ -5,7 +5,7 @@ All are contributions of a batch that add up over devices; see ``types.Points``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -49,6 +49,7 @@ def model(
     batch: types.BatchSpec,
     score: Callable[..., types.Array],
     tasks: tuple[str, ...],
+    rows: Mapping[str, types.RowTable],
 ) -> types.Model:
     """Makes a model of a module whose losses and tables need nothing but the batch and the parameters.
 
@@ -58,8 +59,10 @@ def model(
       batch: its batches, of points.
       score: as that of ``types.Model``.
       tasks: the behaviors that it ranks.
+      rows: its ``Model.by_row``, unless a penalty reads them whole.
     """
     kind = type(module)
+    is_whole = module.config.l2_weight > 0
 
     def init(key, graphs):
         del graphs
@@ -83,7 +86,13 @@ def model(
         score=score,
         tasks=tasks,
         fold_in=types.OWN_USERS,
+        by_row="model.l2_weight is of whole tables (0 is not)" if is_whole else rows,
     )
+
+
+def by_row(users: Iterable[str], items: Iterable[str]) -> dict[str, types.RowTable]:
+    """``Model.by_row`` of embedding tables [U, D] and [I, D] of these names."""
+    return dict.fromkeys(users, types.RowTable("user")) | dict.fromkeys(items, types.RowTable("item"))
 
 
 def probe_batch(spec: types.PointSpec) -> types.UserBatch:

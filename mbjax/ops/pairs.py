@@ -125,7 +125,7 @@ def _backward(residuals, cotangent):
 
     def on_cpu():
         flat = items.reshape(-1)
-        order = jnp.argsort(flat)
+        order = _ascending(flat, table.shape[0])
         ptr = jnp.searchsorted(flat[order], jnp.arange(table.shape[0] + 1)).astype(jnp.int32)
         coefficients = cotangent.reshape(-1)
         by_row = sparse.BCSR(
@@ -142,6 +142,14 @@ def _backward(residuals, cotangent):
         return d_rows, jnp.zeros_like(table).at[items].add(cotangent[..., None] * rows[:, None])
 
     return (*jax.lax.platform_dependent(cpu=on_cpu, default=elsewhere), None)
+
+
+def _ascending(flat, limit):
+    """The stable order of numbers below ``limit``; a CPU sorts one array many times as fast as two together."""
+    if limit * flat.size >= 2**31:
+        return jnp.argsort(flat)
+    places = jnp.arange(flat.size, dtype=jnp.int32)
+    return jnp.sort(flat * flat.size + places) % flat.size
 
 
 row_products.defvjp(_forward, _backward)

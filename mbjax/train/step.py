@@ -12,7 +12,7 @@ import optax
 
 from mbjax import ahead, hosts, parallel, precision, types
 from mbjax.ops import sampling
-from mbjax.train import loop, pace
+from mbjax.train import lazy, loop, pace
 
 
 def init_state(
@@ -30,13 +30,15 @@ def make_chunk(
     optimizer: optax.GradientTransformation,
     products: str = "default",
     own: Any = None,
+    by_row: lazy.ByRow | None = None,
 ) -> Callable[..., tuple[types.TrainState, dict[str, types.Array]]]:
     """Builds ``chunk(state, graphs, store, plan, first, length, device)``: steps from place ``first`` of an epoch.
 
     ``device`` is None on one device, else the index along ``parallel.AXIS``, over which the contributions are summed.
     ``products`` is the precision of matrix products (``precision.of``). ``own`` says of each leaf of the parameters
-    whether a device has a part of it alone, whose gradient is its own (``mbjax/shards.py``), None: of none. The chunk
-    takes ``length`` steps and returns the new state and ``{"loss": [length], part: [length], ...}``.
+    whether a device has a part of it alone, whose gradient is its own (``mbjax/shards.py``), None: of none. ``by_row``
+    updates tables by row (``train/lazy.py``), None: as a whole. The chunk takes ``length`` steps and returns the new
+    state and ``{"loss": [length], part: [length], ...}``.
     """
 
     @jax.jit  # to be traced once, however often it stands in a program
@@ -44,6 +46,10 @@ def make_chunk(
         key = jax.random.fold_in(state.key, state.step)
         batch_key, loss_key = jax.random.split(key)
         batch = sampler.batch(store, plan, batch_key, place, 0 if device is None else device)
+        if by_row is not None:
+            with precision.of(products):
+                params, opt_state, logged = by_row.step(state, graphs, batch, loss_key, device is not None)
+            return state.replace(step=state.step + 1, params=params, opt_state=opt_state), logged
         gradient = jax.value_and_grad(model.loss, has_aux=True)
         with precision.of(products):
             (loss, parts), grads = gradient(state.params, graphs, batch, loss_key, state.step)

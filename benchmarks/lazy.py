@@ -1,0 +1,194 @@
+"""BPR-MF with lazy and with dense steps on views of three sizes: CPU seconds of a step and of a pass over the pairs.
+
+    python benchmarks/lazy.py --out benchmarks/results/lazy-cpu.json
+
+Where implicit (https://github.com/benfred/implicit) is installed, its BPR goes over the same pairs, as wide and once;
+mbjax itself never needs it. CPU seconds are user and system of all threads, which other work on the machine changes
+little; each measurement has a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import resource
+import subprocess
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from mbjax.bench import record
+
+SIZES = {"S": (780_000, 50_000, 20_000), "M": (7_800_000, 500_000, 100_000), "L": (39_000_000, 2_000_000, 500_000)}
+"""Views with repeats, users, items."""
+WAYS = ("dense adam", "lazy adam", "lazy adagrad", "lazy sgd")
+CATEGORIES, TASTES, OWN = 200, 3, 0.7
+BLOCK = 2_000_000
+
+
+def views(size: str) -> scipy.sparse.csr_array:
+    """A matrix [U, I] of ones: users by Pareto's law, items by that of Zipf and Mandelbrot.
+
+    A user has three of 200 categories, where 70 % of the views are.
+    """
+    number, users, items = SIZES[size]
+    rng = np.random.default_rng(list(SIZES).index(size))
+    activity = rng.pareto(1.5, users) + 0.3
+    activity = np.minimum(activity, 300 * activity.mean())
+    each = np.maximum(rng.poisson(activity / activity.sum() * number), 1)
+    user = np.repeat(np.arange(users, dtype=np.int32), each)
+    popularity = (np.arange(1, items + 1) + 30.0) ** -0.95
+    category = rng.integers(0, CATEGORIES, items)
+    order = np.argsort(category, kind="stable")
+    ends = np.cumsum(popularity[order])
+    bounds = np.concatenate([[0.0], ends])[np.searchsorted(category[order], np.arange(CATEGORIES + 1))]
+    overall = np.cumsum(popularity) / popularity.sum()
+    taste = rng.integers(0, CATEGORIES, (users, TASTES))
+    item = np.empty(user.size, np.int32)
+    for first in range(0, user.size, BLOCK):
+        some = slice(first, first + BLOCK)
+        length = user[some].size
+        chosen = taste[user[some], rng.integers(0, TASTES, length)]
+        place = bounds[chosen] + rng.random(length) * (bounds[chosen + 1] - bounds[chosen])
+        within = order[np.minimum(np.searchsorted(ends, place), items - 1)]
+        anywhere = np.searchsorted(overall, rng.random(length))
+        item[some] = np.where(rng.random(length) < OWN, within, np.minimum(anywhere, items - 1))
+    pairs = scipy.sparse.csr_array((np.ones(user.size, np.float32), (user, item)), shape=(users, items))
+    pairs.sum_duplicates()
+    pairs.data[:] = 1.0
+    return pairs
+
+
+def measure(size: str, way: str, width: int, batch: int, steps: int) -> dict[str, Any]:
+    """CPU seconds of ours.
+
+    Args:
+      size: of ``SIZES``.
+      way: of ``WAYS``.
+      width: of the embeddings.
+      batch: users of a batch.
+      steps: that are timed; 0: a whole epoch with the drawing of its order.
+    """
+    import jax
+
+    from mbjax import config, data, models
+    from mbjax.experiment import wiring
+
+    matrix = views(size)
+    pairs = np.stack(matrix.nonzero(), axis=1)
+    dataset = data.assemble("views", *matrix.shape, ("view",), {"train": {"view": pairs}})
+    kind, optimizer = way.split()
+    overrides = {
+        "train.optimizer": optimizer,
+        "train.lazy": kind == "lazy",
+        "train.batch_size": batch,
+        "model.embedding_size": width,
+    }
+    experiment = wiring.build(
+        config.load("bpr_mf", "demo", models.entry("bpr_mf").config, overrides=overrides), dataset
+    )
+    advance, state = experiment.advance(), experiment.start()
+    length = 4 if kind == "dense" else 128
+    plan = advance.plan(state, 0)
+    state, logged = advance.chunk(state, plan, 0, length)
+    jax.block_until_ready(logged)
+    timed = [(n * length, length) for n in range(1, 1 + steps // length)]
+    if not steps:
+        whole = advance.steps_per_epoch // length
+        rest = advance.steps_per_epoch - whole * length
+        timed = [(n * length, length) for n in range(whole)] + ([(whole * length, rest)] if rest else [])
+        if rest:
+            state, logged = advance.chunk(state, plan, 0, rest)
+            jax.block_until_ready(logged)
+    began, wall = time.process_time(), time.perf_counter()
+    if not steps:
+        plan = jax.block_until_ready(advance.plan(state, 1))
+    drawn = time.process_time() - began
+    for place, number in timed:
+        state, logged = advance.chunk(state, plan, place, number)
+    loss = float(np.asarray(logged["loss"])[-1])
+    cpu, wall = time.process_time() - began, time.perf_counter() - wall
+    taken = sum(number for _, number in timed)
+    return {
+        "users": matrix.shape[0],
+        "items": matrix.shape[1],
+        "pairs": int(matrix.nnz),
+        "steps": taken,
+        "steps_per_epoch": advance.steps_per_epoch,
+        "cpu": cpu,
+        "cpu_of_order": drawn,
+        "wall": wall,
+        "cpu_step": (cpu - drawn) / taken,
+        "loss": loss,
+        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+
+
+def peer(size: str, width: int) -> dict[str, Any]:
+    """CPU seconds of a pass of implicit."""
+    import implicit
+    from implicit import bpr
+
+    matrix = scipy.sparse.csr_matrix(views(size))
+    model = bpr.BayesianPersonalizedRanking(factors=width, iterations=1, use_gpu=False)
+    began, wall = time.process_time(), time.perf_counter()
+    model.fit(matrix, show_progress=False)
+    return {
+        "users": matrix.shape[0],
+        "items": matrix.shape[1],
+        "pairs": int(matrix.nnz),
+        "version": implicit.__version__,
+        "cpu": time.process_time() - began,
+        "wall": time.perf_counter() - wall,
+    }
+
+
+def apart(*words: Any) -> dict[str, Any]:
+    """A measurement in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, __file__, "--one", *map(str, words)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{words} ended with {done.returncode}: {done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> int:
+    """The program; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
+    parser.add_argument("--out", metavar="FILE", help="JSON file to write")
+    parser.add_argument("--sizes", default=",".join(SIZES), help="of S, M, L (all)")
+    parser.add_argument("--ways", default=",".join(WAYS), help=f"of {', '.join(WAYS)} (all)")
+    parser.add_argument("--passes", default="S,M", help="sizes of which a whole pass is taken (S,M)")
+    parser.add_argument("--width", type=int, default=64, help="of the embeddings (64)")
+    parser.add_argument("--batch", type=int, default=2048, help="users of a batch (2048)")
+    parser.add_argument("--one", nargs="+", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        size, way, *rest = options.one
+        print(json.dumps(peer(size, *map(int, rest)) if way == "implicit" else measure(size, way, *map(int, rest))))
+        return 0
+    found, rows = record.heading("lazy"), []
+    ways = [*options.ways.split(","), *(["implicit"] if importlib.util.find_spec("implicit") else [])]
+    for size in options.sizes.split(","):
+        for way in ways:
+            if way == "implicit":
+                row = apart(size, way, options.width)
+            else:
+                is_pass = way.startswith("lazy") and size in options.passes.split(",")
+                steps = 0 if is_pass else 12 if way.startswith("dense") else 384
+                row = apart(size, way, options.width, options.batch, steps)
+            rows.append({"size": size, "way": way, "width": options.width, "batch": options.batch} | row)
+            if options.out:  # as far as it is
+                record.write(found | {"rows": rows}, options.out)
+            step = f", {1000 * row['cpu_step']:.2f} ms a step" if "cpu_step" in row else ""
+            print(f"{size} {way}: {row['cpu']:.2f} CPU s{step}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
