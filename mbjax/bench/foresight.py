@@ -134,8 +134,8 @@ def _process() -> int | None:
 
 
 def _chunk(experiment: wiring.Experiment, sampler: Any) -> ahead.Program:
-    precision = experiment.config.train.precision
-    chunk = step.make_chunk(experiment.model, sampler, experiment.optimizer(), precision)
+    given = experiment.model, sampler, experiment.optimizer(), experiment.config.train.precision
+    chunk = step.make_chunk(*given, by_row=experiment.by_row)
     return ahead.Program(parallel.ONE.compile_chunk(chunk))
 
 
