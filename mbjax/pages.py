@@ -10,11 +10,15 @@
     <!-- /results -->
     <!-- results:summary -->     every model on every data set by its honest run, with the anchors (see ``summary``)
     <!-- /results -->
+    <!-- results:front -->       the same with fewer models, for the front page
+    <!-- /results -->
     <!-- results:papers -->      our runs under the papers' rules beside what they print
     <!-- /results -->
     <!-- results:reached -->     the same in a sentence
     <!-- /results -->
     <!-- results:rows:COPF:3:taobao:25 --> a table of a paper beside runs of 25 epochs, and their orders
+    <!-- /results -->
+    <!-- results:leaderboard:taobao:5 --> every model by its honest run, those of five minutes before the longer ones
     <!-- /results -->
     <!-- results:parts:funnel --> what a model loses without each of its parts, on every data set
     <!-- /results -->
@@ -28,13 +32,13 @@ import re
 import statistics
 from collections.abc import Sequence
 
-from mbjax import components, errors, literature, orders, report, summary, tables
+from mbjax import components, errors, leaderboard, literature, orders, report, summary, tables
 from mbjax.report import Record
 
 MARKER = re.compile(r"(<!-- results:(?P<name>\S+) -->\n)(?P<old>.*?)(<!-- /results -->)", re.DOTALL)
-WHOLE = {"summary": summary.honest, "papers": summary.papers, "reached": summary.reached}
+WHOLE = {"summary": summary.honest, "front": summary.front, "papers": summary.papers, "reached": summary.reached}
 """Markers for what goes over all data sets."""
-PARTS, ROWS = "parts:", "rows:"
+PARTS, ROWS, LEADERBOARD = "parts:", "rows:", "leaderboard:"
 
 
 def update(text: str, records: Sequence[Record], *, source: str = "the file") -> str:
@@ -58,6 +62,8 @@ def render(name: str, records: Sequence[Record], source: str = "the file") -> st
         return WHOLE[name](records)
     if name.startswith(PARTS):
         return components.table(name.removeprefix(PARTS), records)
+    if name.startswith(LEADERBOARD):
+        return leaderboard.table(name, records)
     if name.startswith(ROWS):
         return orders.table(name, records)
     dataset, _, protocol = name.partition(":")

@@ -17,8 +17,13 @@ VARIANTS = {("own_items", "conversion"): "own_items, conversion", ("ease", "left
 """(model, ablation) -> the name under which it stands beside the models as they ship."""
 SOLVED = ("ease", "ease, left_out")
 """Models that learn in closed form, without epochs."""
+ALTERNATING = ("als",)
+"""Models that solve for one side after the other, without epochs."""
+BEHIND = ("als", "bcipm", "cml", "crgcn", "ehcf", "ghcf", "gnmr", "kmclr", "lightgcn_m", "mbcgcn", "mbgcn", "ngcf")
+BEHIND += ("rgcn", "smbrec", "vaepp", "cigf", "cmf", "multivae", "gmf", "mlp", "mc_bpr", "mc_gmf", "mc_mlp", "mc_neumf")
+"""Models that the front page has no room for; their numbers count there all the same, where the best is marked."""
 NEIGHBORS = ("itemknn", "cross_occurrence", "cascading_rank")
-ORDER = (*report.ANCHORS, "own_items, conversion", *NEIGHBORS, *SOLVED, *ONE_BEHAVIOR)
+ORDER = (*report.ANCHORS, "own_items, conversion", *NEIGHBORS, *SOLVED, *ALTERNATING, *ONE_BEHAVIOR)
 """Models that come first; the others follow by name."""
 CHOSEN_ON_TEST = {("copf", "taobao"): "weight of the contrastive term"}
 """(model, data set) -> what of the shipped settings was chosen on the test split, so that nothing is wholly honest."""
@@ -36,7 +41,12 @@ class Column(NamedTuple):
     title: str
 
 
-def honest(records: Sequence[Record]) -> str:
+def front(records: Sequence[Record]) -> str:
+    """``honest`` without the models that are ``BEHIND``, and how many these are."""
+    return honest(records, without=BEHIND)
+
+
+def honest(records: Sequence[Record], *, without: Sequence[str] = ()) -> str:
     """How many users of 100 have a hit among the first ten, of every model that has an honest run.
 
     The model is as it ships (or one of ``VARIANTS``); epochs, learning rate and the like may have been chosen by hand.
@@ -52,18 +62,23 @@ def honest(records: Sequence[Record]) -> str:
     lines = [["ranked by", "learns from", *(column.title for column in columns), "epochs"]]
     lines.append(["---", "---", *["---:"] * (len(columns) + 1)])
     for model in models:
+        if model in without:
+            continue
         cells = []
         for column, number, highest in zip(columns, numbers[model], best, strict=True):
             text = "" if number is None else f"{number:.1f}"
             text = f"**{text}**" if text and number == highest else text
             cells.append(text + "\\*" if text and (model, column.dataset) in CHOSEN_ON_TEST else text)
-        lines.append([_name(model), _learns_from(model, found), *cells, _epochs(model, found)])
+        lines.append([name_of(model), _learns_from(model, found), *cells, _epochs(model, found)])
     notes = [
         f"\\* The {what} of `{model}` for {TITLES[dataset]} was chosen on the test split."
         for (model, dataset), what in CHOSEN_ON_TEST.items()
         if (model, dataset) in found
     ]
-    return "\n\n".join([tables.join(lines), *notes])
+    left_out = sorted(set(models) & set(without))
+    if left_out:
+        notes.append(f"Not shown: {', '.join(f'`{model}`' for model in left_out)}.")
+    return "\n\n".join([tables.join(lines), *([" ".join(notes)] if notes else [])])
 
 
 class Shares(NamedTuple):
@@ -147,7 +162,7 @@ def _beside_papers(records: Sequence[Record]) -> list[BesidePaper]:
             row = published.get(behavior, {}).get("metrics", {})
             metric = next((name for name in row if name.startswith("ndcg")), None)
             if values and metric is not None:
-                name = _name(model) + (" after pre-training" if start else "")
+                name = name_of(model) + (" after pre-training" if start else "")
                 numbers = row[metric], *report.average(values, metric)
                 rows.append(BesidePaper(dataset, name, behavior, metric, *numbers, selection, group))
     return rows
@@ -209,7 +224,8 @@ def _columns(dataset: str, found: Found) -> list[Column]:
     ]
 
 
-def _name(model: str) -> str:
+def name_of(model: str) -> str:
+    """A model, or one of its readings after a comma, as tables write it."""
     name, comma, variant = model.partition(", ")
     return tables.model_title(f"`{name}`", "reconstructed" if name in tables.RECONSTRUCTED else "") + comma + variant
 
@@ -221,6 +237,8 @@ def _is_trained(model: str, found: Found) -> bool:
 def _learns_from(model: str, found: Found) -> str:
     if model in SOLVED:
         return "all, in closed form"
+    if model in ALTERNATING:
+        return "all, side by side"
     if not _is_trained(model, found):
         return "not trained"
     return "purchases" if model in ONE_BEHAVIOR else "all"

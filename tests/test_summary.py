@@ -41,6 +41,18 @@ def test_the_summary_has_users_of_100_with_a_hit_and_marks_the_best_of_a_column(
     ]
 
 
+def test_the_front_page_leaves_models_out_and_marks_what_is_best_of_all():
+    text = pages.render("front", [*RECORDS, record("vaepp", hr=0.4)])
+    assert [line[:3] for line in cells(text)[2:]] == [
+        ["`own_items`", "not trained", "25.0"],
+        ["`pkef`", "all", "12.5"],
+    ]
+    assert "Not shown: `vaepp`." in text
+    assert ["`vaepp`", "all", "**40.0**"] in [
+        line[:3] for line in cells(summary.honest([*RECORDS, record("vaepp", hr=0.4)]))
+    ]
+
+
 def test_own_items_by_conversion_stand_beside_own_items():
     lines = cells(summary.honest([*RECORDS, anchor("own_items", "taobao", 0.3, ablation="conversion")]))[2:]
     assert [line[:3] for line in lines] == [

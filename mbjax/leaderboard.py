@@ -1,0 +1,141 @@
+"""All models on a data set under one protocol: what they reach, with what time, memory and number of parameters.
+
+Runs are honest ones: validation pairs chose the epoch, the test split was read once. Those whose training and
+evaluations kept to a budget stand before those that had longer.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from mbjax import errors, report, summary, tables
+from mbjax.report import Record
+
+OTHER_DATA = ("data.", "evaluate.")
+"""Beginnings of overrides that change what is learned from or ranked."""
+
+
+class Entry(NamedTuple):
+    """The runs of one setting; ``value``: what the table is ordered by."""
+
+    group: Sequence[Record]
+    minutes: float | None
+    value: float
+
+
+def table(name: str, records: Sequence[Record]) -> str:
+    """The Markdown of a marker ``leaderboard:DATASET:MINUTES``: two tables, within so many minutes and beyond.
+
+    A model stands once in each: with the run that has the fewest settings chosen by hand, of several the longest. Of
+    one ranked behavior hit rate and NDCG are shown, of several the NDCG of each. A run on an accelerator is beyond.
+
+    Raises:
+      DataError: the marker has other parts, or there is no honest run on the data set.
+    """
+    dataset, budget = _asked(name)
+    of_data = [r for r in records if r["dataset"] == dataset and r["protocol"]["name"] == "honest"]
+    own = [r for r in of_data if not any(path.startswith(OTHER_DATA) for path in _by_hand(r)) and _is_a_model(r)]
+    if not own:
+        raise errors.DataError(f"results:{name}: no honest run on '{dataset}'.")
+    target = report.behaviors({}, own)[0]
+    metrics = [m for m in report.metrics({}, own) if m.startswith("ndcg")][:1]
+    entries = [_entry(group, target, metrics[0]) for group in report.groups(own)]
+    parts = {"within": [], "longer": []}
+    for entry in entries:
+        is_within = (entry.minutes or 0) <= budget and not _has_accelerator(entry.group)
+        parts["within" if is_within else "longer"].append(entry)
+    texts = [f"Within {budget:g} minutes of training and evaluation:", _lines(_best(parts["within"]), own)]
+    if parts["longer"]:
+        texts += ["With more, or on an accelerator:", _lines(_best(parts["longer"]), own)]
+    return "\n\n".join(texts)
+
+
+def _asked(name: str) -> tuple[str, float]:
+    parts = name.split(":")
+    try:
+        _, dataset, minutes = parts
+        return dataset, float(minutes)
+    except ValueError:
+        raise errors.DataError(
+            f"results:{name}: it is leaderboard:DATASET:MINUTES, such as leaderboard:taobao:5."
+        ) from None
+
+
+def _has_accelerator(group: Sequence[Record]) -> bool:
+    """Whether any of the runs was on more than the cores of a CPU."""
+    return any(" x " in record.get("machine", "") for record in group)
+
+
+def _by_hand(record: Record) -> list[str]:
+    """Overrides but those that say how often and up to which cut-offs is evaluated."""
+    return [path for path in record.get("overrides") or {} if path not in report.HARMLESS]
+
+
+def _is_a_model(record: Record) -> bool:
+    """Whether a run is of a model as it ships or of one of its readings, and not a part of it taken away."""
+    name = record["model"], record.get("ablation")
+    return name[1] is None or name in summary.VARIANTS
+
+
+def _entry(group: Sequence[Record], target: str, metric: str) -> Entry:
+    totals = [r["seconds"]["total"] / 60 for r in group if (r.get("seconds") or {}).get("total")]
+    value, _ = report.average(_values(group, target), metric)
+    return Entry(group, statistics.fmean(totals) if totals else None, -1.0 if value is None else value)
+
+
+def _values(group: Sequence[Record], behavior: str) -> list[dict]:
+    """At the epoch that validation chose; of what is not trained, the only ones."""
+    return list(report.values(group, "valid", behavior) or report.values(group, "last", behavior))
+
+
+def _best(entries: Sequence[Entry]) -> list[Entry]:
+    """One entry for each model and reading, in descending order of the value; none is chosen by the test split."""
+    found: dict[tuple, Entry] = {}
+    for entry in entries:
+        first = entry.group[0]
+        place = first["model"], first.get("ablation")
+        if place not in found or _length(entry) > _length(found[place]):
+            found[place] = entry
+    return sorted(found.values(), key=lambda entry: -entry.value)
+
+
+def _length(entry: Entry) -> tuple[int, int]:
+    """Runs with settings of their own go before those with others, longer ones before shorter."""
+    return -len([p for p in _by_hand(entry.group[0]) if not p.startswith("train.")]), entry.group[0]["epochs"]
+
+
+def _lines(entries: Sequence[Entry], own: Sequence[Record]) -> str:
+    behaviors = report.behaviors({}, own)
+    metric = next(m for m in report.metrics({}, own) if m.startswith("ndcg"))
+    shown = [(behaviors[0], metric.replace("ndcg", "hr")), (behaviors[0], metric)]
+    shown = shown if len(behaviors) == 1 else [(b, metric) for b in behaviors]
+    parts = [
+        p for p in ("visited", "unvisited") if any(p in v for e in entries for v in _values(e.group, behaviors[0]))
+    ]
+    head = ["", "model", *(f"{b} {tables.title(m)}" for b, m in shown)]
+    first = shown[0][1].replace("ndcg", "hr")
+    head += [f"{behaviors[0]} {tables.title(first)} {part}" for part in parts]
+    head += ["epochs", "seeds", "minutes", "parameters", "MiB", "machine"]
+    lines = [head, ["---:", "---", *["---:"] * (len(head) - 3), "---"]]
+    for number, entry in enumerate(entries, start=1):
+        record = entry.group[0]
+        name = summary.VARIANTS.get((record["model"], record.get("ablation")), record["model"])
+        by_hand = [f"{p.rpartition('.')[2]}={record['overrides'][p]}" for p in _by_hand(record) if p not in _LENGTH]
+        cells = [str(number), ", ".join([summary.name_of(name), *by_hand])]
+        for behavior, one in shown:
+            cells.append(report.cell(*report.average(_values(entry.group, behavior), one)))
+        for part in parts:
+            rows = [value.get(part) or {} for value in _values(entry.group, behaviors[0])]
+            cells.append(report.cell(report.average(rows, first)[0]))
+        cells += [report.epochs(entry.group) if record["epochs"] else "", str(len(entry.group))]
+        cells += ["" if entry.minutes is None else f"{entry.minutes:.1f}"]
+        cells += [f"{record['parameters']:,}" if record.get("parameters") else ""]
+        memory = [r["peak_memory_mib"] for r in entry.group if r.get("peak_memory_mib")]
+        lines.append([*cells, f"{max(memory):,}" if memory else "", record.get("machine", "")])
+    return tables.join(lines)
+
+
+_LENGTH = ("train.epochs", "train.max_minutes")
+"""Overrides that the columns of epochs and minutes tell."""
