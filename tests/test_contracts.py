@@ -202,8 +202,11 @@ def test_gradients_of_four_devices_add_up(trained):
     (loss4, parts4), grads4 = gradient(4)
     np.testing.assert_allclose(loss4, loss, rtol=1e-5)
     chex.assert_trees_all_close(parts4, parts, rtol=1e-5)
+    # What cancels in a sum, as in the bias of a gate's logits, is left with the rounding of its terms.
+    largest = max(float(np.abs(a).max()) for a in jax.tree.leaves(grads))
     for a, b in zip(jax.tree.leaves(grads), jax.tree.leaves(grads4), strict=True):
-        np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-5 * max(np.abs(a).max(), 1e-30))
+        atol = max(1e-5 * np.abs(a).max(), 1e-7 * largest, 1e-30)
+        np.testing.assert_allclose(b, a, rtol=1e-5, atol=atol)
 
 
 def test_scores_are_float_and_any_tile_is_a_slice(trained):
