@@ -54,10 +54,10 @@ class AlsConfig(pydantic.BaseModel):
         3, ge=0, description="conjugate gradient steps of a row in a sweep; 0: solved exactly, slower"
     )
     unobserved: float = pydantic.Field(
-        0.1, gt=0, description="weight of a pair that was not observed, against 1 for one that was"
+        0.01, gt=0, description="weight of a pair that was not observed, against 1 for one that was"
     )
     penalty: float = pydantic.Field(
-        0.01, gt=0, description="of the squared factors, times (number of pairs + unobserved x all)^frequency_exponent"
+        0.003, gt=0, description="of the squared factors, times (number of pairs + unobserved x all)^frequency_exponent"
     )
     frequency_exponent: float = pydantic.Field(
         1.0, ge=0, le=1, description="how much more who has many pairs is penalized; 0: all the same"
