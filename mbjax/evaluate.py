@@ -74,6 +74,7 @@ class _Task:
       history: int64 [n], number of distinct training items of all behaviors.
       unreachable: held-out pairs that are masked.
       queries: on the device.
+      sampled_from: number of users that these were drawn from; 0: these are all.
     """
 
     users: np.ndarray
@@ -83,6 +84,7 @@ class _Task:
     history: np.ndarray
     unreachable: int
     queries: topk.Queries
+    sampled_from: int = 0
 
 
 class Evaluator:
@@ -97,6 +99,9 @@ class Evaluator:
       batch_size: users scored at once.
       item_tile: items scored at once. Neither changes any result; memory is their product times 4 bytes.
       placement: the devices that the users are divided among.
+      sample_users: so many users of each behavior are drawn and stand for all; 0: all. Rows of behaviors with more then
+        have ``"sampled_from"``, the number of those.
+      seed: of the draw.
 
     Raises:
       ConfigError: an unknown option, a behavior without held-out pairs, or a split without any.
@@ -113,6 +118,8 @@ class Evaluator:
         batch_size: int = 512,
         item_tile: int = 16384,
         placement: parallel.Placement = parallel.ONE,
+        sample_users: int = 0,
+        seed: int = 0,
     ):
         if split not in SPLITS:
             raise errors.unknown("split", split, SPLITS)
@@ -133,7 +140,12 @@ class Evaluator:
         held_out: dict[str, sparse.csr_array] = getattr(dataset, split)
         self.behaviors = _choose(behaviors, dataset, held_out, split)
         union = seen.union(dataset.train.values(), (dataset.info.num_users, dataset.info.num_items))
-        self._tasks = {b: _prepare(dataset, split, b, mask, union, batch_size, placement) for b in self.behaviors}
+        self._tasks = {}
+        for behavior in self.behaviors:
+            users = np.unique((held_out[behavior] != 0).nonzero()[0]).astype(np.int32)
+            kept = sample(users, sample_users, (seed, dataset.info.behaviors.index(behavior)))
+            task = _prepare(dataset, split, behavior, kept, mask, union, batch_size, placement)
+            self._tasks[behavior] = dataclasses.replace(task, sampled_from=len(users) if len(kept) < len(users) else 0)
 
     def __call__(
         self,
@@ -179,6 +191,8 @@ class Evaluator:
             values = metrics.per_user(hits, pairs, self.ks, complete=items.shape[1] == self.info.num_items)
             row: dict[str, Any] = {"users": len(task.users), "pairs": int(pairs.sum())} | metrics.means(values)
             row |= parts.in_one_list(items, hits, task.truth, task.visited, self.ks)
+            if task.sampled_from:
+                row["sampled_from"] = task.sampled_from
             if self._mask == "all_behaviors":
                 row["masked"] = task.unreachable
             if labels:
@@ -221,6 +235,13 @@ class Evaluator:
         return tables, found
 
 
+def sample(users: np.ndarray, number: int, seed: Sequence[int]) -> np.ndarray:
+    """So many of some users, ascending, drawn without replacement; all of them if there are no more or of 0."""
+    if not 0 < number < len(users):
+        return users
+    return np.sort(np.random.default_rng(seed).choice(users, number, replace=False))
+
+
 def unreachable(table: dict[str, dict[str, Any]]) -> list[str]:
     """A line for each behavior of a table whose held-out pairs the mask put out of every model's reach."""
     return [
@@ -260,13 +281,13 @@ def _prepare(
     dataset: data.Dataset,
     split: str,
     behavior: str,
+    users: np.ndarray,
     mask: str,
     union: sparse.csr_array,
     batch_size: int,
     placement: parallel.Placement,
 ) -> _Task:
     held_out = sparse.csr_array(getattr(dataset, split)[behavior] != 0, dtype=np.int32)
-    users = np.flatnonzero(np.diff(held_out.indptr)).astype(np.int32)
     truth = held_out[users]
     truth.sort_indices()
     visited = sparse.csr_array(truth.multiply(seen.familiar(dataset, behavior)[users] != 0))

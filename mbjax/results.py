@@ -30,6 +30,7 @@ PRIVATE = (
     "train.chunk_steps",
     "train.side_by_side",
     "evaluate.anchors",
+    "evaluate.last",
 )
 """Overrides that say where and how a run went and decide no number."""
 IDENTITY = ("model", "dataset", "dataset_fingerprint", "ablation", "overrides", "seed", "protocol", "behaviors")
@@ -81,7 +82,8 @@ def record(
             "valid": dataset.valid_rule,
             "mask": config.evaluate.mask,
             "mask_valid": bool(dataset.mask_valid),
-        },
+        }
+        | ({"sample_users": config.evaluate.sample_users} if config.evaluate.sample_users else {}),
         "behaviors": list(dataset.info.behaviors),
         "epochs": rows[-1]["epoch"] + 1 if rows else 0,
         "devices": config.devices,

@@ -159,6 +159,28 @@ def test_per_user_values_average_to_the_table(tmp_path):
         evaluate.Result({}).to_parquet(tmp_path / "x")
 
 
+def test_a_sample_of_users_changes_no_value_of_theirs():
+    """A user drawn has the values that he has among all; the draw is the seed's; of no more than asked for all are."""
+    rng = np.random.default_rng(0)
+    pairs = {"view": rng.integers(0, (40, 9), (90, 2)).tolist(), "buy": rng.integers(0, (12, 9), (9, 2)).tolist()}
+    data = planted.dataset(40, 9, ("view", "buy"), {"view": [(0, 1), (3, 2)], "buy": [(1, 1)]}, pairs)
+    model, scores = planted.model(data.info), rng.normal(size=(2, 40, 9))
+
+    def values(**options):
+        found = evaluate.Evaluator(data, "test", ks=(1, 3), **options)(model, scores, {}, per_user=True)
+        return found.table, found.per_user
+
+    whole, of_all = values()
+    table, some = values(sample_users=10, seed=3)
+    assert (table["view"]["users"], table["view"]["sampled_from"]) == (10, whole["view"]["users"])
+    assert table["buy"] == whole["buy"] and "sampled_from" not in whole["view"]
+    assert some.join(of_all, on=some.columns, how="semi").height == some.height
+    mean = some.filter(pl.col("behavior") == "view")["ndcg@3"].mean()
+    assert table["view"]["ndcg@3"] == pytest.approx(mean)
+    assert some.equals(values(sample_users=10, seed=3)[1]) and not some.equals(values(sample_users=10, seed=4)[1])
+    assert values(sample_users=1000)[0] == whole
+
+
 def test_masked_infinite_and_missing_candidates_hit_nothing():
     data = planted.dataset(1, 3, ("buy",), {"buy": [(0, 0), (0, 1)]}, {"buy": [(0, 2)]})
     evaluator = evaluate.Evaluator(data, "test", ks=(20,))

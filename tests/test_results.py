@@ -18,7 +18,9 @@ def make_config(**changes):
         "devices": 1,
         "overrides": {"train.eval_every": 5, "data.dirs": ("/home/someone/data",)},
         "train": builtin.SimpleNamespace(monitor="mean:ndcg"),
-        "evaluate": builtin.SimpleNamespace(ks=(5, 10), mask="same_behavior", selections=("test_per_behavior",)),
+        "evaluate": builtin.SimpleNamespace(
+            ks=(5, 10), mask="same_behavior", selections=("test_per_behavior",), sample_users=0
+        ),
     }
     return builtin.SimpleNamespace(**(values | changes))
 

@@ -32,6 +32,7 @@ SETTINGS = {
     "train.chunk_steps": 1,
     "evaluate.ks": "1,5",
     "evaluate.groups": "5",
+    "evaluate.last": True,
 }
 SAVE = {"train__save_minutes": 1e-9}  # after every epoch
 CACHE = {

@@ -253,6 +253,17 @@ class EvaluateConfig(Section):
     selections: tuple[Literal["best_test", "best_test_late", "test_per_behavior"], ...] = Field(
         (), description="epochs chosen by looking at the test split, reported beside 'last'; only with protocol=paper"
     )
+    last: bool = Field(
+        False,
+        description="whether final tables have the last epoch too, beside the one that validation chose; if it is "
+        "another, the test split is ranked once more",
+    )
+    sample_users: int = Field(
+        0,
+        ge=0,
+        description="users of each behavior whose lists judge the epochs of a training, drawn with data.seed [users]; "
+        "0: all. Final tables are of all users",
+    )
     anchors: tuple[Anchor, ...] = Field(
         get_args(Anchor),
         description="models without training that the final tables show beside the model; empty: none",
@@ -310,6 +321,11 @@ class Config(Section):
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Config:
+        if self.evaluate.selections and self.evaluate.sample_users:
+            raise ValueError(
+                f"evaluate.selections={','.join(self.evaluate.selections)} reports tables of epochs on the way, which "
+                f"evaluate.sample_users={self.evaluate.sample_users} makes of some users only; leave one of them out"
+            )
         if self.evaluate.selections and self.protocol != "paper":
             raise ValueError(
                 f"evaluate.selections={','.join(self.evaluate.selections)} looks at the test split during training; "

@@ -31,6 +31,8 @@ LEAST_BYTES = 4 * 2**20
 MAX_BYTES = 4 * 2**30
 """What all entries may take together [bytes]."""
 _SUFFIX = ".split"
+ANCHOR = ".anchor"
+"""Of what stands beside the entries and was measured on data sets: ``mbjax/experiment/anchor_cache.py``."""
 _YOUNG = 1.0  # A file that changed so lately [seconds] may change once more without its time telling.
 
 
@@ -67,13 +69,17 @@ def folder() -> pathlib.Path | None:
 
 
 def clear() -> tuple[int, int]:
-    """Removes all entries, also what a process that was killed left of one; returns their number and bytes."""
+    """Removes all entries, also what a process that was killed left of one, and what was measured on data sets.
+
+    Returns:
+      The number of logs, and the bytes of all.
+    """
     number = size = 0
     for path in _entries():
         with contextlib.suppress(OSError):
             found = path.stat().st_size
             path.unlink()
-            number, size = number + 1, size + found
+            number, size = number + (path.suffix != ANCHOR), size + found
     return number, size
 
 
@@ -139,7 +145,7 @@ def _keep(found: content.Content, entry: pathlib.Path, path: pathlib.Path) -> No
         files.make_folder(entry.parent)
         files.replace(entry, functools.partial(binary.write, found))
         size = entry.stat().st_size
-        _make_room(entry)
+        make_room(entry)
     except (errors.WriteError, OSError, ValueError, pl.exceptions.PolarsError) as error:
         _say(f"{path.name}: is not kept for the next start ({' '.join(str(error).split())})")
         return
@@ -151,13 +157,13 @@ def _keep(found: content.Content, entry: pathlib.Path, path: pathlib.Path) -> No
         _say(f"{path.name}: is not kept for the next start (more than {shown(MAX_BYTES)})")
 
 
-def _make_room(new: pathlib.Path) -> None:
+def make_room(new: pathlib.Path) -> None:
     """Removes entries, those that were not used for longest first, and a new one if it is too large by itself."""
     known = []
     for path in _entries():
         with contextlib.suppress(OSError):
             state = path.stat()
-            if path.suffix == _SUFFIX:
+            if path.suffix != ".tmp":
                 known.append((path != new, -state.st_atime, state.st_size, path))
             elif time.time() - state.st_mtime > 86400:
                 path.unlink()
@@ -174,7 +180,7 @@ def _entries() -> list[pathlib.Path]:
     parent = folder()
     if parent is None or not parent.is_dir():
         return []
-    return [path for path in sorted(parent.iterdir()) if path.is_file() and path.suffix in (_SUFFIX, ".tmp")]
+    return [path for path in sorted(parent.iterdir()) if path.is_file() and path.suffix in (_SUFFIX, ANCHOR, ".tmp")]
 
 
 def _say(text: str) -> None:

@@ -21,10 +21,11 @@ class Outcome:
     Attributes:
       workdir: the run folder.
       reason: ``"finished"``, ``"patience"``, ``"time"`` or ``"signal"`` (resumable).
-      tables: selection -> test table by behavior; empty after a signal.
-      epochs: selection -> epoch.
+      tables: selection -> test table by behavior, the selected epoch first; empty after a signal.
+      epochs: selection -> epoch; that of the last one whether it was tested or not.
       rows: those of metrics.jsonl.
-      seconds: ``test_pass``, ``total`` and, where this process compiled, ``compile``.
+      seconds: ``test_pass`` (with its compilation, if nothing on the way compiled it), ``total`` and, where this
+        process compiled, ``compile``.
       commit: of the code that the run (or its resumption) started with; None outside a checkout.
       parameters: number of trained values.
       chosen: settings that the model chose on validation pairs, field -> value (``types.Model.choices``).

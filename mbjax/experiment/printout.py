@@ -28,7 +28,7 @@ from mbjax import (
     wording,
 )
 from mbjax.data import optimum, synthetic
-from mbjax.experiment import anchors, outcomes, wiring
+from mbjax.experiment import anchor_cache, anchors, outcomes, wiring
 from mbjax.train import plots, run_folder
 
 
@@ -71,6 +71,9 @@ def references(
     ``evaluate.Evaluator``.
     """
     dataset, config = experiment.dataset, experiment.config
+    section = config.evaluate
+    asked = {"split": split, "behaviors": behaviors, "details": details}
+    asked |= {"ks": section.ks, "mask": section.mask, "groups": section.groups}
     makers: dict[str, Callable[[], types.Model]] = {}
     for name in config.evaluate.anchors:
         # Of a single behavior there are no other behaviors' items: own_items would be popularity once more.
@@ -84,10 +87,17 @@ def references(
     found = {}
     for name, make in makers.items():
         try:
-            found[name] = anchors.measure(make(), dataset, evaluator(), groups=config.evaluate.groups, details=details)
+            measured = functools.partial(_measured, make, dataset, evaluator, groups=section.groups, details=details)
+            # The optimum knows more than the pairs.
+            use = config.data.cache and name in section.anchors
+            found[name] = anchor_cache.recalled(dataset, asked | {"model": name}, measured, use=use, say=note)
         except anchors.UNLUCKY as error:  # it must not cost the run its table
             say(f"{name} is left out of the table: {type(error).__name__}: {error}")
     return found
+
+
+def _measured(make, dataset, evaluator, **options) -> outcomes.Table:
+    return anchors.measure(make(), dataset, evaluator(), **options)
 
 
 def _optimum(seed: int, info: types.DatasetInfo) -> types.Model:
@@ -164,7 +174,7 @@ def final(
     with _later(failed):
         if keep:
             path = results.write(record) if keep is True else _write_to(paths.absolute(keep), record)
-    main = outcome.tables.get("valid", outcome.tables["last"])
+    main = next(iter(outcome.tables.values()))
     is_one_of_several = beside is not None
     if not beside:
         beside = {} if beside is None else beside
@@ -199,6 +209,7 @@ def _show_final(experiment, outcome, rows, main) -> None:
     caption = f"{experiment.dataset.info.name}, test split, all items ranked"
     if experiment.is_trained:
         caption += f"; in brackets: how the epoch was chosen, and which of {len(outcome.rows)}"
+        caption += sampled(config)
     if config.evaluate.selections:
         caption += f". Chosen by looking at the test split: {', '.join(config.evaluate.selections)}"
     visited = [row["visited"]["pairs"] for row in main.values() if "visited" in row]
@@ -228,6 +239,12 @@ def title(config: configuration.Config, *details: str) -> str:
     """What a table calls a run, with details in brackets."""
     backbone = getattr(config.model, "backbone", None)
     return tables.model_title(config.model_name, *details, backbone=getattr(backbone, "name", None))
+
+
+def sampled(config: configuration.Config) -> str:
+    """For the caption of a trained model's table: that its epoch was judged by some users; empty if it was by all."""
+    number = config.evaluate.sample_users
+    return f"; epochs were judged by {wording.count(number, 'sampled user')} of each behavior" if number else ""
 
 
 def _write_curves(curves: dict[str, pl.DataFrame], path: pathlib.Path) -> None:

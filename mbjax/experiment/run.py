@@ -56,13 +56,13 @@ class Run:
         # They refuse behaviors without held-out pairs.
         splits = dict.fromkeys([self.split, "test"] if experiment.is_trained and self.split else ["test"])
         self.evaluators = like.evaluators if like else {split: experiment.evaluator(split) for split in splits}
+        if not like and experiment.is_trained and self.split and config.evaluate.sample_users:
+            self.evaluators["sample"] = experiment.evaluator(self.split, sample_users=config.evaluate.sample_users)
         if experiment.is_trained and self.split:
             evaluated = self.evaluators[self.split].behaviors
             _check_monitor(config.train.monitor, self.split, evaluated, experiment.dataset.info.behaviors)
         if like is None:
             footprint.refuse_beginning(experiment)
-        # splits that were evaluated in this process
-        self.compiled: set[str] = like.compiled if like else set()
         self.position, self.steps_per_epoch = loop.Position(), 1
         self.compiling = 0.0  # seconds, before the first step
         self.keeper: keeper.Keeper | None = None
@@ -208,9 +208,12 @@ class Run:
         """What shows that it goes on; ``prefix`` before the name of the monitored metric."""
         metric = self.config.train.monitor
         metric = metric if "@" in metric else f"{metric}@{self.config.evaluate.ks[0]}"
-        monitor = f"{prefix}{self.split} {metric}" if self.split else ""
+        monitor = f"{prefix}{self.split} {metric}{self._sampled()}" if self.split else ""
         done = self.position.step // self.steps_per_epoch
         return progress.Progress(self.config.train.epochs, done=done, best=self.best_value, monitor=monitor)
+
+    def _sampled(self) -> str:
+        return f" of {self.config.evaluate.sample_users:,} sampled users" if "sample" in self.evaluators else ""
 
     def is_due(self, epoch: int, seconds: float) -> bool:
         """Whether an epoch that took so long to train ends with an evaluation."""
@@ -251,7 +254,6 @@ class Run:
         return errors.TrainingDivergedError(f"{error}; {self.keeper.last_finite()}")
 
     def _evaluate(self, params: types.Params, epoch: int, step: int) -> outcomes.Table:
-        self.compiled.add(self.split)
         try:
             return self._judge(params)
         except errors.TrainingDivergedError:
@@ -261,10 +263,11 @@ class Run:
 
     def _judge(self, params: types.Params) -> outcomes.Table:
         graphs = self.experiment.graphs_for(self.split)
-        return self.evaluators[self.split](self.experiment.model, params, graphs).table
+        evaluator = self.evaluators.get("sample", self.evaluators[self.split])
+        return evaluator(self.experiment.model, params, graphs).table
 
     def conclude(self, reason: str, *, let_go: bool = True) -> outcomes.Outcome:
-        """Reads the test split at the selected epoch and at the last, and finishes the log.
+        """Reads the test split once, at the selected epoch, at the last one too if that is asked for; finishes the log.
 
         ``let_go``: whether no other run needs what this one was trained with.
         """
@@ -272,8 +275,8 @@ class Run:
         evaluator = self.evaluators["test"]
         groups = self.config.evaluate.groups
 
-        def test(params, *, details=True):
-            return evaluator(experiment.model, params, experiment.graphs_for("test"), groups=groups, details=details)
+        def test(params):
+            return evaluator(experiment.model, params, experiment.graphs_for("test"), groups=groups, details=True)
 
         best = self.keeper.best_params(self.state) if self.keeper else None
         model, told = experiment.model, (self.state.params if best is None else best, experiment.graphs)
@@ -282,16 +285,14 @@ class Run:
         if let_go:
             self.advance = None  # with all that batches are drawn from
             experiment.let_go()
-        # A pass that is timed comes after one that compiled: of the selected epoch, or of an epoch on the way.
-        tables, epochs = {}, {"last": max(self.position.step // self.steps_per_epoch - 1, 0)}
+        epochs = {"last": max(self.position.step // self.steps_per_epoch - 1, 0)}
+        found = test(self.state.params if best is None else best)
+        tables = {"last" if best is None else "valid": found.table}
         if best is not None:
-            found = test(best)
-            tables["valid"], reliability = found.table, found.reliability
             epochs["valid"] = self.keeper.best.epoch
-        elif "test" not in self.compiled:
-            test(self.state.params, details=False)
-        found = test(self.state.params)
-        tables["last"] = found.table
+            if self.config.evaluate.last:
+                is_same = self.keeper.best.step == self.position.step
+                tables["last"] = found.table if is_same else test(self.state.params).table
         self.log.finish(experiment.dataset.info.behaviors)
         rows = self.log.rows()
         times = {"test_pass": found.seconds, "total": _total_seconds(rows)}
@@ -308,7 +309,7 @@ class Run:
             sum(leaf.size for leaf in jax.tree.leaves(self.state.params)),
             findings=findings,
             chosen=chosen,
-            reliability=reliability if "valid" in tables else found.reliability,
+            reliability=found.reliability,
         )
 
     def close(self) -> None:

@@ -107,6 +107,7 @@ class Experiment:
             "batch_size": section.batch_size,
             "item_tile": section.item_tile,
             "placement": self.placement,
+            "seed": self.config.data.seed,
         }
         return evaluate.Evaluator(self.dataset, split, **(given | options))
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import pytest
 import trial
 
 from mbjax import experiment
+from mbjax.experiment import anchor_cache
 from mbjax.train import plots
 
 
@@ -53,7 +55,11 @@ def two(tmp_path_factory, cache, folder):
 
 @pytest.fixture(autouse=True)
 def frugal(cache, four, monkeypatch):
-    """Compiles nothing twice; the plots are tested on the run ``four``, which comes first, and left out elsewhere."""
+    """Compiles nothing twice; the plots are tested on the run ``four``, which comes first, and left out elsewhere.
+
+    No test finds tables of anchors that another one has left.
+    """
+    monkeypatch.setattr(anchor_cache, "LEAST_SECONDS", math.inf)
     monkeypatch.setattr(plots, "per_behavior", lambda *args, **options: None)
     monkeypatch.setattr(plots, "learning_curve", lambda *args, **options: None)
     with trial.compiled_once(cache):

@@ -19,7 +19,7 @@ import trial
 import usual
 from tensorboardX.proto import event_pb2
 
-from mbjax import cli, errors, experiment, selections
+from mbjax import cli, errors, evaluate, experiment, selections
 from mbjax import config as configuration
 from mbjax.experiment import folders, wiring
 from mbjax.models import bvae
@@ -86,6 +86,30 @@ def test_an_honest_run_selects_on_valid_and_tests_at_the_end(four):
     assert written["epochs"] == 4
     assert four.tables["last"]["buy"]["groups"].keys() == {"<5", ">=5"}
     assert (four.reason, four.exit_code) == ("finished", 0)
+
+
+@pytest.mark.parametrize(("last", "passes"), [(False, 1), (True, 2)])
+def test_the_test_split_is_ranked_once(folder, tmp_path, monkeypatch, four, last, passes):
+    """At the epoch that validation chose, with the numbers that it has where the last epoch is ranked too."""
+    asked, call = [], evaluate.Evaluator.__call__
+
+    def counted(self, *arguments, **options):
+        asked.append(self.split)
+        return call(self, *arguments, **options)
+
+    monkeypatch.setattr(evaluate.Evaluator, "__call__", counted)
+    config = trial.config(folder, evaluate__last=last, evaluate__anchors="", evaluate__sample_users=6)
+    values = iter([0.1, 0.4, 0.3, 0.2])
+    monkeypatch.setattr(selections, "monitored", lambda *arguments: next(values))
+    outcome = experiment.train(config, tmp_path / "run")
+    assert asked == ["valid"] * 4 + ["test"] * passes
+    assert (list(outcome.tables), outcome.epochs) == (["valid", "last"][:passes], {"valid": 1, "last": 3})
+    if last:  # whatever the epochs were judged by, the last one is what it is
+        assert outcome.tables["last"] == four.tables["last"]
+    sampled = {behavior: row["users"] for behavior, row in outcome.rows[0]["valid"].items()}
+    assert sampled == dict.fromkeys(sampled, 6)
+    assert all("sampled_from" not in row for table in outcome.tables.values() for row in table.values())
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["protocol"]["sample_users"] == 6
 
 
 def test_the_loss_of_an_epoch_is_the_sum_over_its_steps(four, folder):
