@@ -12,9 +12,11 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import pathlib
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from typing import Any
 
@@ -63,11 +65,15 @@ def views(size: str) -> scipy.sparse.csr_array:
     return pairs
 
 
-def measure(size: str, way: str, width: int, batch: int, steps: int) -> dict[str, Any]:
+def _ends(matrix: scipy.sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:
+    return matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32)
+
+
+def measure(matrix: scipy.sparse.csr_array, way: str, width: int, batch: int, steps: int) -> dict[str, Any]:
     """CPU seconds of ours.
 
     Args:
-      size: of ``SIZES``.
+      matrix: of ``views``.
       way: of ``WAYS``.
       width: of the embeddings.
       batch: users of a batch.
@@ -75,12 +81,14 @@ def measure(size: str, way: str, width: int, batch: int, steps: int) -> dict[str
     """
     import jax
 
-    from mbjax import config, data, models
+    from mbjax import config, data, models, types
     from mbjax.experiment import wiring
 
-    matrix = views(size)
-    pairs = np.stack(matrix.nonzero(), axis=1)
-    dataset = data.assemble("views", *matrix.shape, ("view",), {"train": {"view": pairs}})
+    matrix.sort_indices()
+    train = scipy.sparse.csr_array((matrix.data.astype(np.uint8), *_ends(matrix)), shape=matrix.shape)
+    users, items = (data.Vocabulary(np.arange(number)) for number in matrix.shape)
+    info = types.DatasetInfo("views", *matrix.shape, ("view",))
+    dataset = data.Dataset(info, {"view": train}, {}, {}, users, items, False, "none", "")
     kind, optimizer = way.split()
     overrides = {
         "train.optimizer": optimizer,
@@ -96,9 +104,9 @@ def measure(size: str, way: str, width: int, batch: int, steps: int) -> dict[str
     plan = advance.plan(state, 0)
     state, logged = advance.chunk(state, plan, 0, length)
     jax.block_until_ready(logged)
-    timed = [(n * length, length) for n in range(1, 1 + steps // length)]
+    whole = advance.steps_per_epoch // length
+    timed = [(n % whole * length, length) for n in range(1, 1 + steps // length)]
     if not steps:
-        whole = advance.steps_per_epoch // length
         rest = advance.steps_per_epoch - whole * length
         timed = [(n * length, length) for n in range(whole)] + ([(whole * length, rest)] if rest else [])
         if rest:
@@ -128,12 +136,12 @@ def measure(size: str, way: str, width: int, batch: int, steps: int) -> dict[str
     }
 
 
-def peer(size: str, width: int) -> dict[str, Any]:
+def peer(matrix: scipy.sparse.csr_array, width: int) -> dict[str, Any]:
     """CPU seconds of a pass of implicit."""
     import implicit
     from implicit import bpr
 
-    matrix = scipy.sparse.csr_matrix(views(size))
+    matrix = scipy.sparse.csr_matrix(matrix)
     model = bpr.BayesianPersonalizedRanking(factors=width, iterations=1, use_gpu=False)
     began, wall = time.process_time(), time.perf_counter()
     model.fit(matrix, show_progress=False)
@@ -169,25 +177,35 @@ def main() -> int:
     parser.add_argument("--one", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        size, way, *rest = options.one
-        print(json.dumps(peer(size, *map(int, rest)) if way == "implicit" else measure(size, way, *map(int, rest))))
+        path, way, *rest = options.one
+        matrix = scipy.sparse.load_npz(path)
+        found = peer(matrix, *map(int, rest)) if way == "implicit" else measure(matrix, way, *map(int, rest))
+        print(json.dumps(found))
         return 0
+    with tempfile.TemporaryDirectory() as folder:
+        run(options, pathlib.Path(folder))
+    return 0
+
+
+def run(options: argparse.Namespace, folder: pathlib.Path) -> None:
+    """Takes all measurements; ``folder`` is for matrices."""
     found, rows = record.heading("lazy"), []
     ways = [*options.ways.split(","), *(["implicit"] if importlib.util.find_spec("implicit") else [])]
     for size in options.sizes.split(","):
+        path = folder / f"{size}.npz"
+        scipy.sparse.save_npz(path, views(size), compressed=False)
         for way in ways:
             if way == "implicit":
-                row = apart(size, way, options.width)
+                row = apart(path, way, options.width)
             else:
                 is_pass = way.startswith("lazy") and size in options.passes.split(",")
                 steps = 0 if is_pass else 12 if way.startswith("dense") else 384
-                row = apart(size, way, options.width, options.batch, steps)
+                row = apart(path, way, options.width, options.batch, steps)
             rows.append({"size": size, "way": way, "width": options.width, "batch": options.batch} | row)
             if options.out:  # as far as it is
                 record.write(found | {"rows": rows}, options.out)
             step = f", {1000 * row['cpu_step']:.2f} ms a step" if "cpu_step" in row else ""
             print(f"{size} {way}: {row['cpu']:.2f} CPU s{step}", flush=True)
-    return 0
 
 
 if __name__ == "__main__":

@@ -137,7 +137,8 @@ def uniform(inputs: int) -> nn.initializers.Initializer:
 
 def users_items(table: types.Array, info: types.DatasetInfo) -> tuple[types.Array, types.Array]:
     """Cuts a table [U + I, D] into its users [U, D] and items [I, D]."""
-    return table[: info.num_users], table[info.num_users :]
+    user, item = jnp.split(table, [info.num_users])  # whose gradients are put together, where slices are padded
+    return user, item
 
 
 def mean(tables: Sequence[types.Array]) -> types.Array:

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.experimental import sparse
 
 from mbjax import types
 from mbjax.ops import platforms
@@ -161,7 +162,21 @@ def _map(function, tree, marks, found, *rest):
 
 
 def _taken(mark, row, table):
-    return jnp.take(table, row, axis=mark.axis, mode="clip")
+    """Some rows of a table; for those out of bounds whatever is there.
+
+    On a CPU they are the product of a matrix of ones with it, whose native kernel reads rows that are far apart three
+    times as fast as a gather does (benchmarks/README.md).
+    """
+
+    def on_cpu():
+        inside = jnp.minimum(row, len(table) - 1)
+        ones = jnp.ones(len(row), table.dtype), inside, jnp.arange(len(row) + 1, dtype=jnp.int32)
+        return sparse.BCSR(ones, shape=(len(row), len(table))) @ table
+
+    def elsewhere():
+        return jnp.take(table, row, axis=mark.axis, mode="clip")
+
+    return jax.lax.platform_dependent(cpu=elsewhere if mark.axis else on_cpu, default=elsewhere)
 
 
 def _put(mark, row, table, values):
