@@ -422,6 +422,7 @@ class Model(NamedTuple):
         the items of its triples and points, and in no other way. The model built for another number of users and items
         has to have the same loss, if the batch names the same rows. Then ``train.lazy`` can be had
         (``mbjax/train/lazy.py``). Anything else is the reason why it cannot.
+      notes: what its builder chose for the data set, a line each, said as a run begins.
     """
 
     info: DatasetInfo
@@ -445,6 +446,7 @@ class Model(NamedTuple):
     measured: tuple[str, ...] = ()
     all_items: bool = False
     by_row: Mapping[str, RowTable] | str = "its loss reads more of its tables than the rows of a batch"
+    notes: tuple[str, ...] = ()
 
 
 @struct.dataclass

@@ -36,6 +36,7 @@ def say(lines: Sequence[str], *, said: Sequence[str] = ()) -> None:
 def _choices(experiment: wiring.Experiment) -> Iterator[str]:
     """Where the run chose for the user."""
     config, dataset = experiment.config, experiment.dataset
+    yield from experiment.model.notes
     if config.evaluate.behaviors is None and experiment.model.tasks:
         left = [b for b in dataset.test if b not in experiment.model.tasks]
         if left:

@@ -46,7 +46,10 @@ import pydantic
 from mbjax import types
 from mbjax.backbones import base as backbones
 from mbjax.heads import base
-from mbjax.ops import gating, graph
+from mbjax.ops import gating, graph, one_by_one
+
+LARGE = 100_000
+"""Users and items together beyond which an expert's tables are not kept for the backward pass."""
 
 
 class DfmeConfig(backbones.Section):
@@ -98,39 +101,55 @@ class Dfme(base.Head):
     def sides(self, encoding, graphs, task, users=None):
         """The parts of the gate's logits, and the rows of all experts in the order of the gate's slots."""
         tables = encoding.behaviors
-        others = base.own_first(task, len(tables))[1:]
-        stopped = [j for j in others if self._is_stopped(task, j)]
-        live = [j for j in others if j not in stopped]
-        experts = dict(zip(live, self.experts(tables, graphs, task, live), strict=True))
-        # Apart, so that what gets no gradient is not propagated backwards either.
-        still = self.experts([jax.lax.stop_gradient(table) for table in tables], graphs, task, stopped)
-        experts |= dict(zip(stopped, map(jax.lax.stop_gradient, still), strict=True))
         own = self.rows(tables[task], users)
-        pairs = [own if j == task else self.rows(experts[j], users) for j in self._order(task)]
+        others = {j: self._of(tables, graphs, task, j, users) for j in base.own_first(task, len(tables))[1:]}
+        pairs = [own if j == task else others[j] for j in self._order(task)]
         rows = (jnp.stack(side, axis=1) for side in zip(*pairs, strict=True))
         return base.Sides(*({"gate": g, "experts": r} for g, r in zip(self.gate(*own), rows, strict=True)))
+
+    def _of(self, tables, graphs, task, other, users):
+        """The rows of one expert."""
+        if not self.config.fit:
+            return self._held(task, other, self.rows(tables[other], users))
+        weights = self.relation, tuple(self.transition)
+
+        def rows(variables):
+            table, own, weights = variables
+            return self.rows(self._fitted(table, own, graphs, task, other, weights), users)
+
+        if self._is_stopped(task, other):  # what gets no gradient is not propagated backwards either
+            return jax.lax.stop_gradient(rows(jax.lax.stop_gradient((tables[other], tables[task], weights))))
+        if users is not None and self.info.num_users + self.info.num_items > LARGE:
+            return one_by_one.apart(rows, (tables[other], tables[task], weights))
+        return rows((tables[other], tables[task], weights))
+
+    def _held(self, task, other, rows):
+        return jax.lax.stop_gradient(rows) if self._is_stopped(task, other) else rows
 
     def experts(self, tables, graphs, task: int, group: list[int]) -> list[types.Array]:
         """F of the behaviors of ``group`` for a task, [U + I, D] each.
 
         One after another: a product costs what its columns cost, and to put tables side by side is a copy more.
         """
-        config = self.config
-        if not config.fit:
+        if not self.config.fit:
             return [tables[j] for j in group]
-        mixed = [(j, task) if config.expert_index == "task" else (task, j) for j in group]  # whose share is alpha, beta
-        return [
-            self._propagate(graphs, (config.alpha * tables[other] + config.beta * tables[owner]) / 2, owner)
-            for other, owner in mixed
-        ]
+        weights = self.relation, tuple(self.transition)
+        return [self._fitted(tables[j], tables[task], graphs, task, j, weights) for j in group]
 
-    def _propagate(self, graphs, state, behavior: int):
+    def _fitted(self, table, own, graphs, task, other, weights):
+        """F of one behavior, of its table and that of the task."""
         config = self.config
-        relation, total = self.relation[behavior], state
+        owner = other if config.expert_index == "other" else task
+        shares = (config.alpha, config.beta) if owner == task else (config.beta, config.alpha)
+        return self._propagate(graphs, (shares[0] * table + shares[1] * own) / 2, owner, weights)
+
+    def _propagate(self, graphs, state, behavior: int, weights):
+        config, (relations, transition) = self.config, weights
+        relation, total = relations[behavior], state
         layers = backbones.per_behavior(config.layers, self.info, "head.layers")[behavior]
         for layer in range(layers):
             if layer:
-                relation = relation @ self.transition[layer - 1]
+                relation = relation @ transition[layer - 1]
             related = state * relation
             message = graph.spmm(graphs[self.info.behaviors[behavior]], related)
             state = message + (related if config.relation_on_self else state)

@@ -19,6 +19,7 @@ with its own defaults.
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Mapping
 from typing import Literal
@@ -31,7 +32,7 @@ from flax import linen as nn
 from mbjax import backbones, errors, heads, types
 from mbjax.backbones import base
 from mbjax.models import objectives, star_term
-from mbjax.ops import all_users, pairs, whole_data
+from mbjax.ops import all_users, one_by_one, pairs, whole_data
 
 L2On = Literal["tables", "batch", "norms", "parameters", "encoded", "weights"]
 L2_ON = (
@@ -49,6 +50,10 @@ RANKING = (
     "ranking loss of a behavior: of sampled triples, softplus or the hinge of how far the positive is ahead, or the "
     "squared error over all items of the batch's users, summed (with head.name=inner_product)"
 )
+
+
+LARGE = 100_000
+"""Users and items together beyond which the terms of the loss are computed one after another."""
 
 
 class ComposedConfig(base.Section):
@@ -116,43 +121,54 @@ class Composed(nn.Module):
 
     def loss(self, graphs: types.Graphs, batch: types.UserBatch) -> tuple[types.Array, dict[str, types.Array]]:
         """The batch's contribution to the loss, and its parts."""
-        config, info = self.config, self.info
-        weights = behavior_weights(config, info)
         encoding = self.encode(graphs)
         parts = {}
-        for task, name in enumerate(info.behaviors):
-            if not weights[task]:
-                continue
-            factor = config.loss_factor * weights[task]
-            if config.ranking == "whole_data":
-                parts |= self._whole_data(encoding, graphs, batch, task, factor)
-                continue
-            drawn = batch.triples[name]
-            if config.mean_over != "triples":
-                factor = factor * drawn.total / (batch.total if config.mean_over == "users" else 1.0)
-            pairing = pairs.Pairs(jnp.concatenate([drawn.positive, drawn.negative], axis=1))
-            sides = self.head.sides(encoding, graphs, task, batch.user)
-            scores = config.score_scale * self.head.score(task, sides, pairing)
-            rank = objectives.RANKINGS[config.ranking]
-            parts[f"{config.ranking}_{name}"] = factor * rank(scores, drawn)
-            if encoding.parallel and config.parallel_weight:
-                user, item = base.users_items(encoding.parallel[task], info)
-                scores = config.score_scale * pairing.product(user[batch.user], item)
-                parts[f"parallel_{name}"] = factor * config.parallel_weight * rank(scores, drawn)
-        if config.contrastive.weight and info.num_behaviors > 1:
-            aligned = objectives.contrastive(config.contrastive, encoding, info, batch)
-            parts["contrastive"] = config.contrastive.weight * aligned
+        for term in terms(self.config, self.info):
+            parts |= self.term(encoding, graphs, batch, term)
+        parts |= self.rest(encoding, batch)
+        return sum(parts.values()), parts
+
+    def term(self, encoding: base.Encoding, graphs: types.Graphs, batch: types.UserBatch, task: int | None):
+        """The parts of the loss that are of a behavior, or the contrastive one (None)."""
+        config, info = self.config, self.info
+        if task is None:
+            # As parameters are made nothing is drawn.
+            is_drawn = config.contrastive.drawn(info) and self.has_rng(base.DROPOUT)
+            key = self.make_rng(base.DROPOUT) if is_drawn else None
+            aligned = objectives.contrastive(config.contrastive, encoding, info, batch, key)
+            return {"contrastive": config.contrastive.weight * aligned}
+        name, parts = info.behaviors[task], {}
+        factor = config.loss_factor * behavior_weights(config, info)[task]
+        if config.ranking == "whole_data":
+            return self._whole_data(encoding, graphs, batch, task, factor)
+        drawn = batch.triples[name]
+        if config.mean_over != "triples":
+            factor = factor * drawn.total / (batch.total if config.mean_over == "users" else 1.0)
+        pairing = pairs.Pairs(jnp.concatenate([drawn.positive, drawn.negative], axis=1))
+        sides = self.head.sides(encoding, graphs, task, batch.user)
+        scores = config.score_scale * self.head.score(task, sides, pairing)
+        rank = objectives.RANKINGS[config.ranking]
+        parts[f"{config.ranking}_{name}"] = factor * rank(scores, drawn)
+        if encoding.parallel and config.parallel_weight:
+            user, item = base.users_items(encoding.parallel[task], info)
+            scores = config.score_scale * pairing.product(user[batch.user], item)
+            parts[f"parallel_{name}"] = factor * config.parallel_weight * rank(scores, drawn)
+        return parts
+
+    def rest(self, encoding: base.Encoding, batch: types.UserBatch) -> dict[str, types.Array]:
+        """All other parts of the loss."""
+        config, info, parts = self.config, self.info, {}
         if config.alignment.weight and encoding.alignment:
             aligned = objectives.align(config.alignment, encoding, info, batch)
             parts["alignment"] = config.alignment.weight * aligned
         if config.star.weight and info.num_behaviors > 1:
             parts["star"] = config.star.weight * star_term.loss(config.star, encoding, info, batch)
-        for spec in objectives.unique_sets(config.unique, info, weights):
+        for spec in objectives.unique_sets(config.unique, info, behavior_weights(config, info)):
             term = objectives.unique(spec, encoding, info, batch, config.score_scale)
             parts[f"unique_{spec.name}"] = config.loss_factor * spec.weight * term
         if config.l2_weight:
             parts["l2"] = config.l2_weight * self._squares(encoding, batch)
-        return sum(parts.values()), parts
+        return parts
 
     def _whole_data(self, encoding, graphs, batch, task, factor):
         """The ranking terms of a behavior over all items, and of its second stream."""
@@ -227,6 +243,49 @@ class Composed(nn.Module):
         return None if weights is None else weights[:, 0]
 
 
+def terms(config: ComposedConfig, info: types.DatasetInfo) -> list[int | None]:
+    """What ``Composed.term`` is asked for: the behaviors that are trained, and the contrastive part."""
+    found: list[int | None] = [task for task, weight in enumerate(behavior_weights(config, info)) if weight]
+    return [*found, None] if config.contrastive.weight and info.num_behaviors > 1 else found
+
+
+def _notes(config: ComposedConfig, info: types.DatasetInfo) -> tuple[str, ...]:
+    """What the size of the data set decided."""
+    size = config.contrastive.drawn(info)
+    if (
+        not config.contrastive.weight
+        or info.num_behaviors == 1
+        or config.contrastive.candidates is not None
+        or not size
+    ):
+        return ()
+    return (
+        f"contrastive term: each row is told from {size:,} users or items drawn anew in every step, since there are "
+        f"{info.num_users + info.num_items:,} of them (contrastive.candidates=0 takes all)",
+    )
+
+
+def _in_turns(module: Composed, params: types.Params, graphs: types.Graphs, batch: types.UserBatch, key: types.Array):
+    """``Composed.loss`` with its terms one after another, for tables that must not be there many times."""
+    config, info = module.config, module.info
+    streams = {base.DROPOUT: key}
+    encoding = module.apply(params, graphs, rngs=streams, method=Composed.encode)
+    others = {name: value for name, value in params["params"].items() if name not in ("user", "item")}
+
+    def term(task, variables):
+        others, encoding = variables
+        # They declare the tables and do not read them.
+        unread = {name: jnp.zeros(params["params"][name].shape) for name in ("user", "item")}
+        given = {"params": unread | others}, encoding, graphs, batch, task
+        parts = module.apply(*given, rngs=streams, method=Composed.term)
+        return sum(parts.values()), parts
+
+    each = [functools.partial(term, task) for task in terms(config, info)]
+    value, parts = one_by_one.total(each, (others, encoding))
+    rest = module.apply(params, encoding, batch, rngs=streams, method=Composed.rest)
+    return value + sum(rest.values()), parts | rest
+
+
 def _triple_squares(user, item, drawn, batch):
     """The squares of the rows of a batch's triples, each as often as it occurs."""
     squares = jnp.sum(jnp.square(item), axis=1)
@@ -298,11 +357,16 @@ def build(config: ComposedConfig, info: types.DatasetInfo, batch_size: int) -> t
         triples |= {info.target: types.PairSet(info.target, known=known)}
     triples |= {spec.name: spec.pairs for spec in objectives.unique_sets(config.unique, info, weights)}
 
+    # Without graphs a batch needs no more than its rows.
+    in_turns = bool(specs) and len(terms(config, info)) > 1 and info.num_users + info.num_items > LARGE
+
     def init(key, graphs):
         return module.init(key, graphs, objectives.probe_batch(triples, histories), method=Composed.loss)
 
     def loss(params, graphs, batch, key, step):
         del step
+        if in_turns:
+            return _in_turns(module, params, graphs, batch, key)
         return module.apply(params, graphs, batch, rngs={base.DROPOUT: key}, method=Composed.loss)
 
     def encode(params, graphs):
@@ -332,6 +396,7 @@ def build(config: ComposedConfig, info: types.DatasetInfo, batch_size: int) -> t
         tasks=trained,
         fold_in=types.PROPAGATED if backbone.graphs(config.backbone, info) else types.OWN_USERS,
         by_row=_by_row(config, specs),
+        notes=_notes(config, info),
     )
 
 

@@ -10,8 +10,13 @@ import pydantic
 
 from mbjax import types
 from mbjax.backbones import base
-from mbjax.ops import all_users, pairs, projection
+from mbjax.ops import all_users, pairs, projection, sampled_partition
 from mbjax.ops import contrastive as alignment
+
+LARGE = 100_000
+"""Users and items together beyond which the candidates of the contrastive term are drawn."""
+DRAWN = 4096
+"""How many of either are, where nothing else is said."""
 
 
 class ContrastiveConfig(base.Section):
@@ -30,6 +35,19 @@ class ContrastiveConfig(base.Section):
     )
     similarity: Literal["cosine", "inner_product"] = pydantic.Field("cosine", description="similarity of two rows")
     side: Literal["both", "user", "item"] = pydantic.Field("both", description="what is aligned: users, items or both")
+    candidates: int | None = pydantic.Field(
+        None,
+        ge=0,
+        description="how many users, and how many items, an anchor is told from: drawn anew in every step, their sum "
+        f"scaled up to all; 0: all, as in the paper; none: all up to {LARGE:,} users and items together, {DRAWN:,} "
+        "beyond",
+    )
+
+    def drawn(self, info: types.DatasetInfo) -> int:
+        """Candidates that are drawn of the users, and of the items; 0: they are all taken."""
+        if self.candidates is not None:
+            return self.candidates
+        return DRAWN if info.num_users + info.num_items > LARGE else 0
 
 
 class AlignmentConfig(base.Section):
@@ -97,13 +115,22 @@ RANKINGS = {"bpr": bpr, "hinge": hinge}
 
 
 def contrastive(
-    config: ContrastiveConfig, encoding: base.Encoding, info: types.DatasetInfo, batch: types.UserBatch
+    config: ContrastiveConfig,
+    encoding: base.Encoding,
+    info: types.DatasetInfo,
+    batch: types.UserBatch,
+    key: types.Array | None = None,
 ) -> types.Array:
-    """The alignment loss; anchors are the target's rows of the batch's positive target pairs, or of all nodes."""
+    """The alignment loss; anchors are the target's rows of the batch's positive target pairs, or of all nodes.
+
+    ``key``: of the step, the same on all devices, for candidates that are drawn; None: they are all taken.
+    """
+    size = 0 if key is None else config.drawn(info)
     drawn = batch.triples[info.target]
     if config.reduction == "all_nodes":
         every = jnp.where(all_users.real(batch, info), all_users.share(batch) / all_users.number(batch, info), 0.0)
         weights = every, jnp.full(info.num_items, batch.share / info.num_items)
+        rows = tuple((jnp.arange(len(weight)), weight) for weight in weights)
     else:
         divisor = jnp.float32(all_users.number(batch, info)) if config.reduction == "pairs_over_users" else drawn.total
         everyone = jnp.broadcast_to(batch.user[:, None], drawn.positive.shape)
@@ -111,18 +138,42 @@ def contrastive(
             alignment.multiplicity(everyone, drawn.weight, info.num_users) / divisor,
             alignment.multiplicity(drawn.positive, drawn.weight, info.num_items) / divisor,
         )
+        rows = (
+            (batch.user, jnp.sum(drawn.weight, axis=1) / divisor),
+            (drawn.positive.reshape(-1), drawn.weight.reshape(-1) / divisor),
+        )
     loss = 0.0
     target = base.users_items(encoding.behaviors[-1], info)
     for table in encoding.behaviors[:-1]:
-        sides = zip(("user", "item"), target, base.users_items(table, info), weights, strict=True)
-        for side, anchor, candidates, weight in sides:
-            if config.side not in ("both", side):
+        for n, (anchor, candidates) in enumerate(zip(target, base.users_items(table, info), strict=True)):
+            if config.side not in ("both", ("user", "item")[n]):
                 continue
-            if side == "user" and batch.block is not None:
-                loss += _among_blocks(config, anchor, candidates, weight, info, batch)
+            if n == 0 and batch.block is not None:
+                loss += _among_blocks(config, anchor, candidates, weights[n], info, batch)
+            elif 0 < size < len(candidates):
+                loss += _among_drawn(config, anchor, candidates, *rows[n], size, jax.random.fold_in(key, n))
             else:
-                loss += alignment.info_nce(anchor, candidates, weight, config.temperature, config.similarity)
+                loss += alignment.info_nce(anchor, candidates, weights[n], config.temperature, config.similarity)
     return loss
+
+
+def _among_drawn(config, anchor, candidates, index, weight, size, key):
+    """A side's part of ``contrastive`` against candidates that are drawn, the same for every behavior.
+
+    The anchors are ``index``, one of which may come again: they are as many as a batch has pairs, not rows of a table.
+    """
+    number = len(candidates)
+    drawn, begin = sampled_partition.draw(key, size, number)
+    return alignment.sampled_info_nce(
+        anchor[index],
+        candidates[index],
+        candidates[drawn],
+        sampled_partition.is_in(index, drawn, begin, number),
+        weight,
+        number / size,
+        config.temperature,
+        config.similarity,
+    )
 
 
 def _among_blocks(config, anchor, candidates, weight, info, batch):

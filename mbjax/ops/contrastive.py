@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from mbjax import types
-from mbjax.ops import all_users, partition
+from mbjax.ops import all_users, partition, sampled_partition
 
 EPSILON = 1e-12
 
@@ -48,6 +48,40 @@ def info_nce(
     bias = jnp.zeros(candidates.shape[0], candidates.dtype)
     own = jnp.sum(anchor * candidates, axis=-1)
     return partition.weighted_log_partition(anchor, candidates, bias, weight) - jnp.dot(weight, own)
+
+
+def sampled_info_nce(
+    anchor: types.Array,
+    own: types.Array,
+    drawn: types.Array,
+    inside: types.Array,
+    weight: types.Array,
+    ratio: float,
+    temperature: float,
+    similarity: str = "cosine",
+) -> types.Array:
+    r"""``info_nce`` with the sum of the denominator estimated from candidates that were drawn, and the anchor's own.
+
+    .. math:: \sum_n w_n \Big[ \ln \Big( e^{s(x_n, y_n)/\tau}
+              + r \sum_{m \in S, m \ne n} e^{s(x_n, y_m)/\tau} \Big) - s(x_n, y_n)/\tau \Big]
+
+    The sum is estimated without bias, its logarithm from below; with all candidates drawn both are exact.
+
+    Args:
+      anchor: x, float [N, D].
+      own: y of these rows, float [N, D].
+      drawn: y of the candidates S, float [S, D]; each of all was as likely to be among them (``draw``).
+      inside: bool [N], whether a row's own candidate is among them.
+      weight: w, float [N]; rows of weight 0 cost nothing on a CPU.
+      ratio: r, how many candidates there are for each drawn.
+      temperature, similarity: as for ``info_nce``.
+    """
+    if similarity == "cosine":
+        anchor, own, drawn = normalise(anchor), normalise(own), normalise(drawn)
+    anchor = anchor / temperature
+    logits = jnp.sum(anchor * own, axis=-1)
+    total = sampled_partition.weighted_log_partition(anchor, drawn, logits, inside, weight, ratio)
+    return total - jnp.dot(weight, logits)
 
 
 def info_nce_of_blocks(

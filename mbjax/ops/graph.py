@@ -35,24 +35,31 @@ def build(matrix: scipy.sparse.csr_array, read: scipy.sparse.csr_array | None = 
     forward, row_ptr = _on_device(matrix)
     other = scipy.sparse.csr_array((matrix if read is None else read).T.tocsr())
     other.sort_indices()
-    if _is_same(matrix, other):  # symmetric: its transpose is itself, and is not stored twice
+    if not _has_same_places(matrix, other):
+        return types.Graph(forward, row_ptr, *_on_device(other))
+    # What is symmetric is not stored twice: the transpose of a bipartite matrix differs by its values at most.
+    if np.array_equal(matrix.data, other.data):
         return types.Graph(forward, row_ptr, forward, row_ptr)
-    backward, col_ptr = _on_device(other)
-    return types.Graph(forward, row_ptr, backward, col_ptr)
+    return types.Graph(
+        forward, row_ptr, _entries(jnp.asarray(other.data, jnp.float32), forward.indices, other.shape), row_ptr
+    )
 
 
 def _on_device(csr: scipy.sparse.csr_array) -> tuple[sparse.BCOO, types.Array]:
     indices = memory.aligned((csr.nnz, 2), np.int32)
     indices[:, 0] = np.repeat(np.arange(csr.shape[0], dtype=np.int32), np.diff(csr.indptr))
     indices[:, 1] = csr.indices
-    values = jnp.asarray(csr.data, jnp.float32), jnp.asarray(indices)
-    bcoo = sparse.BCOO(values, shape=csr.shape, indices_sorted=True, unique_indices=True)
+    bcoo = _entries(jnp.asarray(csr.data, jnp.float32), jnp.asarray(indices), csr.shape)
     return bcoo, jnp.asarray(csr.indptr, jnp.int32)
 
 
-def _is_same(one: scipy.sparse.csr_array, other: scipy.sparse.csr_array) -> bool:
-    """Whether two matrices with sorted indices are equal, bit for bit."""
-    parts = ((x.indptr, x.indices, x.data) for x in (one, other))
+def _entries(data: types.Array, indices: types.Array, shape: tuple[int, int]) -> sparse.BCOO:
+    return sparse.BCOO((data, indices), shape=shape, indices_sorted=True, unique_indices=True)
+
+
+def _has_same_places(one: scipy.sparse.csr_array, other: scipy.sparse.csr_array) -> bool:
+    """Whether two matrices with sorted indices have entries in the same places."""
+    parts = ((x.indptr, x.indices) for x in (one, other))
     return one.shape == other.shape and one.nnz == other.nnz and all(map(np.array_equal, *parts))
 
 
@@ -71,22 +78,28 @@ def shapes(specs: Mapping[str, types.GraphSpec], train: Mapping[str, scipy.spars
         if spec.shape == "bipartite":
             rows = columns = rows + columns
             number = 2 * number + spec.self_loops * rows
-        is_square = spec.shape != "user_item" and spec.normalisation in ("none", "symmetric")
-        found[name] = _shape(rows, columns, number, is_symmetric=is_square and spec.entries == "union")
+        is_same = spec.normalisation in ("none", "symmetric") and spec.entries == "union"
+        found[name] = _shape(rows, columns, number, is_square=spec.shape != "user_item", is_same=is_same)
     return found
 
 
-def _shape(rows: int, columns: int, number: int, *, is_symmetric: bool) -> types.Graph:
+def _shape(rows: int, columns: int, number: int, *, is_square: bool, is_same: bool) -> types.Graph:
+    """A graph of shapes; of a square one the transpose has entries in the same places, with ``is_same`` the same."""
 
-    def one(rows, columns):
+    def one(rows, columns, indices):
         def make(*parts):
             return sparse.BCOO(parts, shape=(rows, columns), indices_sorted=True, unique_indices=True)
 
-        parts = jax.ShapeDtypeStruct((number,), jnp.float32), jax.ShapeDtypeStruct((number, 2), jnp.int32)
-        return jax.eval_shape(make, *parts), jax.ShapeDtypeStruct((rows + 1,), jnp.int32)
+        made = jax.eval_shape(make, jax.ShapeDtypeStruct((number,), jnp.float32), indices)
+        # The very object, so that who adds up counts it once.
+        return jax.tree.unflatten(jax.tree.structure(made), [made.data, indices])
 
-    forward = one(rows, columns)
-    return types.Graph(*forward, *(forward if is_symmetric else one(columns, rows)))
+    indices, ptr = jax.ShapeDtypeStruct((number, 2), jnp.int32), jax.ShapeDtypeStruct((rows + 1,), jnp.int32)
+    forward = one(rows, columns, indices)
+    if is_square:
+        return types.Graph(forward, ptr, forward if is_same else one(rows, columns, indices), ptr)
+    other = jax.ShapeDtypeStruct((number, 2), jnp.int32)
+    return types.Graph(forward, ptr, one(columns, rows, other), jax.ShapeDtypeStruct((columns + 1,), jnp.int32))
 
 
 def from_train(

@@ -11,6 +11,7 @@ import pytest
 from mbjax import config as configuration
 from mbjax import errors, evaluate, models, seen, topk, types
 from mbjax.experiment import wiring
+from mbjax.heads import dfme
 from mbjax.models import compose, copf, objectives, pkef
 from mbjax.ops import graph
 
@@ -231,6 +232,45 @@ def test_loss_of_pkef(num_behaviors, weights, options):
 
 
 @functools.cache
+@pytest.mark.exhaustive
+def test_large_tables_are_trained_alike_with_some_candidates_drawn(monkeypatch):
+    config = copf.CopfConfig(contrastive=objectives.ContrastiveConfig(weight=1.0, candidates=0))
+    _, _, model, graphs, params = make(config)
+    batch = any_batch(model)
+
+    def gradients(model):
+        given = graphs, batch, jax.random.key(3), jnp.int32(0)
+        return jax.jit(jax.value_and_grad(lambda params: model.loss(params, *given), has_aux=True))(params)
+
+    (loss, parts), expected = gradients(model)
+    for module in (compose, dfme):
+        monkeypatch.setattr(module, "LARGE", 10)
+    for candidates, tolerance in ((0, 1e-4), (ITEMS - 1, 0.05)):
+        config = copf.CopfConfig(contrastive=objectives.ContrastiveConfig(weight=1.0, candidates=candidates))
+        (other, other_parts), found = gradients(make(config)[2])
+        np.testing.assert_allclose(other, loss, rtol=tolerance)
+        assert parts.keys() == other_parts.keys()
+        assert (float(parts["contrastive"]) == float(other_parts["contrastive"])) == (candidates == 0)
+        del other_parts["contrastive"]
+        for name, value in other_parts.items():
+            np.testing.assert_allclose(value, parts[name], rtol=1e-5)
+        if not candidates:
+            for one, exact in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+                np.testing.assert_allclose(one, exact, rtol=1e-3, atol=1e-4 * np.abs(exact).max())
+
+
+def test_candidates_are_drawn_of_large_tables_alone_and_it_is_said():
+    config = objectives.ContrastiveConfig(weight=1.0)
+    small, large = (toy_info()._replace(num_users=users) for users in (60_000, 90_000))
+    small, large = (info._replace(num_items=20_000) for info in (small, large))
+    assert (config.drawn(small), config.drawn(large)) == (0, objectives.DRAWN)
+    assert config.model_copy(update={"candidates": 7}).drawn(small) == 7
+    assert config.model_copy(update={"candidates": 0}).drawn(large) == 0
+    assert copf.build(copf.CopfConfig(), small, 4).notes == ()
+    (note,) = copf.build(copf.CopfConfig(), large, 4).notes
+    assert "4,096 users" in note and "contrastive.candidates=0" in note
+
+
 def toy_info(num_behaviors=3):
     return literal.pairs(num_behaviors)[0].info
 
