@@ -76,7 +76,8 @@ def build(config: CrossOccurrenceConfig, info: types.DatasetInfo, batch_size: in
         matrices = {name: graph.assemble(spec, evidence.train) for name, spec in specs.items()}
         return {
             f"{name} to {ranked}": neighbors.told(
-                neighbors.nearest(matrices[ranked], matrices[name], config.neighbors, config.shrinkage)
+                neighbors.nearest(matrices[ranked], matrices[name], config.neighbors, config.shrinkage),
+                matrices[name].sum(axis=0),
             )
             for ranked, speaking in weights.items()
             for name in speaking

@@ -78,9 +78,8 @@ def build(config: ItemknnConfig, info: types.DatasetInfo, batch_size: int = 0) -
         found = {}
         for name, spec in specs.items():
             matrix = graph.assemble(spec, evidence.train)
-            found[f"{name} neighbors"] = neighbors.told(
-                neighbors.nearest(matrix, matrix, config.neighbors, config.shrinkage)
-            )
+            near = neighbors.nearest(matrix, matrix, config.neighbors, config.shrinkage)
+            found[f"{name} neighbors"] = neighbors.told(near, matrix.sum(axis=0))
         return found
 
     def encode(graphs):

@@ -21,11 +21,12 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
 
-from mbjax import types
+from mbjax import errors, types
 from mbjax.ops import platforms, rows
 
 TILE = 4_000_000  # similarities that exist at once, at least those of one item
 LANES = 16  # entries of one item that are added at once
+MOST_TURNS = 2**31 - 1  # of all histories together
 TURNS = 1024  # turns of so many entries in a step of the loop over all pairs, on a CPU
 WIDE = 2**16  # elsewhere, where the host waits for the device at every step
 
@@ -128,16 +129,30 @@ class Told(NamedTuple):
     similarity: types.Array
 
 
-def told(near: tuple[np.ndarray, np.ndarray]) -> Told:
+def told(near: tuple[np.ndarray, np.ndarray], met: np.ndarray | None = None) -> Told:
     """Turns neighbors of items, from ``nearest``, into items of neighbors.
 
     A user's scores are then found from his items alone: neighbors of a candidate are mostly items that he never met.
+
+    Args:
+      near: items [I, N] that speak for each item, and their similarities.
+      met: users who met each item [I], whose histories will be spread.
+
+    Raises:
+      IncompatibleError: the histories have more to say than int32 can count.
     """
     speaking, similarity = near
     num_items = len(speaking)
     is_one = similarity > 0
     ptr = np.concatenate([[0], np.cumsum(is_one.sum(axis=1))])
     matrix = scipy.sparse.csr_array((similarity[is_one], speaking[is_one], ptr), shape=(num_items, num_items)).tocsc()
+    if met is not None:
+        turns = int(np.dot(-(-np.diff(matrix.indptr).astype(np.int64) // LANES), met.astype(np.int64)))
+        if turns > MOST_TURNS:
+            raise errors.IncompatibleError(
+                f"the items that users met speak for others {turns:,} times {LANES}, and {MOST_TURNS:,} are the most "
+                "that can be counted: give fewer neighbors (model.neighbors)."
+            )
     item, similarity = (x if x.size else np.zeros(1, x.dtype) for x in (matrix.indices, matrix.data))
     return Told(*map(jnp.asarray, (matrix.indptr.astype(np.int32), item.astype(np.int32), similarity)))
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
+from mbjax import errors
 from mbjax.ops import neighbors
 
 
@@ -80,3 +81,13 @@ def test_histories_of_whom_nobody_is_near():
     table = neighbors.told(neighbors.nearest(alone, alone, 2, 0.0))
     table = neighbors.spread(table, (jnp.asarray(alone.indptr), jnp.asarray(alone.indices)))
     np.testing.assert_array_equal(neighbors.scores(table, jnp.array([0, 1]), 0, 3), np.zeros((2, 3)))
+
+
+def test_histories_that_have_more_to_say_than_can_be_counted_are_refused(monkeypatch):
+    near = np.ones((40, 1), np.int64), np.ones((40, 1), np.float32)  # item 1 speaks for all 40, in three turns of 16
+    met = np.array([9, 5, *[0] * 38])
+    monkeypatch.setattr(neighbors, "MOST_TURNS", 15)
+    neighbors.told(near, met)
+    monkeypatch.setattr(neighbors, "MOST_TURNS", 14)
+    with pytest.raises(errors.IncompatibleError, match="15 times 16, and 14 are the most.*model.neighbors"):
+        neighbors.told(near, met)
