@@ -81,13 +81,8 @@ def _is_a_model(record: Record) -> bool:
 
 def _entry(group: Sequence[Record], target: str, metric: str) -> Entry:
     totals = [r["seconds"]["total"] / 60 for r in group if (r.get("seconds") or {}).get("total")]
-    value, _ = report.average(_values(group, target), metric)
+    value, _ = report.average(report.judged(group, target), metric)
     return Entry(group, statistics.fmean(totals) if totals else None, -1.0 if value is None else value)
-
-
-def _values(group: Sequence[Record], behavior: str) -> list[dict]:
-    """At the epoch that validation chose; of what is not trained, the only ones."""
-    return list(report.values(group, "valid", behavior) or report.values(group, "last", behavior))
 
 
 def _best(entries: Sequence[Entry]) -> list[Entry]:
@@ -112,7 +107,9 @@ def _lines(entries: Sequence[Entry], own: Sequence[Record]) -> str:
     shown = [(behaviors[0], metric.replace("ndcg", "hr")), (behaviors[0], metric)]
     shown = shown if len(behaviors) == 1 else [(b, metric) for b in behaviors]
     parts = [
-        p for p in ("visited", "unvisited") if any(p in v for e in entries for v in _values(e.group, behaviors[0]))
+        p
+        for p in ("visited", "unvisited")
+        if any(p in v for e in entries for v in report.judged(e.group, behaviors[0]))
     ]
     head = ["", "model", *(f"{b} {tables.title(m)}" for b, m in shown)]
     first = shown[0][1].replace("ndcg", "hr")
@@ -125,9 +122,9 @@ def _lines(entries: Sequence[Entry], own: Sequence[Record]) -> str:
         by_hand = [f"{p.rpartition('.')[2]}={record['overrides'][p]}" for p in _by_hand(record) if p not in _LENGTH]
         cells = [str(number), ", ".join([summary.name_of(name), *by_hand])]
         for behavior, one in shown:
-            cells.append(report.cell(*report.average(_values(entry.group, behavior), one)))
+            cells.append(report.cell(*report.average(report.judged(entry.group, behavior), one)))
         for part in parts:
-            rows = [value.get(part) or {} for value in _values(entry.group, behaviors[0])]
+            rows = [value.get(part) or {} for value in report.judged(entry.group, behaviors[0])]
             cells.append(report.cell(report.average(rows, first)[0]))
         cells += [report.epochs(entry.group) if record["epochs"] else "", str(len(entry.group))]
         cells += ["" if entry.minutes is None else f"{entry.minutes:.1f}"]

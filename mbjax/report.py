@@ -88,6 +88,11 @@ def values(group: Sequence[Record], selection: str, behavior: str) -> list[Mappi
     return [value for value in found if value]
 
 
+def judged(group: Sequence[Record], behavior: str) -> list[Mapping[str, Any]]:
+    """The metrics of a behavior at the epoch that validation chose or, of what is not trained, the only ones."""
+    return values(group, "valid", behavior) or values(group, "last", behavior)
+
+
 def behaviors(paper: Mapping[str, Any], records: Sequence[Record]) -> list[str]:
     """The target first, then the others in funnel order."""
     funnel = list(dict.fromkeys(name for record in records for name in record.get("behaviors", ())))

@@ -197,9 +197,8 @@ def _length(group: Sequence[Record]) -> int:
 
 
 def _values(group: Sequence[Record]) -> list[Mapping]:
-    """The metrics of the target, at the epoch that validation chose or, of what is not trained, the only one."""
-    target = report.behaviors({}, group)[0]
-    return report.values(group, "valid", target) or report.values(group, "last", target)
+    """The metrics of the target, as ``report.judged``."""
+    return report.judged(group, report.behaviors({}, group)[0])
 
 
 def _percentage(group: Sequence[Record] | None, part: str | None) -> float | None:

@@ -124,6 +124,11 @@ def matrix_name(behaviors: Sequence[str], normalisation: str, entries: str = "un
     return ", ".join(["+".join(behaviors), *marks])
 
 
+def named_graphs(info: types.DatasetInfo, normalisation: str) -> dict[str, types.GraphSpec]:
+    """``own_graphs`` under names that tell them from those that heads ask for."""
+    return {matrix_name((name,), normalisation): spec for name, spec in own_graphs(info, normalisation).items()}
+
+
 def initial(std: float) -> nn.initializers.Initializer:
     """Normal initial values of a standard deviation; 0: XAVIER."""
     return nn.initializers.normal(std) if std else XAVIER

@@ -56,8 +56,7 @@ class Cigf(base.Backbone):
     @staticmethod
     def graphs(config: CigfConfig, info: types.DatasetInfo) -> dict[str, types.GraphSpec]:
         """Each behavior's own matrix."""
-        specs = base.own_graphs(info, config.normalisation)
-        return {base.matrix_name((name,), config.normalisation): spec for name, spec in specs.items()}
+        return base.named_graphs(info, config.normalisation)
 
     @nn.compact
     def __call__(self, graphs: types.Graphs, base_table: types.Array) -> base.Encoding:

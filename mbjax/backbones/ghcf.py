@@ -59,8 +59,7 @@ class Ghcf(base.Backbone):
     def graphs(config: GhcfConfig, info: types.DatasetInfo) -> dict[str, types.GraphSpec]:
         """Each behavior's own matrix."""
         del config
-        specs = base.own_graphs(info, "symmetric")
-        return {base.matrix_name((name,), "symmetric"): spec for name, spec in specs.items()}
+        return base.named_graphs(info, "symmetric")
 
     @nn.compact
     def __call__(self, graphs: types.Graphs, base_table: types.Array) -> base.Encoding:

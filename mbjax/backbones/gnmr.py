@@ -59,7 +59,7 @@ class Gnmr(base.Backbone):
     def graphs(config: GnmrConfig, info: types.DatasetInfo) -> dict[str, types.GraphSpec]:
         """Each behavior's own matrix, not normalized."""
         del config
-        return {base.matrix_name((name,), "none"): spec for name, spec in base.own_graphs(info, "none").items()}
+        return base.named_graphs(info, "none")
 
     @staticmethod
     def width(config: GnmrConfig, info: types.DatasetInfo, size: int) -> int:

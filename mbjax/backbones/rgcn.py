@@ -59,8 +59,7 @@ class Rgcn(base.Backbone):
     @staticmethod
     def graphs(config: RgcnConfig, info: types.DatasetInfo) -> dict[str, types.GraphSpec]:
         """Each behavior's own matrix."""
-        specs = base.own_graphs(info, _normalisation(config))
-        return {base.matrix_name((name,), _normalisation(config)): spec for name, spec in specs.items()}
+        return base.named_graphs(info, _normalisation(config))
 
     @nn.compact
     def __call__(self, graphs: types.Graphs, base_table: types.Array) -> base.Encoding:
