@@ -13,7 +13,7 @@ from mbjax import ahead, data, errors, evaluate, hosts, models, parallel, precis
 from mbjax import config as configuration
 from mbjax.data import moments
 from mbjax.experiment import dividing
-from mbjax.ops import graph, sampling
+from mbjax.ops import graph, memory, sampling
 from mbjax.train import lazy, loop, step
 
 
@@ -92,6 +92,7 @@ class Experiment:
         if joins(self.model, self.dataset):
             self.graphs.clear()
             self.made.pop("train", None)
+            memory.release()
 
     def evaluator(self, split: str, **options: Any) -> evaluate.Evaluator:
         """The evaluator of a split, with the configuration's options unless others are given."""

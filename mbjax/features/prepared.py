@@ -63,6 +63,7 @@ def prepare(config: Any, info: types.DatasetInfo, evidence: types.Evidence) -> P
     found = _found(config, evidence, fitted, of, dict(zip(info.behaviors, searches, strict=True)))
     drafts = teaching.drafts(config, info, evidence, fitted, searches, log) if evidence.teach else None
     del fitted, searches
+    memory.release()
     # What is similar to what is counted once, for the candidates of all behaviors and for all lessons.
     parts = {(b, part): one.lists for b, by_part in found.items() for part, one in by_part.items()}
     together, places = lists.joined(list(parts.values()), info.num_items)
@@ -86,6 +87,8 @@ def prepare(config: Any, info: types.DatasetInfo, evidence: types.Evidence) -> P
             "scale": _scale(users[behavior] if usual is None else users[behavior][usual]),
         }
     listed = {b: {part: one.lists for part, one in by_part.items()} for b, by_part in found.items()}
+    del found, near, together, places
+    memory.release()
     return Prepared(len(of.user), device, listed, users, lessons)
 
 

@@ -1,5 +1,7 @@
 """What is left, from the files of a system that is made up."""
 
+import weakref
+
 import jax
 
 from mbjax.ops import memory
@@ -28,3 +30,26 @@ def test_an_accelerator_tells_itself(monkeypatch):
 
     monkeypatch.setattr(jax, "local_devices", lambda: [Device()])
     assert memory.available() == 70
+
+
+def test_what_refers_to_itself_is_released(monkeypatch):
+    class Knot:
+        pass
+
+    trimmed = []
+    for trim in (trimmed.append, None):
+        monkeypatch.setattr(memory, "_trim", lambda trim=trim: trim)
+        knot = Knot()
+        knot.me, seen = knot, weakref.ref(knot)
+        del knot
+        assert seen() is not None
+        memory.release()
+        assert seen() is None
+    assert trimmed == [0]
+
+
+def test_a_system_without_trimming_is_no_error(monkeypatch):
+    memory._trim.cache_clear()
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: object())
+    assert memory._trim() is None
+    memory._trim.cache_clear()
