@@ -74,10 +74,11 @@ def build(config: CrossOccurrenceConfig, info: types.DatasetInfo, batch_size: in
     def prepare(evidence):
         """For each ranked behavior what each behavior's items have to say."""
         matrices = {name: graph.assemble(spec, evidence.train) for name, spec in specs.items()}
+        histories = {name: graph.assemble(spec, evidence.train, evidence.passive) for name, spec in specs.items()}
         return {
             f"{name} to {ranked}": neighbors.told(
                 neighbors.nearest(matrices[ranked], matrices[name], config.neighbors, config.shrinkage),
-                matrices[name].sum(axis=0),
+                histories[name],
             )
             for ranked, speaking in weights.items()
             for name in speaking

@@ -79,7 +79,8 @@ def build(config: ItemknnConfig, info: types.DatasetInfo, batch_size: int = 0) -
         for name, spec in specs.items():
             matrix = graph.assemble(spec, evidence.train)
             near = neighbors.nearest(matrix, matrix, config.neighbors, config.shrinkage)
-            found[f"{name} neighbors"] = neighbors.told(near, matrix.sum(axis=0))
+            histories = graph.assemble(spec, evidence.train, evidence.passive)
+            found[f"{name} neighbors"] = neighbors.told(near, histories)
         return found
 
     def encode(graphs):

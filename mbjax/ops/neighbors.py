@@ -12,14 +12,13 @@ a time. So no matrix [I, I] ever exists. Scores are summed on the device.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
+from flax import struct
 
 from mbjax import errors, types
 from mbjax.ops import platforms, rows
@@ -28,7 +27,7 @@ TILE = 4_000_000  # similarities that exist at once, at least those of one item
 LANES = 16  # entries of one item that are added at once
 MOST_TURNS = 2**31 - 1  # of all histories together
 TURNS = 1024  # turns of so many entries in a step of the loop over all pairs, on a CPU
-WIDE = 2**16  # elsewhere, where the host waits for the device at every step
+WIDE = 2**16  # at most, elsewhere: some 1,000,000 entries
 
 
 def nearest(
@@ -115,28 +114,32 @@ def _keep(out: np.ndarray, keys: np.ndarray, ptr: np.ndarray) -> None:
         out[row, : found.size] = found
 
 
-class Told(NamedTuple):
+@struct.dataclass
+class Told:
     """What each item has to say to the items that it is a neighbor of.
 
     Attributes:
       ptr: int32 [I + 1]; item j owns entries ptr[j]:ptr[j + 1].
       item: int32 [E], of which j is a neighbor, ascending; at least one entry, be it of nobody.
       similarity: float32 [E].
+      most: for 1, 2, 4, .. users, up to all of them or more, how many turns of ``LANES`` entries their histories take
+        at most. It stands in the program: what an accelerator has to walk over is known before it begins.
     """
 
     ptr: types.Array
     item: types.Array
     similarity: types.Array
+    most: tuple[int, ...] = struct.field(pytree_node=False)
 
 
-def told(near: tuple[np.ndarray, np.ndarray], met: np.ndarray | None = None) -> Told:
+def told(near: tuple[np.ndarray, np.ndarray], histories: scipy.sparse.csr_array) -> Told:
     """Turns neighbors of items, from ``nearest``, into items of neighbors.
 
     A user's scores are then found from his items alone: neighbors of a candidate are mostly items that he never met.
 
     Args:
       near: items [I, N] that speak for each item, and their similarities.
-      met: users who met each item [I], whose histories will be spread.
+      histories: CSR [U, I] of ones, what is going to be spread, of all users who may be asked for.
 
     Raises:
       IncompatibleError: the histories have more to say than int32 can count.
@@ -146,29 +149,35 @@ def told(near: tuple[np.ndarray, np.ndarray], met: np.ndarray | None = None) -> 
     is_one = similarity > 0
     ptr = np.concatenate([[0], np.cumsum(is_one.sum(axis=1))])
     matrix = scipy.sparse.csr_array((similarity[is_one], speaking[is_one], ptr), shape=(num_items, num_items)).tocsc()
-    if met is not None:
-        turns = int(np.dot(-(-np.diff(matrix.indptr).astype(np.int64) // LANES), met.astype(np.int64)))
-        if turns > MOST_TURNS:
-            raise errors.IncompatibleError(
-                f"the items that users met speak for others {turns:,} times {LANES}, and {MOST_TURNS:,} are the most "
-                "that can be counted: give fewer neighbors (model.neighbors)."
-            )
+    turns = -(-np.diff(matrix.indptr).astype(np.int64) // LANES)
+    before = np.concatenate([[0], np.cumsum(turns[histories.indices])])
+    if before[-1] > MOST_TURNS:
+        raise errors.IncompatibleError(
+            f"the items that users met speak for others {before[-1]:,} times {LANES}, and {MOST_TURNS:,} are the most "
+            "that can be counted: give fewer neighbors (model.neighbors)."
+        )
     item, similarity = (x if x.size else np.zeros(1, x.dtype) for x in (matrix.indices, matrix.data))
-    return Told(*map(jnp.asarray, (matrix.indptr.astype(np.int32), item.astype(np.int32), similarity)))
+    arrays = map(jnp.asarray, (matrix.indptr.astype(np.int32), item.astype(np.int32), similarity))
+    return Told(*arrays, _most(np.diff(before[histories.indptr])))
 
 
-class Spread(NamedTuple):
-    """``Told``, and whose histories say it.
+def _most(work: np.ndarray) -> tuple[int, ...]:
+    """The sum of the 1, 2, 4, .. largest numbers, up to that of all of them."""
+    summed = np.cumsum(np.sort(work)[::-1])
+    return tuple(int(summed[min(2**k, work.size) - 1]) for k in range((work.size - 1).bit_length() + 1))
+
+
+@struct.dataclass
+class Spread:
+    """What items have to say, and whose histories say it.
 
     Attributes:
-      ptr, item, similarity: of ``Told``.
+      said: from ``told``.
       history: row pointers [U + 1] and items [M] of the users, in CSR form.
       work: int32 [M + 1], turns of ``LANES`` entries that the pairs of the history before each take.
     """
 
-    ptr: types.Array
-    item: types.Array
-    similarity: types.Array
+    said: Told
     history: tuple[types.Array, types.Array]
     work: types.Array
 
@@ -178,16 +187,17 @@ def spread(said: Told, history: tuple[types.Array, types.Array]) -> Spread:
 
     Args:
       said: from ``told``.
-      history: row pointers [U + 1] and items [M] of the users, in CSR form.
+      history: row pointers [U + 1] and items [M] of the users, in CSR form; those that ``told`` has seen, or some.
     """
     turns = -(-jnp.diff(said.ptr) // LANES)
-    return Spread(*said, history, _from_zero(turns[history[1]]))
+    return Spread(said, history, _from_zero(turns[history[1]]))
 
 
 def scores(table: Spread, users: types.Array, start: types.Array | int, size: int) -> types.Array:
     """Sums the similarities of a user's items to each item that they are neighbors of.
 
-    As in ``ops.rows``, the number of pairs is known on the device only: all are walked over in blocks of fixed size.
+    As in ``ops.rows``, the number of pairs is known on the device only. So on a CPU all are walked over in blocks of
+    fixed size up to the last; an accelerator takes as many turns as any so many users need (``Told.most``).
 
     Args:
       table: from ``spread``.
@@ -198,32 +208,46 @@ def scores(table: Spread, users: types.Array, start: types.Array | int, size: in
     Returns:
       float32 [B, size].
     """
-    row_ptr, column = table.history
-    out = jnp.zeros((users.shape[0], size), jnp.float32)
+    said, (row_ptr, column) = table.said, table.history
+    num_rows = users.shape[0]
+    out = jnp.zeros((num_rows, size), jnp.float32)
     if not column.shape[0]:
         return out
     first, last = table.work[row_ptr[users]], table.work[row_ptr[users + 1]]
-    ends = jnp.cumsum(last - first, dtype=jnp.int32)  # [B], in the order of `users`
-    shift = last - ends
     lane = jnp.arange(LANES, dtype=jnp.int32)
 
-    def body(width, turn, out):
-        place = turn * width + jnp.arange(width, dtype=jnp.int32)
-        row = platforms.search(ends, place)  # B past the last: dropped
-        place = place + shift.at[row].get(mode="clip")
-        pair = platforms.search(table.work, place) - 1
-        speaking = column.at[pair].get(mode="clip")
-        begin = table.ptr[speaking] + (place - table.work[pair]) * LANES
-        entry = begin[:, None] + lane  # [width, LANES]
-        ranked = table.item.at[entry].get(mode="clip") - start
-        is_one = (entry < table.ptr[speaking + 1][:, None]) & (ranked >= 0)
-        similarity = table.similarity.at[entry].get(mode="clip")
-        return out.at[row[:, None], jnp.where(is_one, ranked, size)].add(similarity, mode="drop")
+    def over(width, number, ends):
+        shift = last - ends
 
-    def walk(width):
-        return jax.lax.fori_loop(0, -(-ends[-1] // width), functools.partial(body, width), out)
+        def body(turn, out):
+            place = turn * width + jnp.arange(width, dtype=jnp.int32)
+            row = platforms.search(ends, place)  # B past the last: dropped
+            place = place + shift.at[row].get(mode="clip")
+            pair = platforms.search(table.work, place) - 1
+            speaking = column.at[pair].get(mode="clip")
+            begin = said.ptr[speaking] + (place - table.work[pair]) * LANES
+            entry = begin[:, None] + lane  # [width, LANES]
+            ranked = said.item.at[entry].get(mode="clip") - start
+            is_one = (entry < said.ptr[speaking + 1][:, None]) & (ranked >= 0)
+            similarity = said.similarity.at[entry].get(mode="clip")
+            return out.at[row[:, None], jnp.where(is_one, ranked, size)].add(similarity, mode="drop")
 
-    return jax.lax.platform_dependent(cpu=lambda: walk(TURNS), default=lambda: walk(WIDE))
+        return jax.lax.fori_loop(0, number, body, out)
+
+    def walk():
+        ends = jnp.cumsum(last - first, dtype=jnp.int32)  # [B], in the order of `users`
+        return over(TURNS, -(-ends[-1] // TURNS), ends)
+
+    def counted():
+        # Rows of a user who occurs again are copies of his first: no more is left than `most` says.
+        own = jnp.arange(num_rows, dtype=jnp.int32)
+        of = jnp.full(row_ptr.shape[0] - 1, num_rows, jnp.int32).at[users].min(own)[users]
+        ends = jnp.cumsum(jnp.where(of == own, last - first, 0), dtype=jnp.int32)
+        most = said.most[min((num_rows - 1).bit_length(), len(said.most) - 1)]
+        width = max(1, min(most, WIDE))
+        return over(width, -(-most // width), ends)[of]
+
+    return jax.lax.platform_dependent(cpu=walk, default=counted)
 
 
 def shares(table: Spread, user: types.Array | int, item: types.Array | int) -> types.Array:
@@ -234,12 +258,12 @@ def shares(table: Spread, user: types.Array | int, item: types.Array | int) -> t
       user: one of its histories.
       item: that is scored.
     """
-    row_ptr, column = table.history
-    num_items = table.ptr.shape[0] - 1
-    speaking = jnp.searchsorted(table.ptr, jnp.arange(table.item.shape[0], dtype=jnp.int32), side="right") - 1
-    is_one = (table.item == item) & (jnp.arange(table.item.shape[0]) < table.ptr[-1])
+    said, (row_ptr, column) = table.said, table.history
+    num_items, place = said.ptr.shape[0] - 1, jnp.arange(said.item.shape[0], dtype=jnp.int32)
+    speaking = platforms.search(said.ptr, place) - 1
+    is_one = (said.item == item) & (place < said.ptr[-1])
     similarity = jnp.zeros(num_items, jnp.float32)
-    similarity = similarity.at[jnp.where(is_one, speaking, num_items)].add(table.similarity, mode="drop")
+    similarity = similarity.at[jnp.where(is_one, speaking, num_items)].add(said.similarity, mode="drop")
     return similarity * rows.met(row_ptr, column, jnp.atleast_1d(user), 0, num_items)[0]
 
 

@@ -84,6 +84,45 @@ def test_users_stop_for_themselves():
     assert np.abs(together - final).max() > 1e-4  # the tolerance was felt
 
 
+@pytest.mark.parametrize(
+    ("alpha", "beta", "tolerance", "passive"),
+    [
+        (0.0, 0.9, 1e-4, True),
+        pytest.param(0.0, 0.9, 1e-4, False, marks=pytest.mark.exhaustive),
+        pytest.param(0.3, 0.3, 1e-3, False, marks=pytest.mark.exhaustive),
+        pytest.param(0.3, 0.3, 1e-3, True, marks=pytest.mark.exhaustive),
+        (0.1, 0.0, 1e-4, False),
+    ],
+)
+def test_accelerators_take_as_many_steps_as_anyone_needs(alpha, beta, tolerance, passive, monkeypatch):
+    """The walk whose end the values decide and the one of a known number of steps are the same walk."""
+    source = toy.dataset()
+    config = cascading_rank.CascadingRankConfig(alpha=alpha, beta=beta, tolerance=tolerance)
+    model = cascading_rank.build(config, source.info)
+    # Users who read alone, of the fullest and the emptiest rows there are, and more of them than of the others.
+    read_only = {name: scipy.sparse.csr_array(scipy.sparse.vstack([m, m])) for name, m in source.train.items()}
+    graphs = graph.from_train(model.graphs, source.train, read_only if passive else None)
+    users, stages = jnp.array([1, 0, 22] + [23, 60] * passive), [graphs[name] for name in source.info.behaviors]
+    most = cascading_rank.steps_of(config, stages)
+    assert max(most) < config.max_steps
+
+    # What a CPU does is no less and no more with as many steps at most.
+    expected = cascading_rank.cascade(config, stages, users)
+    monkeypatch.setattr(jax.lax, "platform_dependent", lambda *given, cpu, default: default(*given))
+    monkeypatch.setattr(graph, "_product", lambda matrix, ptr, dense: graph.gathered(matrix, dense))
+    found = cascading_rank.cascade(config, stages, users)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+
+
+def test_steps_by_hand():
+    """One user and one item, S = 1: with gamma .5 changes of at most 2 and 2, then 1 and 1/2, then 1/4 and 1/8."""
+    matrix = scipy.sparse.csr_array(np.ones((1, 1), np.float32))
+    for tolerance, steps in ((4.0, 1), (1.5, 2), (1.4, 3), (0.375, 3), (0.374, 4)):
+        config = cascading_rank.CascadingRankConfig(alpha=0.25, beta=0.25, tolerance=tolerance)
+        assert cascading_rank.steps_of(config, [graph.build(matrix)]) == [steps]
+
+
 def test_blocks_and_tiles_change_nothing():
     source = toy.dataset()
     users = np.arange(22, -1, -1)
