@@ -106,13 +106,15 @@ def measure(
     draws = np.zeros(questions.queries.user.size, np.float32)
     places = topk.placed(questions.queries, len(questions.users))
     draws[places] = questions.draws
+    scoring, specs = topk.for_devices(model, params, tables, questions.queries.placement)
     counts = _count(
         params,
         tables,
-        questions.queries,
-        questions.held_out,
+        questions.queries.replace(places=None),
+        questions.held_out.replace(places=None),
         questions.queries.placement.divided(draws.reshape(questions.queries.user.shape)),
-        score=model.score,
+        specs=specs,
+        score=scoring.score,
         behavior=model.info.behaviors.index(behavior),
         num_items=model.info.num_items,
         item_tile=item_tile,
@@ -188,7 +190,7 @@ def _of(table: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     return {behavior: row for behavior, row in found.items() if row.get("pairs")}
 
 
-@functools.partial(jax.jit, static_argnames=("score", "behavior", "num_items", "item_tile"))
+@functools.partial(jax.jit, static_argnames=("specs", "score", "behavior", "num_items", "item_tile"))
 @precision.full
 def _count(
     params: types.Params,
@@ -197,6 +199,7 @@ def _count(
     held_out: topk.Queries,
     draws: types.Array,
     *,
+    specs: Any,
     score: Callable[..., types.Array],
     behavior: int,
     num_items: int,
@@ -218,4 +221,4 @@ def _count(
 
         return lax.map(batch, divided)
 
-    return queries.placement.divide(part, 3)(params, tables, queries, held_out, draws)
+    return queries.placement.divide(part, 3, specs)(params, tables, queries, held_out, draws)

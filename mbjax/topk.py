@@ -218,6 +218,15 @@ def start(
     return lists if places is None else placement.in_order(lists, places)
 
 
+def for_devices(
+    model: types.Model, params: types.Params, tables: types.Tables, placement: parallel.Placement
+) -> tuple[types.Model, Any]:
+    """The model that scores the users of a device, and how params and tables are divided (``specs`` of ``divide``)."""
+    if isinstance(placement, shards.Shards):
+        return placement.model, shards.specs_of(params, tables)
+    return model, ()
+
+
 def placed(queries: Queries, number: int) -> np.ndarray:
     """Where each of so many users that were asked for stands among the rows of all batches, int [n]."""
     return np.arange(number) if queries.places is None else np.asarray(queries.places)
@@ -241,9 +250,8 @@ def _ranking(model, params, tables, queries, behavior, k, item_tile, limits):
     """The arguments of ``_rank``."""
     if behavior not in model.info.behaviors:
         raise ValueError(f"behavior '{behavior}' is not one of the model's: {', '.join(model.info.behaviors)}.")
-    placement, specs = queries.placement, ()
-    if isinstance(placement, shards.Shards):
-        model, specs = placement.model, shards.specs_of(params, tables)
+    placement = queries.placement
+    model, specs = for_devices(model, params, tables, placement)
     given = (params, tables, queries.replace(places=None), placement.everywhere(limits or Limits()))
     options = {
         "specs": specs,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mbjax import evaluate, probabilities, types
+from mbjax import evaluate, probabilities, topk, types
 
 
 def log_softmax(params, tables, users, start, size, behavior):
@@ -163,6 +163,19 @@ def test_a_model_that_is_right_is_calibrated_and_one_that_is_too_sure_is_not():
             too_sure = curve["observed"][0] < curve["predicted"][0]
             assert too_sure == (temperature < 1)
         assert row["mass"] == pytest.approx(1.0, rel=1e-5)
+
+
+def test_batches_in_which_users_are_dealt_by_their_pairs(monkeypatch):
+    """Of many users whose masked pairs are those of a few; nobody's number depends on who is beside him."""
+    masked = [(u, i) for u in range(3) for i in range(15)]
+    data = planted.dataset(10, 20, ("buy",), {"buy": masked}, {"buy": [(u, 19 - u % 4) for u in range(10)]})
+    log_p = np.log(np.random.default_rng(0).dirichlet(np.ones(20), (1, 10)))
+    in_order = measured(data, log_p, batch_size=4)
+    monkeypatch.setattr(topk, "FEW", 0)
+    monkeypatch.setattr(topk, "FULL", 1)
+    row, curve = measured(data, log_p, batch_size=4)
+    assert row == pytest.approx(in_order[0], rel=1e-6)
+    np.testing.assert_allclose(curve.to_numpy(), in_order[1].to_numpy(), rtol=1e-6)
 
 
 def test_the_same_probability_everywhere_is_one_bin():
