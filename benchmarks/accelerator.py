@@ -28,9 +28,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mbjax import errors, models, tables
-from mbjax.bench import apart, platform, printout, record
+from mbjax import apart, errors, models, tables
 from mbjax.bench import options as common
+from mbjax.bench import platform, printout, record
 
 PARTS = (
     *("products/taobao", "copf/taobao", "bvae/jd", "nmtr/taobao", "ease/taobao", "lightgcn/taobao", "ease/jd"),

@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import math
-import os
 import re
-import subprocess
 import sys
 import time
 from typing import Any
 
-from mbjax import config
+from mbjax import apart, config
 from mbjax.bench import record
 
 RUNS = (("bvae", "jd"), ("lightgcn", "jd"), ("copf", "taobao"))
@@ -97,18 +94,14 @@ def sent(log: str, devices: int) -> int:
     return total
 
 
-def apart(*words: Any, devices: int) -> dict[str, Any]:
+def measured(*words: Any, devices: int) -> dict[str, Any]:
     """``measure`` in a process with so many devices, and the bytes that a chunk sends."""
-    flag = f"--xla_force_host_platform_device_count={devices}"
-    environment = os.environ | {
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip(),
-    }
-    command = [sys.executable, __file__, "--one", *map(str, words)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1]) | {"bytes_per_chunk": sent(done.stderr, devices)}
+    environment = {"JAX_PLATFORMS": "cpu"} | apart.virtual(devices)
+    found = apart.run([sys.executable, __file__, "--one", *map(str, words)], None, environment, log=True)
+    if "failed" in found:
+        raise RuntimeError(f"{' '.join(map(str, words))}: {found['failed']}")
+    log = found.pop("log")
+    return {name: value for name, value in found.items() if name != "seconds"} | {"bytes_per_chunk": sent(log, devices)}
 
 
 def main() -> int:
@@ -118,16 +111,16 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=2, help="steps of a chunk (2)")
     parser.add_argument("--passes", type=int, default=2, help="test passes that are timed (2); the best counts")
     parser.add_argument("--runs", default=",".join(map("/".join, RUNS)), help="MODEL/DATASET,...")
-    parser.add_argument("--one", nargs=5, metavar=("MODEL", "DATASET", "DEVICES", "STEPS", "PASSES"))
+    parser.add_argument("--one", nargs=6, metavar=("MODEL", "DATASET", "DEVICES", "STEPS", "PASSES", "FILE"))
     options = parser.parse_args()
     if options.one:
-        model, dataset, *numbers = options.one
-        print(json.dumps(measure(model, dataset, *map(int, numbers))))
+        model, dataset, *numbers, file = options.one
+        apart.keep([measure(model, dataset, *map(int, numbers))], file)
         return 0
     found, rows = record.heading("devices"), []
     for model, dataset in (run.split("/") for run in options.runs.split(",")):
         for devices in COUNTS:
-            row = apart(model, dataset, devices, options.steps, options.passes, devices=devices)
+            row = measured(model, dataset, devices, options.steps, options.passes, devices=devices)
             rows.append(row)
             if options.out:  # as far as it is
                 record.write(found | {"steps": options.steps, "rows": rows}, options.out)

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import pathlib
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +21,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from mbjax import apart
 from mbjax.bench import record
 
 SIZES = {"S": (780_000, 50_000, 20_000), "M": (7_800_000, 500_000, 100_000), "L": (39_000_000, 2_000_000, 500_000)}
@@ -155,14 +154,12 @@ def peer(matrix: scipy.sparse.csr_array, width: int) -> dict[str, Any]:
     }
 
 
-def apart(*words: Any) -> dict[str, Any]:
+def measured(*words: Any) -> dict[str, Any]:
     """A measurement in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, __file__, "--one", *map(str, words)], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(f"{words} ended with {done.returncode}: {done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    found = apart.run([sys.executable, __file__, "--one", *map(str, words)])
+    if "failed" in found:
+        raise RuntimeError(f"{words}: {found['failed']}")
+    return {name: value for name, value in found.items() if name != "seconds"}
 
 
 def main() -> int:
@@ -177,10 +174,10 @@ def main() -> int:
     parser.add_argument("--one", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        path, way, *rest = options.one
+        path, way, *rest, file = options.one
         matrix = scipy.sparse.load_npz(path)
         found = peer(matrix, *map(int, rest)) if way == "implicit" else measure(matrix, way, *map(int, rest))
-        print(json.dumps(found))
+        apart.keep([found], file)
         return 0
     with tempfile.TemporaryDirectory() as folder:
         run(options, pathlib.Path(folder))
@@ -196,11 +193,11 @@ def run(options: argparse.Namespace, folder: pathlib.Path) -> None:
         scipy.sparse.save_npz(path, views(size), compressed=False)
         for way in ways:
             if way == "implicit":
-                row = apart(path, way, options.width)
+                row = measured(path, way, options.width)
             else:
                 is_pass = way.startswith("lazy") and size in options.passes.split(",")
                 steps = 0 if is_pass else 12 if way.startswith("dense") else 384
-                row = apart(path, way, options.width, options.batch, steps)
+                row = measured(path, way, options.width, options.batch, steps)
             rows.append({"size": size, "way": way, "width": options.width, "batch": options.batch} | row)
             if options.out:  # as far as it is
                 record.write(found | {"rows": rows}, options.out)

@@ -11,14 +11,11 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import os
-import subprocess
 import sys
 import time
 from typing import Any
 
-from mbjax import config
+from mbjax import apart, config
 from mbjax.bench import record
 
 RUNS = (("bpr_mf", "jd"), ("bvae", "jd"), ("lightgcn", "jd"))
@@ -99,22 +96,6 @@ LENGTH = {"bpr_mf": 32, "lightgcn": 8}
 """Steps of a chunk."""
 
 
-def apart(model: str, dataset: str, way: str, devices: int, options: argparse.Namespace) -> dict[str, Any]:
-    """``measure`` in a process with so many devices, virtual ones on a CPU."""
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
-    words = [model, dataset, way, str(options.seeds), str(options.seconds)]
-    done = subprocess.run(
-        [sys.executable, __file__, "--one", *words],
-        env=os.environ | {"XLA_FLAGS": flags.strip()},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(words)} ended with {done.returncode}: {done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def main() -> int:
     """The program; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
@@ -123,18 +104,22 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10.0, help="that are timed for each way, at least (10)")
     parser.add_argument("--devices", default="2,3", help="numbers of devices (2,3)")
     parser.add_argument("--runs", default=",".join(map("/".join, RUNS)), help="MODEL/DATASET,...")
-    parser.add_argument("--one", nargs=5, metavar=("MODEL", "DATASET", "WAY", "SEEDS", "SECONDS"))
+    parser.add_argument("--one", nargs=6, metavar=("MODEL", "DATASET", "WAY", "SEEDS", "SECONDS", "FILE"))
     options = parser.parse_args()
     if options.one:
-        model, dataset, way, seeds, seconds = options.one
-        print(json.dumps(measure(model, dataset, way, int(seeds), float(seconds))))
+        model, dataset, way, seeds, seconds, file = options.one
+        apart.keep([measure(model, dataset, way, int(seeds), float(seconds))], file)
         return 0
     found, rows = record.heading("seeds"), []
     for model, dataset in (run.split("/") for run in options.runs.split(",")):
         ways = [("turns", 1), ("program", 1), *(("devices", int(n)) for n in options.devices.split(","))]
         alone = None
         for way, devices in ways:
-            row = {"model": model, "dataset": dataset} | apart(model, dataset, way, devices, options)
+            words = [model, dataset, way, str(options.seeds), str(options.seconds)]
+            measured = apart.run([sys.executable, __file__, "--one", *words], None, apart.virtual(devices))
+            if "failed" in measured:
+                raise RuntimeError(f"{' '.join(words)}: {measured['failed']}")
+            row = {"model": model, "dataset": dataset} | {k: v for k, v in measured.items() if k != "seconds"}
             parameters = row.pop("parameters")
             alone = alone or parameters
             rows.append(row | {"same_bits": parameters == alone})

@@ -14,8 +14,8 @@ import pytest
 import scipy.sparse
 import trial
 
-from mbjax import models, topk
-from mbjax.bench import apart, forms, platform, rates
+from mbjax import apart, models, topk
+from mbjax.bench import forms, platform, rates
 from mbjax.experiment import wiring
 
 FILE = Path(__file__).resolve().parent.parent / "benchmarks" / "accelerator.py"
