@@ -112,14 +112,37 @@ OPTIONS = (
         "(default: what the model's file names)",
         ("sweep",),
     ),
+    Option(
+        "minutes",
+        "NUMBER",
+        "in place of a number of settings: each model's own settings first, then others from where a search looks, "
+        "until so many minutes are over; a run that would not be over by then is not begun",
+        ("sweep",),
+    ),
+    Option(
+        "jobs",
+        "INT|auto",
+        "runs that go on at once, each in a process with its part of the cores, or with an accelerator or a part of "
+        "one (default 1); auto: as many as fit, by cores and by the memory that a run is predicted to take",
+        ("sweep",),
+    ),
     Option("workdir", "DIR", "the folder of the sweep (default: a new one under runs/)", ("sweep",), is_path=True),
     Option(
         "resume",
         "",
-        "go on with the sweep in --workdir: finished runs are kept, one that was stopped goes on; --search may be more",
+        "go on with the sweep in --workdir: finished runs are kept, one that was stopped goes on; --search and "
+        "--minutes may be more",
         ("sweep",),
     ),
     Option("record", "[FILE]", "also write a results file (default: a name under results/)", TRAINING, is_path=True),
+    Option(
+        "record",
+        "[FILE|DIR]",
+        "also write a results file of each chosen run, with how many settings it was chosen from (default: under "
+        "results/)",
+        ("sweep",),
+        is_path=True,
+    ),
     Option("workdir", "DIR", "the run folder, as training printed it", RUNS, is_path=True),
     Option("dataset", "NAME|PATH", MOVED, (*RUNS, "explain")),
     Option(

@@ -6,10 +6,12 @@ import contextlib
 import dataclasses
 import pathlib
 
+import jax
+
 from mbjax import config as configuration
-from mbjax import data, errors, selections
+from mbjax import data, errors, files, results, selections
 from mbjax.experiment import folders, outcomes, run, runs, wiring
-from mbjax.train import run_folder
+from mbjax.train import logging, run_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,14 +102,30 @@ def load_data(config: configuration.Config) -> data.Dataset:
 
 
 def tested(workdir: pathlib.Path, *, dataset: data.Dataset | None = None) -> outcomes.Table:
-    """The test table of a run that ``attempt`` trained, at the epoch that validation chose.
+    """The test table of a run that ``attempt`` trained, at the epoch that validation chose; writes its results.json.
 
     Args:
       workdir: the run folder.
       dataset: instead of the one that the run names.
 
     Raises:
-      CheckpointError: no sound checkpoint, or other data.
+      CheckpointError: no sound checkpoint, or other data. WriteError.
     """
     experiment, params, _ = runs.restore(workdir, dataset=dataset)
-    return experiment.evaluator("test")(experiment.model, params, experiment.graphs_for("test")).table
+    folder, config = run_folder.RunFolder(workdir), runs.read_config(workdir)
+    found = experiment.evaluator("test")(experiment.model, params, experiment.graphs_for("test"), details=True)
+    rows = logging.read_rows(folder.metrics_file) if experiment.is_trained else []
+    best = selections.best_row(rows, "valid", config.train.monitor, config.evaluate.ks[0])
+    total = sum(row["seconds"] + row.get("eval_seconds", 0.0) for row in rows)
+    record = results.record(
+        config,
+        experiment.dataset,
+        rows,
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
+        tables={"valid": (best["epoch"], found.table)} if best else {"last": (0, found.table)},
+        seconds={"test_pass": found.seconds, "total": total},
+    )
+    if chosen := folder.chosen():
+        record["chosen"] = chosen
+    files.write_json(folder.path / "results.json", record)
+    return found.table

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import pathlib
 import sys
 from collections.abc import Sequence
 
 from mbjax import config, errors
 from mbjax.cli import guard, help, options, reading, settings
+from mbjax.sweep import axes, proposals
 from mbjax.sweep import plan as plans
-from mbjax.sweep import proposals
 
 ABOUT = """\
 Trains a model, or several, under many settings: a grid of values, or a search. Validation pairs choose the setting of
@@ -18,7 +19,7 @@ each model; the test split is read for that one alone, after all runs, and the s
 
 The folder of a sweep has a run folder for each setting and seed, which every other command takes; tables of settings
 and runs (CSV, Markdown), and for each model a chart of the metric against each field that varied, with a band of the
-deviation over seeds. A run that fails is kept and said, and the others go on."""
+deviation over seeds. A run that fails is kept and said, and the others go on. With --jobs several go on at once."""
 AFTER = """\
 Searching
   --search=N tries N settings of each model, so that several models have equal budgets; those given up count. The first
@@ -26,6 +27,16 @@ Searching
   varied, and train.learning_rate is where it says nothing. A range whose ends are ten times apart or more is drawn from
   by its logarithm. A run is given up where its best validation value is below the median of the others at that epoch; a
   grid gives up nothing. A search needs optuna: pip install 'mbjax[search]'.
+
+Within a time
+  --minutes=M gives each model so many minutes for all of its runs, one after another: first the settings that it ships
+  with, and then others, drawn at random from the same spaces as a search's. A setting is not begun that would not be
+  over in time if it took as long as the first; training ends where the time does.
+
+Several at once
+  --jobs=N makes N runs at once. A grid gives the same runs in the same order; a search is told later what earlier
+  settings came to, and may propose others than with one. Progress is a line for each run; what a run says of itself is
+  in jobs/N.log. An interrupt lets all runs save; --resume goes on, with any --jobs.
 
 What a field may be
   Fields that change what is measured (evaluate.*, most of data.*, train.monitor) are given once, for all runs. A value
@@ -41,11 +52,13 @@ EXAMPLES = (
         "thirty settings from two ranges",
     ),
     ("sweep --models=bvae,ease,funnel --dataset=jd --search=20", "equal budgets, each model's own space"),
+    ("sweep --model=copf --dataset=jd --grid model.head.alpha=0.1,0.2 --grid seed=0,1 --jobs=auto", "several at once"),
+    ("sweep --models=bvae,ease,funnel --dataset=jd --minutes=5 --record", "the same time for each model"),
     ("sweep --resume --workdir=SWEEP", "go on with a sweep that was stopped"),
     ("sweep --resume --workdir=SWEEP --search=60", "more settings of a search that is over"),
     ("compare SWEEP/runs --split=valid --no-tests", "all runs side by side, on validation pairs"),
 )
-GOES_ON = ("resume", "workdir", "search", "help")
+GOES_ON = ("resume", "workdir", "search", "minutes", "jobs", "record", "help")
 """Options that a sweep may be given when it goes on."""
 
 
@@ -60,16 +73,44 @@ def _run(argv: list[str]) -> int:
         help.plain("sweep", (ABOUT,), EXAMPLES, (AFTER,))
         return 0
     reading.refuse_unread(given, "sweep")
-    resume = "resume" in given.options
+    resume, jobs = "resume" in given.options, _jobs(given)
     plan = _continued(given) if resume else _new(given)
     members = plans.members(plan, settings.model_class)
+    if plan.minutes is not None and jobs != 1:
+        raise errors.ConfigError(
+            f"--jobs={given.options['jobs']} with --minutes={plan.minutes:g}: minutes are those of runs that have the "
+            "machine to themselves. Leave out one of them."
+        )
     if plan.search is not None:
         proposals.library()  # says that it is missing before anything is written
     settings.virtual_devices(plan.devices)
     experiment = settings.experiment()
     from mbjax.sweep import going  # late: with JAX and all that runs need
 
-    return going.go(plan, members, given.options.get("workdir"), experiment, resume=resume, say=_say)
+    workdir, record = given.options.get("workdir"), _record(given)
+    return going.go(plan, members, workdir, experiment, resume=resume, jobs=jobs, record=record, say=_say)
+
+
+def _jobs(given: reading.Given) -> int | None:
+    """Runs at once; None: as many as fit."""
+    return None if given.options.get("jobs") == "auto" else reading.whole(given, "jobs", 1, least=1)
+
+
+def _record(given: reading.Given) -> bool | pathlib.Path:
+    """Whether results files are written, or where."""
+    where = given.options.get("record")
+    return "record" in given.options and (pathlib.Path(where) if where else True)
+
+
+def _minutes(given: reading.Given, default: float | None = None) -> float | None:
+    """The time of each model."""
+    if "minutes" not in given.options:
+        return default
+    text = given.options["minutes"]
+    found = axes.number(text)
+    if not 0 < found < math.inf:
+        raise errors.ConfigError(f"--minutes={text}: must be a number above 0.")
+    return found
 
 
 def _new(given: reading.Given) -> plans.Plan:
@@ -98,6 +139,7 @@ def _new(given: reading.Given) -> plans.Plan:
         tuple(chosen["grid"].split(options.REPEATED["grid"])) if "grid" in chosen else (),
         tuple(chosen["space"].split(options.REPEATED["space"])) if "space" in chosen else (),
         reading.whole(given, "search", least=1),
+        _minutes(given),
         **header,
     )
 
@@ -112,10 +154,15 @@ def _continued(given: reading.Given) -> plans.Plan:
     plan = plans.read(pathlib.Path(given.options["workdir"]) / "sweep.json")
     search = reading.whole(given, "search", plan.search, least=1)
     if plan.search is None and search is not None:
-        raise errors.ConfigError(f"--search={search}: the sweep that goes on is a grid; leave it out.")
+        raise errors.ConfigError(f"--search={search}: the sweep that goes on is no search; leave it out.")
     if plan.search is not None and search < plan.search:
         raise errors.ConfigError(f"--search={search}: the sweep has {plan.search} settings already; give more.")
-    return dataclasses.replace(plan, search=search)
+    minutes = _minutes(given, plan.minutes)
+    if plan.minutes is None and minutes is not None:
+        raise errors.ConfigError(f"--minutes={minutes:g}: the sweep that goes on has no limit of time; leave it out.")
+    if plan.minutes is not None and minutes < plan.minutes:
+        raise errors.ConfigError(f"--minutes={minutes:g}: the sweep has {plan.minutes:g} already; give more.")
+    return dataclasses.replace(plan, search=search, minutes=minutes)
 
 
 def _say(text: str) -> None:

@@ -78,7 +78,7 @@ def read_space(text: str, option: str = "space") -> Space:
     low, dots, high = values[0].partition("..")
     if not dots:
         return Space(field, choices=values)
-    ends = [_number(end) for end in (low, high)]
+    ends = [number(end) for end in (low, high)]
     if len(values) > 1 or not all(map(math.isfinite, ends)):
         raise errors.ConfigError(f"--{option}={text}: write the ends of a range as two numbers, such as 0.01..1.")
     if ends[0] >= ends[1]:
@@ -121,7 +121,8 @@ def product(axes: Iterable[Axis]) -> list[dict[str, str]]:
     return found
 
 
-def _number(text: str) -> float:
+def number(text: str) -> float:
+    """A number as it is written; NaN for anything else."""
     try:
         return float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""A sweep going on: run after run in folders of their own, then the test split of the chosen setting, once.
+"""A sweep going on: runs in folders of their own, one after another or several at once, then the chosen ones tested.
 
 ::
 
@@ -6,6 +6,7 @@
     runs/NAME/          run folders, as training leaves them, without results of the test split
     records/NAME.json   what each run came to on validation pairs; written when it is over, so that it is not run again
     search.sqlite       optuna's study; only of a search
+    jobs/N.log          what the processes of runs print; only where several go on at once
     chosen.json         of each model: the chosen setting, its test tables, and settings that were tested before it
     runs.csv  settings.csv  sweep.md  MODEL.png
 """
@@ -13,23 +14,22 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import pathlib
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import rich.console
 
-from mbjax import config, errors, files, paths, program
+from mbjax import apart, errors, files, paths, program, results
+from mbjax.sweep import attempts, board, course, records, room, summary, worker
 from mbjax.sweep import plan as plans
-from mbjax.sweep import proposals, records, summary
 from mbjax.train import claim, run_folder
 
-FATAL = (errors.WriteError,)
-"""What ends a sweep: the next run would meet it too."""
+LOOKING = {apart.POOL: str(apart.OF_POOLS), "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+"""Variables of the process that sees what there is: it is told all of a GPU and takes none."""
 
 
 def go(
@@ -39,6 +39,8 @@ def go(
     experiment: Any,
     *,
     resume: bool = False,
+    jobs: int | None = 1,
+    record: bool | pathlib.Path = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> int:
     """Begins a sweep or goes on with it, and prints what came of it; returns the exit code.
@@ -49,6 +51,9 @@ def go(
       workdir: the folder; None names one under ``runs/``.
       experiment: the package ``mbjax.experiment``.
       resume: go on with the sweep of that folder.
+      jobs: runs that go on at once, each in a process of its own if there are several; None: as many as fit.
+      record: whether to write results files of the chosen runs too, or where: a folder, or a file where one run is
+        chosen.
       say: is told what goes on, a line each.
 
     Returns:
@@ -65,12 +70,20 @@ def go(
         stack.enter_context(files.then(f"go on with `{command}`"))
         if resume:
             files.write_text(folder / "sweep.json", plan.text())
-        sweep = Sweep(plan, members, folder, experiment, say)
-        if not sweep.run():
-            say(f"stopped; go on with `{command}`")
-            return 130
-        chosen = sweep.choose()
+        number, accelerators = _jobs(plan, members, folder, jobs, say)
+        sweep = course.Sweep(plan, members, folder)
+        with _runners(folder, experiment, number, accelerators) as runners:
+            if len(runners) == 1:
+                is_over = sweep.run(runners[0], say)
+            else:
+                with board.Board(course.most(members)) as shown:
+                    is_over = sweep.run_together(runners, shown)
+            if not is_over:
+                say(f"stopped; go on with `{command}`")
+                return 130
+            chosen = sweep.choose(runners[0], say)
         made = summary.write(sweep.records, members, folder, chosen)
+        made += _recorded(sweep, chosen, record) if record else []
     out = rich.console.Console(highlight=False)
     if not sys.stdout.isatty():
         out = rich.console.Console(highlight=False, width=max(out.width, 120))
@@ -106,158 +119,54 @@ def _begin(plan: plans.Plan, workdir: str | pathlib.Path | None, resume: bool) -
         number += 1
 
 
-class Sweep:
-    """A sweep in its folder.
+def _jobs(plan, members, folder: pathlib.Path, jobs: int | None, say: Callable[[str], None]) -> tuple[int, int]:
+    """How many runs go on at once, and on how many accelerators."""
+    if jobs == 1:
+        return 1, 0
+    output = files.make_folder(folder / "jobs") / "looking.log"
+    with attempts.Apart(worker.command(folder), output, LOOKING) as looking:
+        found = looking.room(predict=jobs is None)
+    number, cores, why = jobs, apart.cores(), ""
+    if number is None:
+        number, why = room.fitting(found, cores)
+        number = 1 if plan.devices > 1 else number
+    room.check(number, found["platform"], plan.devices)
+    number = min(number, course.most(members) or number)
+    threads = max(1, cores // number)
+    words = f"{number} run{'s' if number > 1 else ''} at once, {threads} thread{'s' if threads > 1 else ''} each"
+    say(words + (f" ({why})" if why else ""))
+    return number, 0 if found["platform"] == "cpu" else found["devices"]
 
-    Args:
-      plan: what was asked for.
-      members: its models.
-      folder: of the sweep, with its ``sweep.json``.
-      experiment: the package ``mbjax.experiment``.
-      say: is told what goes on, a line each.
-    """
 
-    def __init__(
-        self,
-        plan: plans.Plan,
-        members: Sequence[plans.Member],
-        folder: pathlib.Path,
-        experiment: Any,
-        say: Callable[[str], None],
-    ):
-        self.plan, self.members, self.folder = plan, members, folder
-        self._experiment, self._say = experiment, say
-        self._loaded: tuple[Any, Any] = (None, None)
-        self.records: list[records.Record] = []
-
-    def run(self) -> bool:
-        """Makes the runs that are not made yet; False if a signal stopped it.
-
-        Raises:
-          WriteError: nothing can be written.
-        """
-        for member in self.members:
-            proposed = proposals.of(member, self.folder)
-            for number, setting in proposed:
-                if not self._try(member, number, setting, proposed):
-                    return False
-        return True
-
-    def _try(self, member: plans.Member, number: int, setting: plans.Setting, proposed: proposals.Proposals) -> bool:
-        """All seeds of a setting; those of a search end with the first that fails or is given up."""
-        found: list[records.Record] = []
-        for seed in member.seeds:
-            name = records.name(member.name, number, seed)
-            record = records.read(self.folder / "records", name)
-            if record is None:
-                watch = proposed.gives_up if seed == member.seeds[0] else None
-                record = self._attempt(member, number, setting, seed, watch)
-                if record is None:
-                    return False
-                records.write(self.folder / "records", record)
-                self._say(f"{name}: {_outcome(record)}")
-            elif dict(record.setting) != dict(setting):
-                raise errors.DataError(
-                    f"{self.folder / 'records' / name}.json is of {_shown(record.setting)}, and the sweep has "
-                    f"{_shown(setting)} there. Choose another --workdir."
+@contextlib.contextmanager
+def _runners(folder: pathlib.Path, experiment: Any, number: int, accelerators: int) -> Iterator[list[attempts.Runner]]:
+    """Who makes the runs: this process, or so many others."""
+    if number == 1:
+        yield [attempts.Here(folder, experiment)]
+        return
+    logs = files.make_folder(folder / "jobs")
+    with contextlib.ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                attempts.Apart(
+                    worker.command(folder), logs / f"{place + 1}.log", apart.share(place, number, accelerators)
                 )
-            found.append(record)
-            if self.plan.search and record.state != "finished":
-                break
-        self.records += found
-        line = records.lines(found, member.seeds)[0]
-        proposed.tell(number, line.mean if line.is_whole else None, given_up=line.state == "given up")
-        return True
-
-    def _attempt(self, member, number, setting, seed, watch) -> records.Record | None:
-        """One run; None if a signal stopped it."""
-        name = records.name(member.name, number, seed)
-        folder = self.folder / "runs" / name
-        settings = member.config(setting, seed)
-        monitor, first = settings.train.monitor, settings.evaluate.ks[0]
-        monitor = monitor if "@" in monitor else f"{monitor}@{first}"
-        about = {"model": member.name, "number": number, "seed": seed, "setting": dict(setting), "monitor": monitor}
-        self._say(f"{name}: {_shown(setting)}")
-        dataset = self._dataset(settings)
-        try:
-            trial = self._experiment.attempt(
-                settings,
-                folder,
-                resume=(folder / "config.yaml").is_file(),
-                dataset=dataset,
-                watch=None if watch is None else lambda epoch, value: watch(number, epoch, value),
             )
-        except FATAL:
-            raise
-        except (errors.MbjaxError, MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
-                raise
-            words = " ".join(str(error).split()) or "out of memory"
-            return records.Record(**about, state="failed", error=f"{type(error).__name__}: {words}")
-        finally:
-            gc.collect()  # what the run held on the device
-        if trial.reason == "signal":
-            return None
-        state = "given up" if trial.reason == "given up" else "finished"
-        if trial.value is None or trial.value != trial.value or abs(trial.value) == float("inf"):
-            return records.Record(
-                **about, state="failed", error="no epoch was evaluated: train.eval_every, train.epochs"
-            )
-        return records.Record(
-            **about,
-            state=state,
-            value=trial.value,
-            epoch=trial.epoch,
-            table=trial.table,
-            seconds=round(trial.seconds, 3),
-            fingerprint=trial.fingerprint,
-        )
-
-    def _dataset(self, settings: config.Config) -> Any:
-        """The data set of a run, loaded again only where the runs differ in it."""
-        key = (settings.dataset, settings.data)
-        if self._loaded[0] != key:
-            self._loaded = (None, None)
-            self._loaded = (key, self._experiment.load_data(settings))
-        return self._loaded[1]
-
-    def choose(self) -> dict[str, Any]:
-        """Reads the test split for the chosen setting of each model, unless that was done; returns ``chosen.json``.
-
-        Of each model: ``number``, ``setting``, ``value`` on validation, ``test`` (seed -> table), and ``tested``, the
-        numbers of all settings that the test split was ever read for.
-        """
-        file = self.folder / "chosen.json"
-        before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        found: dict[str, Any] = {}
-        for member in self.members:
-            line, old = records.best(records.lines(self.records, member.seeds), member.name), before.get(member.name)
-            if line is None:
-                continue
-            if old is None or old["number"] != line.number:
-                self._say(
-                    f"{member.name}: setting {line.number} is chosen on validation; the test split is read for it"
-                )
-                test = {}
-                for run in line.runs:
-                    settings = member.config(line.setting, run.seed)
-                    folder = self.folder / "runs" / run.name
-                    test[str(run.seed)] = self._experiment.tested(folder, dataset=self._dataset(settings))
-                tested = [*(old or {}).get("tested", ()), line.number]
-                old = {"test": test, "tested": list(dict.fromkeys(tested))}
-            found[member.name] = {"number": line.number, "setting": dict(line.setting), "value": line.mean} | {
-                "test": old["test"],
-                "tested": old["tested"],
-            }
-        files.write_json(file, found)
-        return json.loads(file.read_text(encoding="utf-8"))
+            for place in range(number)
+        ]
 
 
-def _shown(setting: plans.Setting) -> str:
-    return ", ".join(f"{field}={text}" for field, text in setting.items()) or "as given"
-
-
-def _outcome(record: records.Record) -> str:
-    if record.state == "failed":
-        return f"failed, {record.error}"
-    return f"{record.state}, {record.monitor} {record.value:.4f} on validation"
+def _recorded(sweep: course.Sweep, chosen: dict[str, Any], record: bool | pathlib.Path) -> list[pathlib.Path]:
+    """Writes a results file of each chosen run, which says what it was chosen from; returns the paths."""
+    made = []
+    for name, found in chosen.items():
+        about = sweep.effort(name)
+        for seed in found["test"]:
+            file = sweep.folder / "runs" / records.name(name, found["number"], int(seed)) / "results.json"
+            content = json.loads(file.read_text(encoding="utf-8")) | {"sweep": about}
+            if record is not True and record.suffix == ".json":
+                files.make_folder(record.parent)
+                made.append(files.write_json(record, content, "the results file"))
+            else:
+                made.append(results.write(content, *([] if record is True else [record])))
+    return made

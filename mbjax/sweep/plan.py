@@ -27,6 +27,8 @@ class Plan:
       fields: given to all runs: field as written -> text.
       grid, space: texts of ``axes.read_axis`` and ``axes.read_space``.
       search: settings of each model that a search tries; None for a grid.
+      minutes: for all runs of each model, its own settings first and then others for as long as there is time; None
+        for a grid or a search.
       ablation: of all runs.
       seed: of all runs, where the grid has none; of the search.
       devices: of all runs.
@@ -38,6 +40,7 @@ class Plan:
     grid: tuple[str, ...] = ()
     space: tuple[str, ...] = ()
     search: int | None = None
+    minutes: float | None = None
     ablation: str | None = None
     seed: int | None = None
     devices: int = 1
@@ -72,6 +75,7 @@ class Member:
       spaces: what a search varies.
       seeds: of each setting.
       lacks: fields of the sweep that this model does not have; its runs go without.
+      is_trained: whether it has epochs.
     """
 
     plan: Plan
@@ -82,6 +86,7 @@ class Member:
     spaces: tuple[axes.Space, ...]
     seeds: tuple[int, ...]
     lacks: tuple[str, ...]
+    is_trained: bool = True
 
     def config(self, setting: Setting, seed: int) -> config.Config:
         """The configuration of a run. Raises ConfigError for a value that does not fit."""
@@ -114,12 +119,14 @@ def members(plan: Plan, section_of: Callable[[str], type[pydantic.BaseModel]]) -
         section = section_of(name)
         known, lacks = config.known_fields(section), []
         own = {path: text for key, text in plan.fields.items() if (path := _path(key, known, lacks))}
-        if _is_untrained(name):
+        is_trained = not _is_untrained(name)
+        if not is_trained:
             known = {path: spec for path, spec in known.items() if not path.startswith("train.")}
         crossed = [axis._replace(field=path) for axis in varied if (path := _path(axis.field, known, lacks))]
         sought = [axes.resolved(space, known) for space in spaces if _path(space.field, known, lacks)]
-        member = Member(plan, name, section, own, tuple(crossed), tuple(sought), seeds, tuple(lacks))
-        found.append(dataclasses.replace(member, spaces=_own_spaces(member)) if plan.search else member)
+        member = Member(plan, name, section, own, tuple(crossed), tuple(sought), seeds, tuple(lacks), is_trained)
+        is_sought = plan.search or plan.minutes
+        found.append(dataclasses.replace(member, spaces=_own_spaces(member)) if is_sought else member)
     for key in dict.fromkeys(key for member in found for key in member.lacks):
         if all(key in member.lacks for member in found):
             config.resolve(key, config.known_fields(found[0].section), "--")  # raises, with the nearest one
@@ -150,7 +157,7 @@ def _is_untrained(name: str) -> bool:
 def _own_spaces(member: Member) -> tuple[axes.Space, ...]:
     """The spaces given, or else those of the model's file, without fields that are given one value."""
     if member.plan.space:
-        if not member.spaces:
+        if not member.spaces and member.plan.search:
             raise errors.ConfigError(f"--space names no field that model '{member.name}' has; a search needs one.")
         return member.spaces
     known = config.known_fields(member.section)
@@ -162,7 +169,7 @@ def _own_spaces(member: Member) -> tuple[axes.Space, ...]:
             space for path, value in values.items() if values["train.epochs"] and (space := axes.default(path, value))
         ]
     found = [space for space in found if space.field not in member.fields]
-    if not found:
+    if not found and member.plan.search:
         raise errors.ConfigError(
             f"model '{member.name}' has nothing that a search would vary: give --space=FIELD=LOW..HIGH."
         )
@@ -177,7 +184,7 @@ def _check(member: Member) -> None:
         if path in member.fields or (path == "ablation" and member.plan.ablation):
             raise errors.ConfigError(f"{path} varies, and is given one value too. Leave out one of them.")
     settings: Iterable[Setting] = axes.product(member.axes)
-    if member.plan.search:
+    if member.spaces:
         ends = [(space, end) for space in member.spaces for end in space.choices or (space.low, space.high)]
         settings = [{space.field: space.text(end)} for space, end in ends]
     for setting in settings:
@@ -198,15 +205,24 @@ def _check_together(plan: Plan, grid: list[axes.Axis], spaces: list[axes.Space])
         raise errors.ConfigError(
             f"--seed={plan.seed} and a grid of seeds contradict each other. Leave out one of them."
         )
-    if plan.search is None:
-        if spaces:
-            raise errors.ConfigError(f"--space={plan.space[0]} needs --search=N, which says how many settings to try.")
-        if not grid:
-            raise errors.ConfigError("nothing varies: give --grid=FIELD=VALUE,VALUE or --search=N. See --help.")
-    others = [axis.field for axis in grid if axis.field != "seed"]
-    if plan.search is not None and others:
+    if plan.search is not None and plan.minutes is not None:
         raise errors.ConfigError(
-            f"--grid={others[0]}=... beside --search={plan.search}: of a grid a search takes the seeds only. Write "
+            f"--search={plan.search} and --minutes={plan.minutes:g} each say how many settings are tried. Give one."
+        )
+    if plan.search is None and plan.minutes is None:
+        if spaces:
+            raise errors.ConfigError(
+                f"--space={plan.space[0]} needs --search=N or --minutes=M, which say how many settings are tried."
+            )
+        if not grid:
+            raise errors.ConfigError(
+                "nothing varies: give --grid=FIELD=VALUE,VALUE, --search=N or --minutes=M. See --help."
+            )
+    others = [axis.field for axis in grid if axis.field != "seed"]
+    if others and (plan.search is not None or plan.minutes is not None):
+        option = f"--search={plan.search}" if plan.search is not None else f"--minutes={plan.minutes:g}"
+        raise errors.ConfigError(
+            f"--grid={others[0]}=... beside {option}: of a grid a search takes the seeds only. Write "
             f"--space={others[0]}=... instead."
         )
     if any(space.field in axes.HEADER for space in spaces):

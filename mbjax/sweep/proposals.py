@@ -1,4 +1,4 @@
-"""Which setting comes next, and which is given up: a grid, all of it in order, or a search by optuna.
+"""Which setting comes next, and which is given up: a grid, all of it in order, draws, or a search by optuna.
 
 A search keeps its study in an SQLite file: TPE (Bergstra, Bardenet, Bengio, Kegl, NIPS 2011) proposes, and a run whose
 best value so far is below the median of the others' at the same epoch is given up. optuna is an extra of the
@@ -7,9 +7,13 @@ installation and imported only here, only for a search.
 
 from __future__ import annotations
 
+import itertools
 import pathlib
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
+
+import numpy as np
 
 from mbjax import config, errors
 from mbjax.sweep import axes
@@ -18,6 +22,8 @@ from mbjax.sweep import plan as plans
 MISSING = "--search needs optuna, which is not installed: pip install 'mbjax[search]'. --grid goes without."
 RANDOM = 8
 """Settings that are drawn at random before the search goes by what it has seen; at most a third of all."""
+TRIES = 100
+"""Draws in a row that were had before, after which all settings are taken to be had."""
 SPARED = 4
 """So many settings are tried to their end before one is given up."""
 
@@ -49,6 +55,58 @@ class Grid:
 
     def tell(self, number: int, value: float | None, *, given_up: bool = False) -> None:
         pass
+
+
+class Draws:
+    """The settings that a model ships with, then others at random from its spaces, until somebody stops or all are had.
+
+    The n-th is drawn by a generator of its own, so that it does not depend on what the others came to. In the few
+    settings that minutes allow, a search by what it has seen would still draw at random too.
+    """
+
+    def __init__(self, member: plans.Member):
+        self._member = member
+
+    def __iter__(self) -> Iterator[tuple[int, plans.Setting]]:
+        member = self._member
+        yield 0, {}
+        if not member.spaces:
+            return
+        values = member.config({}, member.seeds[0]).values()
+        had = {tuple(_own_text(space, values.get(space.field)) for space in member.spaces)}
+        for number in itertools.count(1):
+            rng = np.random.default_rng([member.plan.seed or 0, zlib.crc32(member.name.encode()), number])
+            for _ in range(TRIES):
+                drawn = tuple(space.text(_drawn(space, rng)) for space in member.spaces)
+                if drawn not in had:
+                    break
+            else:
+                return
+            had.add(drawn)
+            yield number, {space.field: text for space, text in zip(member.spaces, drawn, strict=True)}
+
+    def gives_up(self, number: int, epoch: int, value: float) -> bool:
+        return False
+
+    def tell(self, number: int, value: float | None, *, given_up: bool = False) -> None:
+        pass
+
+
+def _drawn(space: axes.Space, rng: np.random.Generator) -> Any:
+    """A value: of a range evenly, by its logarithm where that is due; whole numbers with both ends."""
+    if space.choices:
+        return space.choices[rng.integers(len(space.choices))]
+    if space.is_whole and not space.is_log:
+        return rng.integers(int(space.low), int(space.high) + 1)
+    if space.is_log:
+        value = float(np.exp(rng.uniform(np.log(space.low), np.log(space.high))))
+        return round(value) if space.is_whole else value
+    return rng.uniform(space.low, space.high)
+
+
+def _own_text(space: axes.Space, value: Any) -> str:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return space.text(value) if is_number and not space.choices else config.show(value)
 
 
 class Search:
@@ -140,6 +198,8 @@ def library() -> Any:
 
 def of(member: plans.Member, folder: pathlib.Path) -> Proposals:
     """The proposals of a member's plan; a search keeps its study in the sweep's folder."""
+    if member.plan.minutes is not None:
+        return Draws(member)
     if member.plan.search is None:
         return Grid(member)
     return Search(member, folder / "search.sqlite", library())

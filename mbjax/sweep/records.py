@@ -29,6 +29,7 @@ class Record:
       epoch: the best one, counted from 0; None without training, or of a run that failed.
       table: of validation pairs at that epoch.
       seconds: of training and evaluation.
+      wall: seconds of all of it, with what is prepared and compiled; of the last start of a run that was stopped.
       fingerprint: of the data set.
       error: what went wrong.
     """
@@ -43,6 +44,7 @@ class Record:
     epoch: int | None = None
     table: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
+    wall: float = 0.0
     fingerprint: str = ""
     error: str = ""
 

@@ -76,12 +76,17 @@ def notes(runs: Sequence[records.Record], members: Sequence[plans.Member], chose
     """What a reader should know, a sentence each."""
     plan, found = members[0].plan, []
     budget = f"{plan.search} settings of each model, chosen by search" if plan.search else "a grid"
+    if plan.minutes:
+        budget = f"{plan.minutes:g} minutes of each model, its own settings first and then others drawn at random"
     seeds = wording.count(len(members[0].seeds), "seed")
     monitors = dict.fromkeys(record.monitor for record in runs)
     found.append(f"{budget}, {seeds} each; the best mean of {' and '.join(monitors)} on validation pairs is chosen.")
     if len(monitors) > 1:
         found.append("The models are judged by different metrics: their validation columns do not compare.")
     for member in members:
+        if plan.minutes:
+            own = {record.number for record in runs if record.model == member.name}
+            found.append(f"{member.name}: {wording.count(len(own), 'setting')} tried.")
         if member.lacks:
             found.append(f"{member.name} has no {', '.join(member.lacks)}: its runs go without.")
         tested = chosen.get(member.name, {}).get("tested", [])

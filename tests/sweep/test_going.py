@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import pathlib
+import sys
 
 import pytest
 
 from mbjax import errors, models
 from mbjax.experiment import trials
-from mbjax.sweep import chart, going, plan, records
+from mbjax.sweep import attempts, board, chart, course, going, plan, records, worker
 
 VALUES = {"1": 0.3, "2": 0.5, "3": 0.4}
 """penalty -> value; each seed adds a hundredth of itself."""
@@ -18,8 +20,8 @@ VALUES = {"1": 0.3, "2": 0.5, "3": 0.4}
 class Work:
     """Stands in for ``mbjax.experiment``."""
 
-    def __init__(self, values=VALUES, stop=None, fail=()):
-        self.values, self.stop, self.fail = values, stop, fail
+    def __init__(self, values=VALUES, stop=None, fail=(), seconds=1.0):
+        self.values, self.stop, self.fail, self.seconds = values, stop, fail, seconds
         self.ran, self.tests, self.loaded = [], [], 0
 
     def load_data(self, config):
@@ -33,14 +35,16 @@ class Work:
             workdir.mkdir(parents=True)
             (workdir / "config.yaml").write_text("")
             return trials.Trial("signal")
-        key = f"{config.model.penalty:g}"
+        key = config.model.penalty if isinstance(config.model.penalty, str) else f"{config.model.penalty:g}"
         if key in self.fail:
             raise errors.TrainingDivergedError("loss is nan\nat step 3")
         value = self.values[key] + 0.01 * config.seed
-        return trials.Trial("finished", value, None, {"buy": {"ndcg@5": value}}, 1.0, "f" * 8)
+        return trials.Trial("finished", value, None, {"buy": {"ndcg@5": value}}, self.seconds, "f" * 8)
 
     def tested(self, folder, *, dataset):
         self.tests.append(folder.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "results.json").write_text('{"model": "ease"}')
         return {"buy": {"ndcg@5": 0.25, "users": 3}}
 
 
@@ -51,11 +55,11 @@ def drawn(monkeypatch, request):
         monkeypatch.setattr(chart, "draw", lambda *args, **given: False)
 
 
-def sweep(folder, work, *, resume=False, grid=("penalty=1,2,3", "seed=0,1"), said=None):
-    made = plan.Plan(("ease",), "demo", {}, grid)
+def sweep(folder, work, *, resume=False, grid=("penalty=1,2,3", "seed=0,1"), said=None, given=None, **options):
+    made = plan.Plan(("ease",), "demo", {}, grid, **(given or {}))
     members = plan.members(made, lambda name: models.entry(name).config)
     say = (lambda text: None) if said is None else said.append
-    return going.go(made, members, folder, work, resume=resume, say=say)
+    return going.go(made, members, folder, work, resume=resume, say=say, **options)
 
 
 def test_validation_chooses_and_the_test_split_is_read_for_that_alone(tmp_path, capsys):
@@ -139,3 +143,104 @@ def test_a_setting_that_was_chosen_anew_is_said(tmp_path, capsys):
     assert sweep(tmp_path / "s", work, resume=True) == 0
     assert work.tests == ["ease-002-seed0", "ease-002-seed1"]
     assert "the test split has been read for 2 settings (1, 2)" in capsys.readouterr().out
+
+
+TIMED = {"grid": (), "given": {"minutes": 1.0, "space": ("penalty=1,2,3",)}}
+
+
+def test_within_a_time_the_own_setting_is_first_and_what_would_not_be_over_is_not_begun(tmp_path, capsys):
+    work = Work(VALUES | {"auto": 0.45}, seconds=20.0)
+    assert sweep(tmp_path / "s", work, record=tmp_path / "one.json", **TIMED) == 0
+    assert [name for name, _ in work.ran] == [f"ease-00{n}-seed0" for n in range(3)]  # three times 20 of 60 seconds
+    first = records.read(tmp_path / "s" / "records", "ease-000-seed0")
+    assert first.setting == {} and first.value == 0.45
+    assert "ease: 3 settings tried." in (tmp_path / "s" / "sweep.md").read_text()
+    made = json.loads((tmp_path / "one.json").read_text())
+    assert made == {"model": "ease", "sweep": {"settings": 3, "finished": 3, "limit": 1.0, "minutes": 1.0}}
+    again = Work(VALUES | {"auto": 0.45}, seconds=20.0)
+    assert sweep(tmp_path / "s", again, resume=True, **TIMED) == 0 and again.ran == []
+    longer = TIMED | {"given": TIMED["given"] | {"minutes": 9.0}}
+    assert sweep(tmp_path / "s", again, resume=True, **longer) == 0
+    assert [name for name, _ in again.ran] == ["ease-003-seed0"]  # then all values were had
+
+
+def test_a_first_run_that_takes_all_the_time_stays_alone(tmp_path, capsys):
+    work = Work(VALUES | {"auto": 0.45}, seconds=31.0)
+    assert sweep(tmp_path / "s", work, **TIMED) == 0 and len(work.ran) == 1
+
+
+def test_training_ends_where_the_time_does():
+    made = plan.Plan(("bvae", "ease"), "demo", {}, minutes=2.0)
+    members = plan.members(made, lambda name: models.entry(name).config)
+    course_ = course.Sweep(made, members, None)
+    course_._found.append(records.Record("bvae", 0, 0, {}, "finished", "m", 0.1, seconds=30.0, wall=45.0))
+    assert course_._minutes(members[0], 1) == 1.25 and course_._minutes(members[0], 5) == 0.25
+    assert course_._minutes(members[1], 1) is None
+    task = attempts.Task(members[0], 1, {}, 0, 1.25)
+    assert task.config().train.max_minutes == 1.25
+
+
+class Runner(attempts.Here):
+    """One of several, in a thread of this process."""
+
+    told = 0
+
+    def interrupt(self):
+        self.told += 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_runs_are_dealt_to_runners_and_an_error_ends_all(tmp_path, fails):
+    made = plan.Plan(("ease",), "demo", {}, ("penalty=1,2,3", "seed=0,1"))
+    members = plan.members(made, lambda name: models.entry(name).config)
+    works = [Work(), Work()]
+    if fails:
+        works[1].load_data = lambda config: (_ for _ in ()).throw(errors.DataError("no such file"))
+    runners = [Runner(tmp_path, work) for work in works]
+    done, said = course.Sweep(made, members, tmp_path), []
+    with board.Board(course.most(members)) as shown:
+        shown.say = said.append
+        if fails:
+            with pytest.raises(errors.DataError, match="no such file"):
+                done.run_together(runners, shown)
+            assert runners[0].told == runners[1].told == 1
+            return
+        assert done.run_together(runners, shown)
+    assert [(record.number, record.seed) for record in done.records] == [(n, s) for n in range(3) for s in (0, 1)]
+    assert sum(len(work.ran) for work in works) == 6 and len(said) == 12
+    assert [line.mean for line in records.lines(done.records, (0, 1))] == pytest.approx([0.305, 0.505, 0.405])
+
+
+CHILD = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import test_going
+from mbjax.sweep import worker
+
+class Work(test_going.Work):
+    def attempt(self, config, workdir, *, resume, dataset, watch):
+        if config.model.penalty == 3:
+            print("no room", file=sys.stderr, flush=True)
+            os._exit(9)
+        assert not watch(0, 0.1)
+        return super().attempt(config, workdir, resume=resume, dataset=dataset, watch=watch)
+
+sys.exit(worker.main([sys.argv[2]], Work(fail=("2",))))
+"""
+
+
+@pytest.mark.exhaustive
+def test_several_at_once_come_to_the_same(tmp_path, capsys, monkeypatch):
+    """Two processes: runs in their order, one that fails, one whose process dies, and the test split read once."""
+    here = str(pathlib.Path(__file__).parent)
+    monkeypatch.setattr(worker, "command", lambda folder: [sys.executable, "-c", CHILD, here, str(folder)])
+    monkeypatch.setattr(going, "_jobs", lambda *given: (2, 0))
+    assert sweep(tmp_path / "s", None, jobs=2, grid=("penalty=1,2,3",)) == 0
+    first, second, third = (records.read(tmp_path / "s" / "records", f"ease-00{n}-seed0") for n in range(3))
+    assert (first.state, first.value) == ("finished", 0.3)
+    assert second.error == "TrainingDivergedError: loss is nan at step 3"
+    assert third.state == "failed" and third.error.endswith("the process ended by exit code 9: no room")
+    chosen = json.loads((tmp_path / "s" / "chosen.json").read_text())["ease"]
+    assert chosen["number"] == 0 and chosen["test"] == {"0": {"buy": {"ndcg@5": 0.25, "users": 3}}}
+    lines = (tmp_path / "s" / "runs.csv").read_text().splitlines()
+    assert [line.split(",")[1] for line in lines] == ["setting", "0", "1", "2"]

@@ -86,6 +86,8 @@ def test_the_spaces_of_the_files_hold(name):
         ({"grid": ("evaluate.ks=5,10",)}, "evaluate.ks changes what is measured"),
         ({"grid": ("rank=1,2",), "search": 3}, "of a grid a search takes the seeds only"),
         ({"space": ("penalty=1..2",)}, "needs --search=N"),
+        ({"search": 3, "minutes": 2.0}, "--search=3 and --minutes=2 each say how many"),
+        ({"grid": ("rank=1,2",), "minutes": 2.0}, "beside --minutes=2: of a grid a search takes the seeds only"),
         ({"space": ("seed=1..2",), "search": 3}, "seeds stand in --grid"),
         ({"space": ("kl_cap=1..2",), "search": 3}, "names no field that model 'ease' has"),
         ({"space": ("activity_exponent=1..9",), "search": 3}, "model.activity_exponent"),
@@ -101,3 +103,9 @@ def test_what_does_not_fit_is_said(given, words):
 def test_a_model_without_anything_to_search():
     with pytest.raises(errors.ConfigError, match="'popularity' has nothing that a search would vary"):
         members(("popularity",), search=3)
+
+
+def test_within_a_time_a_model_without_anything_to_search_has_its_own_setting():
+    popularity, ease = members(("popularity", "ease"), minutes=1.0)
+    assert popularity.spaces == () and ease.spaces and not popularity.is_trained
+    assert members(("bvae",), minutes=1.0)[0].is_trained

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 
 import pytest
@@ -25,6 +26,26 @@ def test_without_optuna_one_line_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(errors.ConfigError, match=r"pip install 'mbjax\[search\]'"):
         proposals.of(member(search=3), tmp_path)
+
+
+def test_draws_begin_with_the_models_own_setting_and_stay_in_its_spaces(tmp_path):
+    found = list(itertools.islice(proposals.of(member(minutes=1.0, space=SPACE), tmp_path), 40))
+    assert found[0] == (0, {}) and [number for number, _ in found] == list(range(40))
+    settings = [setting for _, setting in found[1:]]
+    assert len({tuple(setting.values()) for setting in settings}) == 39
+    shrinkage = sorted(float(setting["model.shrinkage"]) for setting in settings)
+    assert 0.1 <= shrinkage[0] < 1 and 100 < shrinkage[-1] <= 1000  # by its logarithm
+    assert all(5 <= int(setting["model.neighbors"]) <= 300 for setting in settings)
+    assert {setting["model.history"] for setting in settings} == {"union", "behavior"}
+    again = proposals.of(member(minutes=9.0, space=SPACE), tmp_path)
+    assert list(itertools.islice(again, 40)) == found
+    other = proposals.of(member(minutes=1.0, space=SPACE, seed=1), tmp_path)
+    assert list(itertools.islice(other, 2))[1] != found[1]
+
+
+def test_draws_end_when_all_settings_were_had(tmp_path):
+    found = list(proposals.of(member(minutes=1.0, space=("neighbors=99..101",)), tmp_path))
+    assert sorted(setting["model.neighbors"] for _, setting in found[1:]) == ["101", "99"]  # 100 is its own
 
 
 SPACE = ("shrinkage=0.1..1000", "neighbors=5..300", "history=union,behavior")
