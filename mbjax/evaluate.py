@@ -147,6 +147,11 @@ class Evaluator:
             task = _prepare(dataset, split, behavior, kept, mask, union, batch_size, placement)
             self._tasks[behavior] = dataclasses.replace(task, sampled_from=len(users) if len(kept) < len(users) else 0)
 
+    @property
+    def users(self) -> dict[str, np.ndarray]:
+        """Behavior -> the users that count, int32, ascending."""
+        return {behavior: task.users for behavior, task in self._tasks.items()}
+
     def __call__(
         self,
         model: types.Model,

@@ -164,6 +164,10 @@ def encode(
     """
     if isinstance(placement, shards.Shards):
         return placement.encode(params, graphs)
+    later = next((of for of in graphs.values() if isinstance(of, types.Later)), None)
+    if later is not None:
+        made = [jax.device_get(encode(model, params, {**graphs, **some}, placement)) for some in later.groups()]
+        return placement.everywhere(later.joined(made))
     leaves, structure = jax.tree.flatten((params, graphs))
     shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
     sources, tables = _handed_on(model.encode, structure, shapes)

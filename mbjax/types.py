@@ -10,7 +10,7 @@ Behaviors are in funnel order, the target last. Indices are int32 and 0-based; r
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -309,6 +309,8 @@ class Evidence(NamedTuple):
       passive_events: behavior -> Events of ``passive``; None where ``events`` is.
       later: whether what is held out happened after all training pairs.
       passing: whether the test split and lists are ranked by evidence of their own, made after training.
+      asked: behavior -> int, ascending, the users who are ranked on the way, where a model cannot rank all
+        (``Model.few``); None: it draws them.
     """
 
     train: Mapping[str, Any]
@@ -322,6 +324,21 @@ class Evidence(NamedTuple):
     later: bool = False
     joined: bool = False
     passing: bool = False
+    asked: Mapping[str, Any] | None = None
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True, eq=False)
+class Later:
+    """Stands among graphs that are too many to exist at once: those of some users after those of others.
+
+    Attributes:
+      groups: makes for each group of users what replaces graphs of the same names.
+      joined: the tables of all users, of those of each group, on the host.
+    """
+
+    groups: Callable[[], Iterator[dict[str, Any]]]
+    joined: Callable[[Sequence[Tables]], Tables]
 
 
 class Explanation(NamedTuple):
@@ -422,6 +439,8 @@ class Model(NamedTuple):
         the items of its triples and points, and in no other way. The model built for another number of users and items
         has to have the same loss, if the batch names the same rows. Then ``train.lazy`` can be had
         (``mbjax/train/lazy.py``). Anything else is the reason why it cannot.
+      few: of each behavior, how many users its graphs of training can rank: a sample, since tables of all are too many;
+        the test split and lists are then ranked by evidence of their own. 0: all.
       notes: what its builder chose for the data set, a line each, said as a run begins.
     """
 
@@ -446,6 +465,7 @@ class Model(NamedTuple):
     measured: tuple[str, ...] = ()
     all_items: bool = False
     by_row: Mapping[str, RowTable] | str = "its loss reads more of its tables than the rows of a batch"
+    few: int = 0
     notes: tuple[str, ...] = ()
 
 

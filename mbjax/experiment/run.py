@@ -56,8 +56,9 @@ class Run:
         # They refuse behaviors without held-out pairs.
         splits = dict.fromkeys([self.split, "test"] if experiment.is_trained and self.split else ["test"])
         self.evaluators = like.evaluators if like else {split: experiment.evaluator(split) for split in splits}
-        if not like and experiment.is_trained and self.split and config.evaluate.sample_users:
-            self.evaluators["sample"] = experiment.evaluator(self.split, sample_users=config.evaluate.sample_users)
+        self.sampled = config.evaluate.sample_users or experiment.model.few
+        if not like and experiment.is_trained and self.split and self.sampled:
+            self.evaluators["sample"] = experiment.evaluator(self.split, sample_users=self.sampled)
         if experiment.is_trained and self.split:
             evaluated = self.evaluators[self.split].behaviors
             _check_monitor(config.train.monitor, self.split, evaluated, experiment.dataset.info.behaviors)
@@ -80,7 +81,8 @@ class Run:
         follows = self.like is not None and self.like.is_open
         shared = follows and self.experiment.is_of_any_seed
         if not shared:
-            self.experiment = self.experiment.with_graphs(teach=True)
+            asked = self.evaluators["sample"].users if self.split == "valid" and self.experiment.model.few else None
+            self.experiment = self.experiment.with_graphs(teach=True, asked=asked)
         experiment, config = self.experiment, self.config
         self.folder, self.state = folder, self._start(folder, resume)
         if experiment.is_trained:
@@ -213,7 +215,7 @@ class Run:
         return progress.Progress(self.config.train.epochs, done=done, best=self.best_value, monitor=monitor)
 
     def _sampled(self) -> str:
-        return f" of {self.config.evaluate.sample_users:,} sampled users" if "sample" in self.evaluators else ""
+        return f" of {self.sampled:,} sampled users" if "sample" in self.evaluators else ""
 
     def is_due(self, epoch: int, seconds: float) -> bool:
         """Whether an epoch that took so long to train ends with an evaluation."""

@@ -62,34 +62,47 @@ class Experiment:
             return dataclasses.replace(self, config=config)
         return dataclasses.replace(self, config=config, graphs={}, made={})
 
-    def with_graphs(self, *, teach: bool = False) -> Experiment:
-        """The same with its graphs; ``teach``: whether it is about to be trained."""
+    def with_graphs(self, *, teach: bool = False, asked: Mapping[str, Any] | None = None) -> Experiment:
+        """The same with its graphs.
+
+        ``teach``: whether it is about to be trained; ``asked``: as of ``types.Evidence``.
+        """
         if self.shards is not None:
             return dataclasses.replace(self, graphs=dividing.graphs(self.shards, self.model, self.dataset))
-        return dataclasses.replace(self, graphs=graphs_of(self.model, self.dataset, self.config, teach=teach))
+        return dataclasses.replace(
+            self, graphs=graphs_of(self.model, self.dataset, self.config, teach=teach, asked=asked)
+        )
 
     def with_matrices(self) -> Experiment:
         """The same with what is not prepared alone, which takes no time: enough to restore parameters by."""
         return dataclasses.replace(self, graphs=graph.from_train(self.model.graphs, self.dataset.train))
 
+    @property
+    def has_others(self) -> bool:
+        """Whether the test split and lists are ranked with other graphs than those of training."""
+        return joins(self.model, self.dataset) or bool(self.model.few)
+
     def graphs_for(self, split: str) -> types.Graphs:
         """The graphs that a split is evaluated with, on all devices; those of ``"test"`` serve lists too."""
         if split == "valid":
             return self._placed("train") if self.model.judged is None else self.model.judged(self._placed("train"))
-        return self._placed("test" if joins(self.model, self.dataset) else "train")
+        return self._placed("test" if self.has_others else "train")
 
     def _placed(self, purpose: str) -> types.Graphs:
         if self.shards is not None:
             return self.graphs
         if purpose not in self.made:
             is_test = purpose == "test"
-            graphs = _graphs(self.model, self.dataset, self.config, joined=True) if is_test else self.graphs
+            graphs = self.graphs
+            if is_test:
+                is_joined = joins(self.model, self.dataset)
+                graphs = _graphs(self.model, self.dataset, self.config, joined=is_joined)
             self.made[purpose] = self.placement.everywhere(graphs)
         return self.made[purpose]
 
     def let_go(self) -> None:
         """Frees the graphs of training where the test split has its own: nothing is trained or validated any more."""
-        if joins(self.model, self.dataset):
+        if self.has_others:
             self.graphs.clear()
             self.made.pop("train", None)
             memory.release()
@@ -266,15 +279,20 @@ def _optimizer(config: configuration.Config) -> optax.GradientTransformation:
 
 
 def graphs_of(
-    model: types.Model, dataset: data.Dataset, config: configuration.Config | None = None, *, teach: bool = False
+    model: types.Model,
+    dataset: data.Dataset,
+    config: configuration.Config | None = None,
+    *,
+    teach: bool = False,
+    asked: Mapping[str, Any] | None = None,
 ) -> types.Graphs:
     """The matrices that a model asks for and what it prepares, from the training pairs of a data set, on the device.
 
     Args:
       config: has the seed; None: that of 0.
-      teach: see ``types.Evidence``.
+      teach, asked: see ``types.Evidence``.
     """
-    return _graphs(model, dataset, config, teach=teach)
+    return _graphs(model, dataset, config, teach=teach, asked=asked)
 
 
 def _graphs(model, dataset, config, **options) -> types.Graphs:

@@ -133,13 +133,14 @@ def draft(found: retrieval.Found, truth: sparse.csr_array, part: str) -> Draft |
     return Draft(part, retrieval.Found(found.lists.only(np.flatnonzero(keep)), predicted), right[inside])
 
 
-def searched(columns: table.Columns) -> np.ndarray:
+def searched(columns: table.Columns, by_regression: bool = True) -> np.ndarray:
     """The best rank of candidates by one of the scores that are searched for new items, as log1p: float32 [N].
 
     A pair of training helps to find itself, since the counts of neighbors know of it. So where pairs were taken out of
     the histories, an answer among new items counts only if its table, which does not know of it, has it among the best.
     """
-    return np.min([x for name, x in columns.items() if name == "rank_ease_left" or SHRUNK.fullmatch(name)], axis=0)
+    names = [name for name in columns if SHRUNK.fullmatch(name) or (by_regression and name == "rank_ease_left")]
+    return np.min([columns[name] for name in names], axis=0)
 
 
 def asked(found: Mapping[str, lists.Lists], truth: sparse.csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

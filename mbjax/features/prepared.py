@@ -1,6 +1,6 @@
 """Candidates of all users with their tables on the device, for what ranks them and for what learns from them.
 
-Knows of a model's configuration the fields ``penalty, new_items, features`` and what ``teaching`` reads.
+Knows of a model's configuration the fields ``penalty, new_items, features`` and what ``teaching`` and ``extent`` read.
 """
 
 from __future__ import annotations
@@ -14,9 +14,20 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import sparse
 
-from mbjax import errors, types
-from mbjax.features import candidates, events, lists, regression, retrieval, similarity, table, teaching, whole
-from mbjax.ops import inverse, memory
+from mbjax import types
+from mbjax.features import (
+    candidates,
+    events,
+    extent,
+    lists,
+    regression,
+    retrieval,
+    similarity,
+    table,
+    teaching,
+    whole,
+)
+from mbjax.ops import memory
 
 SLICE = 4096  # rows summed at once
 SAMPLE = 512  # users whose numbers say what is usual, where training's do not
@@ -31,6 +42,7 @@ class Prepared(NamedTuple):
       lists: behavior -> part -> candidates, on the host.
       users: behavior -> float32 [L, G], the gate's numbers.
       lessons: what folds teach, where that was asked for.
+      asked: behavior -> the rows whose lists are not empty; None: all.
     """
 
     number: int
@@ -38,41 +50,101 @@ class Prepared(NamedTuple):
     lists: Mapping[str, Mapping[str, lists.Lists]]
     users: Mapping[str, np.ndarray]
     lessons: teaching.Lessons | None
+    asked: Mapping[str, np.ndarray | None] = {}
 
 
-def prepare(config: Any, info: types.DatasetInfo, evidence: types.Evidence) -> Prepared:
-    """Finds the candidates of all users, or of the passive ones alone, and makes their tables.
+class Basis(NamedTuple):
+    """What candidates are found by and their tables made of, whoever is asked for.
+
+    Attributes:
+      train: behavior -> CSR [U, I], the pairs of the statistics.
+      fitted: the regression.
+      searches: behavior -> what its new items are found with.
+      counts: of the pairs.
+      log: when everything happened, if that is known.
+    """
+
+    train: candidates.Pairs
+    fitted: regression.Fit | None
+    searches: Mapping[str, retrieval.Retriever]
+    counts: table.Counts
+    log: events.Log | None
+
+
+class People(NamedTuple):
+    """Who is ranked.
+
+    Attributes:
+      lists: their histories, without candidates: users of the statistics, then passive ones.
+      usual: int, ascending, a sample whose numbers say what is usual; None: those of all say it.
+    """
+
+    lists: lists.Lists
+    usual: np.ndarray | None
+
+
+def basis(config: Any, info: types.DatasetInfo, evidence: types.Evidence) -> Basis:
+    """Fits and counts."""
+    train = evidence.train
+    chosen = None
+    if (number := extent.regression_users(config, info.num_users)) < info.num_users:
+        rng = np.random.default_rng([evidence.seed, 59])
+        chosen = np.sort(rng.choice(info.num_users, number, replace=False))
+    fitted = regression.fit(train, config.penalty, chosen)
+    searches = {b: retrieval.retriever(train, fitted, b) for b in info.behaviors}
+    return Basis(train, fitted, searches, table.counts(train), events.of_evidence(evidence))
+
+
+def people(evidence: types.Evidence) -> People:
+    """The users of the statistics and the passive ones.
 
     Where validation pairs have joined those of training, counts and rates of all candidates are higher than experts and
     gate have learned them. Means and deviations are those of a sample of users then, the same for all who are ranked.
     """
     train = evidence.train
-    check_memory(config, info, train)
-    fitted = regression.fit(train, config.penalty)
     of = candidates.histories(train, np.arange(next(iter(train.values())).shape[0]))
     usual = None
     if evidence.joined:
         rng = np.random.default_rng([evidence.seed, 47])
         usual = np.sort(rng.choice(len(of.user), min(SAMPLE, len(of.user)), replace=False))
-    log = events.of_evidence(evidence)
     if evidence.passive is not None:
         number = next(iter(evidence.passive.values())).shape[0]
         strangers = candidates.strangers(evidence.passive, len(of.user) + np.arange(number))
         of = _joined(_only(of, usual) if evidence.alone else of, strangers)
-    searches = [retrieval.retriever(train, fitted, b) for b in info.behaviors]
-    found = _found(config, evidence, fitted, of, dict(zip(info.behaviors, searches, strict=True)))
-    drafts = teaching.drafts(config, info, evidence, fitted, searches, log) if evidence.teach else None
-    del fitted, searches
+    return People(of, usual)
+
+
+def prepare(config: Any, info: types.DatasetInfo, evidence: types.Evidence) -> Prepared:
+    """Finds the candidates of all users, or of those alone who are asked for, and makes their tables."""
+    base, (of, usual) = basis(config, info, evidence), people(evidence)
+    rows = _asked_for(config, info, evidence, People(of, usual))
+    found = find(config, base, of, rows)
+    drafts = None
+    if evidence.teach:
+        drafts = teaching.drafts(config, info, evidence, base.fitted, list(base.searches.values()), base.log)
+    base = base._replace(fitted=None, searches={})
     memory.release()
+    return finish(config, base, evidence, found, People(of, usual), drafts)._replace(asked=rows)
+
+
+def finish(
+    config: Any,
+    base: Basis,
+    evidence: types.Evidence,
+    found: Mapping[str, Mapping[str, retrieval.Found]],
+    who: People,
+    drafts: teaching.Drafts | None = None,
+) -> Prepared:
+    """The tables of candidates that were found, and of lessons. The regression is not needed any more."""
+    train, (of, usual), behaviors = base.train, who, list(found)
     # What is similar to what is counted once, for the candidates of all behaviors and for all lessons.
     parts = {(b, part): one.lists for b, by_part in found.items() for part, one in by_part.items()}
-    together, places = lists.joined(list(parts.values()), info.num_items)
-    asked = [similarity.Asked(together, info.behaviors), *(drafts.asked() if drafts else ())]
+    together, places = lists.joined(list(parts.values()), next(iter(train.values())).shape[1])
+    asked = [similarity.Asked(together, behaviors), *(drafts.asked() if drafts else ())]
     near = similarity.aggregate(train, asked)
-    counts = table.counts(train)
-    sources = {b: table.Source(train, counts, b, log) for b in info.behaviors}
+    sources = {b: table.Source(train, base.counts, b, base.log) for b in behaviors}
     lessons = drafts.lessons(config, sources, near[1:]) if drafts else None
-    device, users = {b: {} for b in info.behaviors}, {}
+    device, users = {b: {} for b in behaviors}, {}
     for (behavior, part), place in zip(parts, places, strict=True):
         one = found[behavior][part]
         x = whole.matrix(config.features, sources[behavior], one, whole.Compared(near[0], place), part)
@@ -92,32 +164,64 @@ def prepare(config: Any, info: types.DatasetInfo, evidence: types.Evidence) -> P
     return Prepared(len(of.user), device, listed, users, lessons)
 
 
-def _found(
-    config: Any, evidence: types.Evidence, fitted: regression.Fit, of: lists.Lists, searches: Mapping[str, Any]
-) -> dict[str, dict[str, retrieval.Found]]:
-    """Candidates of each behavior.
+def _asked_for(
+    config: Any, info: types.DatasetInfo, evidence: types.Evidence, who: People
+) -> dict[str, np.ndarray | None]:
+    """The rows of each behavior that candidates are found for; None: all.
 
     Where training alone asks for them, those of a behavior that nothing is held out of only say what its numbers are
-    like: those of a sample of users do.
+    like: those of a sample of users do. Of very many users those are enough who are ranked on the way.
     """
-    size = len(of.user)
-    few = [b for b in searches if not teaching.judged(evidence, b)]
-    if not (evidence.teach and evidence.passing) or evidence.passive is not None or size < 4 * SAMPLE:
-        few = []
-    groups: list[tuple[list[str], np.ndarray]] = [([b for b in searches if b not in few], np.arange(size))]
-    if few:
-        groups.append((few, np.sort(np.random.default_rng([evidence.seed, 53]).choice(size, SAMPLE, replace=False))))
+    rows: dict[str, np.ndarray | None] = dict.fromkeys(info.behaviors)
+    size, is_large = len(who.lists.user), not extent.is_whole(config, info.num_users)
+    if evidence.alone and is_large:
+        usual = np.zeros(0, np.int64) if who.usual is None else who.usual
+        return dict.fromkeys(info.behaviors, np.concatenate([usual, np.arange(info.num_users, size)]))
+    if not evidence.teach or evidence.passive is not None:
+        return rows
+    sample = None
+    if is_large or (evidence.passing and size >= 4 * SAMPLE):
+        sample = np.sort(np.random.default_rng([evidence.seed, 53]).choice(size, min(SAMPLE, size), replace=False))
+    for behavior in info.behaviors:
+        if not teaching.judged(evidence, behavior):
+            rows[behavior] = sample
+        elif is_large:
+            rows[behavior] = _judges(evidence, behavior)
+    return rows
+
+
+def _judges(evidence: types.Evidence, behavior: str) -> np.ndarray:
+    """The users whose validation pairs of a behavior teach, and are ranked on the way."""
+    if evidence.asked is not None and behavior in evidence.asked:
+        return evidence.asked[behavior]
+    users = np.flatnonzero(np.diff(sparse.csr_array(evidence.valid[behavior]).indptr))
+    rng = np.random.default_rng([evidence.seed, 61])
+    return np.sort(rng.choice(users, min(extent.JUDGES, users.size), replace=False))
+
+
+def find(
+    config: Any, base: Basis, of: lists.Lists, asked_for: Mapping[str, np.ndarray | None]
+) -> dict[str, dict[str, retrieval.Found]]:
+    """Candidates of each behavior, of some rows; the others' lists are empty."""
+    groups: list[tuple[list[str], np.ndarray | None]] = []
+    for behavior, rows in asked_for.items():
+        like = next((names for names, others in groups if np.array_equal(rows, others)), None)
+        if like is None:
+            groups.append(([behavior], rows))
+        else:
+            like.append(behavior)
     found = {}
     for behaviors, rows in groups:
-        some = of if rows.size == size else of.only(rows)
+        searches = [base.searches[b] for b in behaviors]
+        some = of if rows is None else of.only(rows)
         for behavior, parts in zip(
-            behaviors, retrieval.find(fitted, some, [searches[b] for b in behaviors], config.new_items), strict=True
+            behaviors, retrieval.find(base.fitted, some, searches, config.new_items), strict=True
         ):
             found[behavior] = {
-                part: one if rows.size == size else retrieval.Found(_at(one.lists, rows, of), one.predicted)
+                part: one if rows is None else retrieval.Found(_at(one.lists, rows, of), one.predicted)
                 for part, one in parts.items()
             }
-    return {b: found[b] for b in searches}
+    return {b: found[b] for b in asked_for}
 
 
 def _at(chosen: lists.Lists, rows: np.ndarray, of: lists.Lists) -> lists.Lists:
@@ -195,27 +299,3 @@ def _joined(of: lists.Lists, more: lists.Lists) -> lists.Lists:
     history, removed = below(of.history, more.history), below(of.removed, more.removed)
     clock = lists.Clock(*map(np.concatenate, zip(of.clock, more.clock, strict=True)))
     return lists.Lists(user, history, removed, np.zeros(user.size + 1, np.int64), np.zeros(0, np.int32), clock)
-
-
-def check_memory(config: Any, info: types.DatasetInfo, train: candidates.Pairs) -> None:
-    """Raises IncompatibleError where the regression, or the tables after it, do not fit into memory."""
-    pairs, most_new = (
-        sum(m.nnz for m in train.values()),
-        info.num_users * (2 * config.new_items + config.new_items // 4),
-    )
-    needs = {f"a matrix of {info.num_users:,} users": inverse.bytes_needed(info.num_users, jax.default_backend())}
-    tables = 0
-    for behavior in info.behaviors:
-        for familiar, candidates_of in ((True, pairs - train[behavior].nnz), (False, most_new)):
-            names = table.names(info.behaviors, behavior, familiar=familiar)
-            tables += 2 * candidates_of * len(whole.shown(config.features, names))
-    needs[f"tables of the candidates of {len(info.behaviors)} behaviors"] = tables
-    free = memory.available()
-    for what, needed in needs.items():
-        if free is None or needed <= free:
-            continue
-        raise errors.IncompatibleError(
-            f"model 'funnel' makes {what}, which takes up to {needed / 1e9:,.1f} GB; {free / 1e9:,.1f} GB of memory "
-            "are free. Use --model=ease --rank=512, users with more pairs (--log.min_user_count=5) or fewer candidates "
-            "(--model.new_items=20)."
-        )

@@ -8,6 +8,8 @@ into P - P_u P_u^T / P_uu. For a history x - d, d the pairs taken out of it, all
 (multiples of P_u in z are without effect). With g_a(j) = P_u . X_a[:, j], the gram matrix of the columns of item j
 without the user is M_j - g g^T / P_uu. So a list costs two rows of products, whatever was taken out of it, and the
 factorization is done once. A user who is no part of the fit has w = (X x)^T P.
+
+The fit may be of some users alone: P is a matrix of users by users. All others are then no part of it.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from mbjax.features import lists
 from mbjax.ops import ridge
 
 BLOCK = 128  # lists whose products are dense at once
+WIDE = 512  # likewise, where the fit is of some users alone
 ITEMS = 256  # of a part of ``spread``
 LARGEST = 10**9  # numbers of ``spread``
 DENSE = 0.04
@@ -41,10 +44,11 @@ class Fit(NamedTuple):
 
     Attributes:
       dual: P and the penalty.
-      inverse: P as a host array [U, U]; on CPU the same memory.
+      inverse: P as a host array [R, R] of the R users of the fit; on CPU the same memory.
       gram: float32 [I, K, K], M_j.
-      graphs: X_a of each behavior, on the device.
-      columns: X_a^T, CSR [I, U].
+      graphs: X_a of each behavior, [R, I], on the device.
+      columns: X_a^T, CSR [I, R].
+      place: int [U], the row of each user of the statistics; -1: he is no part of the fit.
     """
 
     dual: ridge.Dual
@@ -52,6 +56,16 @@ class Fit(NamedTuple):
     gram: np.ndarray
     graphs: tuple[types.Graph, ...]
     columns: tuple[sparse.csr_array, ...]
+    place: np.ndarray
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every user of the statistics is part of the fit."""
+        return self.place.size == len(self.inverse)
+
+    def row(self, user: np.ndarray) -> np.ndarray:
+        """The rows of users of the statistics, and -1 of those who are no part of the fit, as -1 is of neither."""
+        return np.where(user >= 0, self.place[np.maximum(user, 0)], -1)
 
 
 class Rows(NamedTuple):
@@ -78,18 +92,23 @@ class Products(NamedTuple):
     own: np.ndarray
 
 
-def fit(train: Mapping[str, sparse.csr_array], penalty: float) -> Fit:
+def fit(train: Mapping[str, sparse.csr_array], penalty: float, users: np.ndarray | None = None) -> Fit:
     """Factorizes.
 
     Args:
       train: behavior -> CSR [U, I], the pairs of all users of the statistics.
       penalty: lambda', in absolute units [pairs].
+      users: int [R], ascending, whom the regression is fitted to; None: all.
     """
-    parts = [matrix.astype(np.float32) for matrix in train.values()]
+    place = np.arange(next(iter(train.values())).shape[0])
+    if users is not None:
+        place = np.full(place.size, -1)
+        place[users] = np.arange(len(users))
+    parts = [(matrix if users is None else matrix[users]).astype(np.float32) for matrix in train.values()]
     dual = ridge.invert(parts, np.ones(len(parts)), penalty, scaled=False)
     graphs = ridge.place(parts)
     columns = tuple(sparse.csr_array(part.T) for part in parts)
-    return Fit(dual, np.asarray(dual.inverse), ridge.gram(graphs, dual), graphs, columns)
+    return Fit(dual, np.asarray(dual.inverse), ridge.gram(graphs, dual), graphs, columns, place)
 
 
 Spread = Mapping[str, np.ndarray]
@@ -99,7 +118,7 @@ Spread = Mapping[str, np.ndarray]
 def spread(fitted: Fit, behavior: str, names: Sequence[str]) -> Spread:
     """What many lists from which pairs of one behavior were taken share; nothing where it takes too much memory."""
     columns = fitted.columns[list(names).index(behavior)]
-    if columns.shape[0] * columns.shape[1] > LARGEST:
+    if columns.shape[0] * columns.shape[1] > LARGEST or not fitted.is_whole:
         return {}
     out = np.empty(columns.shape, np.float32)
 
@@ -113,7 +132,7 @@ def spread(fitted: Fit, behavior: str, names: Sequence[str]) -> Spread:
 
 def rows(of: lists.Lists, fitted: Fit, start: int, stop: int, shared: Spread | None = None) -> Rows:
     """What the columns are multiplied with for lists start .. stop - 1; ``shared`` as ``spread`` gives it."""
-    users, size = of.user[start:stop], stop - start
+    users, size = fitted.row(of.user[start:stop]), stop - start
     is_part = users >= 0
     own = fitted.inverse[np.maximum(users, 0)] * is_part[:, None]
     place = np.flatnonzero(is_part)
@@ -125,9 +144,12 @@ def rows(of: lists.Lists, fitted: Fit, start: int, stop: int, shared: Spread | N
     if is_part.all() and not any(m.nnz for m in removed.values()):
         return Rows(None, own, diagonal, history)
     z = np.zeros_like(own)
-    for a, behavior in enumerate(of.history):
-        # Of a user of the fit, only what was taken out of his history counts; of anybody else, all of it.
-        known = _where(is_part, removed[behavior] * np.float32(-1), history[behavior])
+    # Of a user of the fit, only what was taken out of his history counts; of anybody else, all of it.
+    each = {b: _where(is_part, removed[b] * np.float32(-1), history[b]) for b in history}
+    if not fitted.is_whole:  # most are strangers, for whom one product with P serves all behaviors
+        z += sum(known @ columns for known, columns in zip(each.values(), fitted.columns, strict=True)) @ fitted.inverse
+        each = {}
+    for a, (behavior, known) in enumerate(each.items()):
         if known.nnz and shared and behavior in shared:
             z += known @ shared[behavior]
         elif known.nnz:
@@ -165,6 +187,8 @@ def products_at(of: Rows, fitted: Fit, row: np.ndarray, item: np.ndarray) -> tup
       item: the candidates.
     """
     parts = [of.own] if of.without is None else [of.own, of.without]
+    if np.isinf(of.diagonal).all():  # g of strangers is 0
+        parts = parts[1:]
     found = np.zeros((len(parts), len(fitted.columns), row.size), np.float32)
     for a, columns in enumerate(fitted.columns):
         length = np.diff(columns.indptr)[item]
@@ -181,7 +205,7 @@ def products_at(of: Rows, fitted: Fit, row: np.ndarray, item: np.ndarray) -> tup
             for k, values in enumerate(parts):
                 found[k, a, picked] = np.add.reduceat(values.ravel().take(met), first)
     if of.without is not None:
-        return found[1], found[0]
+        return found[-1], found[0] if len(parts) > 1 else np.zeros_like(found[-1])
     met = np.stack([lists.has(matrix, row, item) for matrix in of.history.values()])
     return met - found[0] / np.float32(of.diagonal)[row], found[0]
 

@@ -2,6 +2,8 @@
 
 New items are searched by the regression, by neighbors and by popularity. One pass over the users, in blocks whose
 products are dense, serves all ranked behaviors, and says what the regression predicts for the candidates on the way.
+Where the regression is of some users alone, as of very many it is, it only judges what neighbors and popularity find:
+nothing of a user is dense in the items then.
 """
 
 from __future__ import annotations
@@ -111,11 +113,12 @@ def find(
     met = candidates.met(of)
     familiar = [candidates.familiar(of, names[search.target]) for search in searches]
     of = of if told is None else told.permuted(order)
+    length = regression.BLOCK if fitted.is_whole else regression.WIDE
 
     def block_of(start: int) -> list[dict[str, tuple]]:
-        stop = min(start + regression.BLOCK, size)
+        stop = min(start + length, size)
         rows = regression.rows(of, fitted, start, stop, shared)
-        products = regression.products(rows, fitted) if "new" in parts else None
+        products = regression.products(rows, fitted) if "new" in parts and fitted.is_whole else None
         block = {b: sparse.csr_array(of.history[b][start:stop]) for b in names}
         out: list[dict[str, tuple]] = []
         for search, known in zip(searches, familiar, strict=True):
@@ -125,7 +128,7 @@ def find(
                     row, item = lists.pairs(sparse.csr_array(known[start:stop]))
                 else:
                     avoid = sparse.csr_array(met[start:stop])
-                    row, item = lists.pairs(_new(search, products.without, block, avoid, most))
+                    row, item = lists.pairs(_new(search, products and products.without, block, avoid, most))
                 history = np.stack([lists.has(block[b], row, item) for b in names])
                 if products is None:
                     now, g = regression.products_at(rows, fitted, row, item)
@@ -139,7 +142,7 @@ def find(
 
     # Blocks wait for one another's single-threaded parts where they are taken two at a time.
     with concurrent.futures.ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        blocks_of = list(pool.map(block_of, range(0, size, regression.BLOCK)))
+        blocks_of = list(pool.map(block_of, range(0, size, length)))
     places = [{part: [block[k][part] for block in blocks_of] for part in parts} for k in range(len(searches))]
     found = []
     for out in places:
@@ -166,17 +169,21 @@ def _alike(of: lists.Lists) -> np.ndarray:
     return np.argsort(first, kind="stable")
 
 
-def _new(search: Retriever, products: np.ndarray, history, avoid: sparse.csr_array, most: int) -> sparse.csr_array:
-    left = products[search.target] + np.einsum("ja,abj->bj", search.coefficients, products)
-    left[lists.pairs(avoid)] = -np.inf
-    near = sparse.csr_array(left.shape, dtype=np.float32)
+def _new(
+    search: Retriever, products: np.ndarray | None, history, avoid: sparse.csr_array, most: int
+) -> sparse.csr_array:
+    """New items of lists, CSR [b, I]; without products the regression is not searched."""
+    near = sparse.csr_array(avoid.shape, dtype=np.float32)
     for place, (name, matrix) in enumerate(search.near.items()):
         near = sparse.csr_array(near + (history[name] @ matrix) * np.float32(1 if place == search.target else OTHERS))
-    few = search.popular[: max(1, most // 4)]
-    found = [best(left, most), _best_stored(near, avoid, most)]
-    found.append((np.repeat(np.arange(left.shape[0]), few.size), np.tile(few, left.shape[0])))
+    few, size = search.popular[: max(1, most // 4)], avoid.shape[0]
+    found = [_best_stored(near, avoid, most), (np.repeat(np.arange(size), few.size), np.tile(few, size))]
+    if products is not None:
+        left = products[search.target] + np.einsum("ja,abj->bj", search.coefficients, products)
+        left[lists.pairs(avoid)] = -np.inf
+        found.append(best(left, most))
     row, column = (np.concatenate([part[k] for part in found]) for k in (0, 1))
-    return lists.without(lists.ones(row, column, left.shape), avoid)
+    return lists.without(lists.ones(row, column, avoid.shape), avoid)
 
 
 def best(scores: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from mbjax import errors, types
-from mbjax.features import candidates, events, lessons, lists, regression, retrieval, similarity, table, whole
+from mbjax.features import candidates, events, extent, lessons, lists, regression, retrieval, similarity, table, whole
 from mbjax.features.retrieval import PARTS
 from mbjax.ops import listwise
 
@@ -63,10 +63,14 @@ class Drafts:
 
 def _lesson(config: Any, source: table.Source, draft: lessons.Draft, near: similarity.Near) -> Lesson:
     of, positive, look = draft.found.lists, draft.positive, None
+    num_users = next(iter(source.train.values())).shape[0]
+    is_searched = extent.regression_users(config, num_users) == num_users
+    # Without the regression's there are half as many candidates, among whom a rank says half as much.
+    most = config.new_items if is_searched else config.new_items / 2
     if draft.part == "new" and any(m.nnz for m in of.removed.values()):
 
         def look(first: int, end: int, columns: table.Columns) -> None:
-            positive[first:end] *= lessons.searched(columns) < np.log1p(config.new_items)
+            positive[first:end] *= lessons.searched(columns, is_searched) < np.log1p(most)
 
     x = whole.matrix(config.features, source, draft.found, whole.Compared(near), draft.part, look)
     return Lesson(x, of.ptr, positive)
@@ -173,7 +177,7 @@ def teach(
         is_judged = judged(evidence, behavior)
         size = batch_size if is_judged or behavior == info.target else max(1, batch_size // 4)
         if is_judged:
-            truth = sparse.csr_array(evidence.valid[behavior].astype(np.float32))
+            truth = _of_rows(sparse.csr_array(evidence.valid[behavior].astype(np.float32)), made.asked.get(behavior))
             of = made.lists[behavior]
             everything[behavior] = _asked(made.users[behavior], of, truth)
             for part in PARTS if "valid" in config.sources else ():
@@ -199,6 +203,18 @@ def teach(
         )
     placed = {b: tuple(map(jnp.asarray, counts)) for b, counts in everything.items()}
     return listwise.ListSampler(sizes, num_devices, config.steps), (stores, placed)
+
+
+def _of_rows(matrix: sparse.csr_array, rows: np.ndarray | None) -> sparse.csr_array:
+    """With all other rows empty."""
+    if rows is None:
+        return matrix
+    chosen = np.zeros(matrix.shape[0], matrix.dtype)
+    chosen[rows] = 1
+    found = sparse.csr_array(sparse.diags_array(chosen).tocsr() @ matrix)
+    found.eliminate_zeros()
+    found.sort_indices()
+    return found
 
 
 def user_numbers(of: lists.Lists, familiar: np.ndarray) -> np.ndarray:

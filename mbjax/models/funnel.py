@@ -31,7 +31,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from mbjax import types
-from mbjax.features import lessons, prepared, table, teaching, whole
+from mbjax.features import extent, grouped, lessons, prepared, table, teaching, whole
 from mbjax.features.retrieval import PARTS
 from mbjax.models import funnel_config, funnel_findings, funnel_tables
 from mbjax.ops import at_once, listwise, rows
@@ -71,6 +71,7 @@ def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_siz
     experts = ("all", "valid") if len(set(config.sources)) > 1 else ("all",)
     kept: dict[int, Any] = {}  # what ``prepare`` made, until ``teach`` has used it
     chosen: list[float] = []  # the penalty of training, which serves wherever more pairs have joined it
+    few = 0 if extent.is_whole(config, info.num_users) else extent.JUDGES
     names = [(b, part) for b in info.behaviors for part in PARTS]
     timed = info.times and "time" in config.features
     columns = {
@@ -88,8 +89,12 @@ def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_siz
         return config.model_copy(update={"penalty": chosen[0]})
 
     def prepare(evidence: types.Evidence) -> dict[str, Any]:
-        prepared.check_memory(config, info, evidence.train)
+        extent.check_memory(config, info, evidence.train)
         settings = settled(evidence)
+        if few and not (evidence.teach or evidence.alone):
+            of = grouped.Groups(settings, info, evidence)
+            later = types.Later(of.__iter__, of.joined)
+            return {"funnel": later, "judge": jnp.asarray(False), "penalty": jnp.float32(settings.penalty)}
         made = prepared.prepare(settings, info, evidence)
         if evidence.teach:
             kept[id(evidence.train)] = made
@@ -113,6 +118,7 @@ def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_siz
         params: dict[str, Any] = {"experts": {}, "scale": {}, "gate": {}, "mix": {}, "prior": {}}
         # Without what is prepared, as where a checkpoint is about to replace all, only shapes count.
         made = graphs.get("funnel")
+        made = None if isinstance(made, types.Later) else made
         for number, (behavior, part) in enumerate(names):
             x = jnp.zeros((1, len(columns[behavior, part])), jnp.float32)
             params["scale"][f"{behavior}:{part}"] = made[behavior][part]["scale"] if made else _unscaled(x.shape[1])
@@ -273,6 +279,8 @@ def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_siz
         findings=findings,
         choices=choices,
         measured=("scale",),
+        few=few,
+        notes=extent.notes(config, info),
     )
 
 

@@ -9,7 +9,7 @@ import pydantic
 from scipy import sparse
 
 from mbjax import types
-from mbjax.features import table
+from mbjax.features import extent, table
 from mbjax.models import ease_penalty
 from mbjax.ops import ridge
 
@@ -70,6 +70,17 @@ class FunnelConfig(pydantic.BaseModel):
     )
     l2_weight: float = pydantic.Field(
         2.0, ge=0, description="factor of the squares of an expert's weights, divided by the number of its lists"
+    )
+    whole_users: int = pydantic.Field(
+        50_000,
+        ge=1,
+        description="of more users than these the regression is of some (regression_users), validation pairs of "
+        "10,000 a behavior teach and are ranked on the way, and tables are made for some users after others",
+    )
+    regression_users: Literal["auto"] | pydantic.PositiveInt = pydantic.Field(
+        "auto",
+        description="users that the regression is fitted to, a sample of more; auto: all up to whole_users, beyond "
+        f"them so many that users times their square is {extent.PRODUCT:.0e}, and at least {extent.FEWEST:,}",
     )
     steps: int = pydantic.Field(60, ge=1, description="steps of an epoch")
 

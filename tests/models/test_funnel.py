@@ -11,7 +11,7 @@ import pytest
 from scipy import sparse
 
 from mbjax import errors, types
-from mbjax.features import prepared
+from mbjax.features import extent
 from mbjax.models import funnel, funnel_config
 
 USERS, ITEMS, VIEWS, BUYS = 120, 40, 10, 3
@@ -138,8 +138,8 @@ def only(params, member):
 
 @pytest.mark.parametrize(("free", "what"), [(1e4, "a matrix of 120 users"), (2e5, "tables of the candidates of 2")])
 def test_what_does_not_fit_is_refused_before_it_is_made(free, what, monkeypatch):
-    monkeypatch.setattr(prepared.memory, "available", lambda: free)
-    monkeypatch.setattr(prepared.inverse, "bytes_needed", lambda size, platform: 4 * size**2)
+    monkeypatch.setattr(extent.memory, "available", lambda: free)
+    monkeypatch.setattr(extent.inverse, "bytes_needed", lambda size, platform: 4 * size**2)
     with pytest.raises(errors.IncompatibleError, match=rf"{what}.*GB of memory are free.*--model=ease --rank=512"):
         trained(log(), 1)
 

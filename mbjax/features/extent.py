@@ -1,0 +1,86 @@
+"""How much is made at once: of all users, or of some after others where there are very many; and whether it fits.
+
+Knows of a model's configuration the fields ``whole_users, regression_users, new_items, features``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from mbjax import errors, types
+from mbjax.features import candidates, similarity, table, whole
+from mbjax.ops import inverse, memory
+
+JUDGES = 10_000
+"""Of very many users those who are ranked on the way, and whose validation pairs teach, of each behavior."""
+PRODUCT = 1e13  # users times the square of those of the regression, where it is not of all
+FEWEST = 2048  # users of such a regression
+BYTES = 10**9  # of the tables of users who are ranked at once
+
+
+def is_whole(config: Any, num_users: int) -> bool:
+    """Whether candidates and tables of all users are made at once."""
+    return num_users <= config.whole_users
+
+
+def regression_users(config: Any, num_users: int) -> int:
+    """How many users the regression is fitted to."""
+    number = config.regression_users
+    if number == "auto":
+        number = num_users if is_whole(config, num_users) else max(FEWEST, int((PRODUCT / num_users) ** 0.5))
+    return min(number, num_users)
+
+
+def table_bytes(config: Any, info: types.DatasetInfo, train: candidates.Pairs) -> float:
+    """Bytes of the tables of a mean user, at most."""
+    is_searched = regression_users(config, info.num_users) == info.num_users
+    most_new = config.new_items * (1 + is_searched) + config.new_items // 4
+    pairs, total = sum(m.nnz for m in train.values()), 0.0
+    for behavior in info.behaviors:
+        familiar = (pairs - train[behavior].nnz) / info.num_users
+        for number, is_familiar in ((familiar, True), (most_new, False)):
+            names = table.names(info.behaviors, behavior, familiar=is_familiar)
+            total += 2 * number * len(whole.shown(config.features, names))
+    return total
+
+
+def group_size(config: Any, info: types.DatasetInfo, train: candidates.Pairs) -> int:
+    """Users whose tables are made at once, where that is not all of them."""
+    of_near = 2 * len(similarity.names(info.behaviors, info.behaviors))
+    each = table_bytes(config, info, train) + of_near * info.num_behaviors * 1.25 * config.new_items
+    return max(1, min(int(BYTES / each), info.num_users))
+
+
+def notes(config: Any, info: types.DatasetInfo) -> tuple[str, ...]:
+    """What is not of all users, in a sentence."""
+    number, found = regression_users(config, info.num_users), ()
+    if number < info.num_users:
+        found = (f"funnel: its regression is of {number:,} of {info.num_users:,} users (model.regression_users)",)
+    if is_whole(config, info.num_users):
+        return found
+    return (
+        *found,
+        f"funnel: of more than {config.whole_users:,} users (model.whole_users) {JUDGES:,} a behavior, drawn by the "
+        "seed, give the validation pairs that teach and are ranked on the way; the test split is ranked for all",
+    )
+
+
+def check_memory(config: Any, info: types.DatasetInfo, train: candidates.Pairs) -> None:
+    """Raises IncompatibleError where the regression, or the tables after it, do not fit into memory."""
+    number = regression_users(config, info.num_users)
+    users = info.num_users if is_whole(config, info.num_users) else JUDGES
+    needs = {
+        f"a matrix of {number:,} users": inverse.bytes_needed(number, jax.default_backend()),
+        f"tables of the candidates of {info.num_behaviors} behaviors": users * table_bytes(config, info, train),
+    }
+    free = memory.available()
+    for what, needed in needs.items():
+        if free is None or needed <= free:
+            continue
+        raise errors.IncompatibleError(
+            f"model 'funnel' makes {what}, which takes up to {needed / 1e9:,.1f} GB; {free / 1e9:,.1f} GB of memory "
+            "are free. Use --model.whole_users=1000, which fits the regression to some users and makes the tables of "
+            "some after others, --model.regression_users=2000, or --model=ease --rank=512."
+        )

@@ -1,0 +1,111 @@
+"""Very many users: their tables are made and scored group by group, and only the scores of candidates are kept.
+
+A candidate's numbers take some hundred bytes, its score eight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from mbjax import types
+from mbjax.features import extent, lessons, prepared
+from mbjax.features.retrieval import PARTS
+from mbjax.ops import memory
+
+FINE = 8  # sizes between a power of two and the next, to which tables are filled up: so few programs are compiled
+
+
+class Groups:
+    """The users of the statistics, and passive ones, group by group.
+
+    Args:
+      config: the model's.
+      info: sizes and behaviors.
+      evidence: what is known.
+    """
+
+    def __init__(self, config: Any, info: types.DatasetInfo, evidence: types.Evidence):
+        self.config, self.info, self.evidence = config, info, evidence
+        passive = 0 if evidence.passive is None else next(iter(evidence.passive.values())).shape[0]
+        self.members = lessons.groups(info.num_users + passive, config.members, evidence.seed)
+        self.size = extent.group_size(config, info, evidence.train)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """What stands among the graphs for each group: all of the same number of rows, the last ones empty."""
+        config, behaviors = self.config, self.info.behaviors
+        base = prepared.basis(config, self.info, self.evidence)
+        everyone, usual = prepared.people(self.evidence)
+        rest = base._replace(fitted=None, searches={})
+
+        def made(of) -> dict[str, Any]:
+            found = prepared.find(config, base, of, dict.fromkeys(behaviors))
+            return prepared.finish(config, rest, self.evidence, found, prepared.People(of, None)).device
+
+        more = {}
+        if usual is not None:
+            device = made(everyone.only(usual))
+            scales = {f"{b}:{part}": device[b][part]["scale"] for b in behaviors for part in PARTS}
+            more["usual"] = scales | {f"{b}:user": device[b]["scale"] for b in behaviors}
+        for start in range(0, len(everyone.user), self.size):
+            stop = min(start + self.size, len(everyone.user))
+            device = {b: _filled(of, self.size + 1) for b, of in made(everyone.span(start, stop)).items()}
+            groups = jnp.asarray(_longer(self.members[start:stop], self.size + 1))
+            yield {"funnel": device, "groups": groups, **more}
+            del device
+            memory.release()
+
+    def joined(self, parts: Sequence[types.Tables]) -> types.Tables:
+        """The tables of all users, of those of each group."""
+        left = len(self.members)
+        taken: list[tuple[types.Tables, int]] = []
+        for tables in parts:
+            taken.append((tables, min(left, self.size)))
+            left -= self.size
+        return {b: _together([(tables[b], number) for tables, number in taken]) for b in self.info.behaviors}
+
+
+def _together(parts: Sequence[tuple[Any, int]]) -> dict[str, Any]:
+    """Of one behavior; of each part so many rows."""
+    found: dict[str, Any] = {"popularity": parts[0][0]["popularity"]}
+    found["rest"] = np.concatenate([np.asarray(of["rest"])[:number] for of, number in parts])
+    for part in PARTS:
+        ends, items, values = [np.zeros(1, np.int32)], [], []
+        for of, number in parts:
+            ptr = np.asarray(of[part]["ptr"])[: number + 1]
+            items.append(np.asarray(of[part]["item"])[: ptr[-1]])
+            values.append(np.asarray(of[part]["value"])[: ptr[-1]])
+            ends.append(ends[-1][-1] + ptr[1:])
+        item, value = np.concatenate(items), np.concatenate(values)
+        if not item.size:  # as tables of nobody's candidates are
+            item, value = np.zeros(1, np.int32), np.full(1, -1, np.float32)
+        found[part] = {"ptr": np.concatenate(ends), "item": item, "value": value}
+    return found
+
+
+def _filled(of: dict[str, Any], rows: int) -> dict[str, Any]:
+    """A behavior's arrays with so many rows; candidates that fill them up belong to the last one."""
+    found = dict(of)
+    for part in PARTS:
+        arrays = {name: np.asarray(x) for name, x in of[part].items() if name != "scale"}
+        number = int(arrays["ptr"][-1])
+        step = max(1, 2 ** max(number.bit_length() - 1, 4) // FINE)
+        size = -(-max(number, 1) // step) * step
+        found[part] = {
+            "ptr": jnp.asarray(_longer(arrays["ptr"], rows + 1, number)),
+            "item": jnp.asarray(_longer(arrays["item"][:number], size)),
+            "row": jnp.asarray(_longer(arrays["row"][:number], size, rows - 1)),
+            "x": jnp.asarray(_longer(arrays["x"][:number], size)),
+            "scale": of[part]["scale"],
+        }
+    return found | {name: jnp.asarray(_longer(np.asarray(of[name]), rows)) for name in ("user", "others", "is_left")}
+
+
+def _longer(x: np.ndarray, size: int, value: Any = 0) -> np.ndarray:
+    """With more rows at its end."""
+    out = np.full((size, *x.shape[1:]), value, x.dtype)
+    out[: len(x)] = x
+    return out

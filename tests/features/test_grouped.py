@@ -1,0 +1,102 @@
+"""Tables made group by group are those that are made at once, and a regression of some users leaves the others out."""
+
+import jax
+import numpy as np
+import pytest
+from scipy import sparse
+
+from mbjax import topk, types
+from mbjax.features import candidates, extent, lists, regression
+from mbjax.models import funnel, funnel_config
+
+USERS, ITEMS = 61, 23
+CONFIG = funnel_config.FunnelConfig(penalty=3.0, new_items=4, members=2)
+INFO = types.DatasetInfo("made", USERS, ITEMS, ("view", "buy"))
+
+
+def pairs(users, seed):
+    rng = np.random.default_rng(seed)
+    return {b: sparse.csr_array((rng.random((users, ITEMS)) < share).astype(np.uint8)) for b, share in
+            (("view", 0.3), ("buy", 0.15))}  # fmt: skip
+
+
+def built(**options):
+    return funnel.build(CONFIG.model_copy(update=options), INFO, 8)
+
+
+def encoded(model, evidence, judged):
+    params = built().init(jax.random.key(0), built().prepare(types.Evidence(pairs(USERS, 0), seed=3, teach=True)))
+    graphs = model.prepare(evidence)
+    return topk.encode(model, params, model.judged(graphs) if judged else graphs)
+
+
+@pytest.mark.parametrize(
+    ("joined", "passive", "judged"), [(False, False, False), (True, True, False), (False, False, True)]
+)
+def test_groups_of_users_have_the_tables_of_all(joined, passive, judged, monkeypatch):
+    passive = pairs(3, 1) if passive else None
+    evidence = types.Evidence(pairs(USERS, 0), seed=3, joined=joined, passive=passive)
+    whole = encoded(built(), evidence, judged)
+    monkeypatch.setattr(extent, "BYTES", 30_000)
+    model = built(whole_users=10, regression_users=USERS)
+    assert 5 < extent.group_size(CONFIG, INFO, evidence.train) < USERS // 2
+    assert isinstance(model.prepare(evidence)["funnel"], types.Later)
+    parts = encoded(model, evidence, judged)
+    assert jax.tree.structure(whole) == jax.tree.structure(parts)
+    for behavior in INFO.behaviors:
+        for part in ("familiar", "new"):
+            for name in ("ptr", "item"):
+                np.testing.assert_array_equal(whole[behavior][part][name], parts[behavior][part][name])
+            np.testing.assert_allclose(whole[behavior][part]["value"], parts[behavior][part]["value"], atol=2e-3)
+        np.testing.assert_allclose(whole[behavior]["rest"], parts[behavior]["rest"], atol=2e-3)
+
+
+def test_whom_the_regression_is_not_fitted_to_is_a_stranger_to_it():
+    train, some = pairs(USERS, 2), np.arange(0, USERS, 2)
+    fitted = regression.fit(train, 5.0, some)
+    assert not fitted.is_whole and fitted.row(np.array([-1, 0, 1, 2])).tolist() == [-1, 0, -1, 1]
+    alone = {b: sparse.csr_array(m[some]) for b, m in train.items()}
+    exact = regression.fit(alone, 5.0)
+    row, item = np.divmod(np.arange(6 * ITEMS), ITEMS)
+    others = np.arange(1, 12, 2)
+    mine = regression.rows(candidates.histories(train, others), fitted, 0, 6)
+    theirs = candidates.strangers({b: sparse.csr_array(m[others]) for b, m in train.items()})
+    for found, wanted in zip(
+        regression.products_at(mine, fitted, row, item),
+        regression.products_at(regression.rows(theirs, exact, 0, 6), exact, row, item),
+        strict=True,
+    ):
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+    # Of those it is fitted to everyone is left out, with pairs taken out of the history of the last one too.
+    users = np.array([0, 4, 6])
+    gone = lists.ones(np.array([2]), train["buy"][[6]].indices[:1], (3, ITEMS))
+    mine = regression.rows(candidates.histories(train, users, {"buy": gone}), fitted, 0, 3)
+    theirs = regression.rows(candidates.histories(alone, users // 2, {"buy": gone}), exact, 0, 3)
+    row, item = np.divmod(np.arange(3 * ITEMS), ITEMS)
+    for found, wanted in zip(
+        regression.products_at(mine, fitted, row, item), regression.products_at(theirs, exact, row, item), strict=True
+    ):
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_training_makes_the_tables_of_those_who_are_asked_for():
+    train, valid = pairs(USERS, 0), {"buy": pairs(USERS, 5)["buy"]}
+    valid["buy"] = sparse.csr_array(valid["buy"] - valid["buy"].multiply(train["buy"]))
+    asked = {"buy": np.array([3, 8, 30], np.int32)}
+    model = built(whole_users=10, regression_users=USERS)
+    evidence = types.Evidence(train, valid=valid, seed=3, teach=True, asked=asked)
+    graphs = model.prepare(evidence)
+    ptr = np.asarray(graphs["funnel"]["buy"]["new"]["ptr"])
+    assert np.flatnonzero(np.diff(ptr)).tolist() == asked["buy"].tolist()
+    _, (stores, gate) = model.teach(evidence, 1)
+    assert len(gate["buy"][1]) == sum(valid["buy"][[user]].nnz > 0 for user in asked["buy"])
+    assert "buy:familiar:folds" in stores
+
+
+def test_what_is_not_of_all_users_is_said():
+    config = funnel_config.FunnelConfig(whole_users=10)
+    assert extent.regression_users(config, 10**6) == 3162 and extent.regression_users(config, 10**9) == extent.FEWEST
+    first, second = extent.notes(config, INFO._replace(num_users=10**6))
+    assert "3,162 of 1,000,000 users" in first and "more than 10 users" in second
+    assert not extent.notes(funnel_config.FunnelConfig(), INFO)
+    assert built(whole_users=10).few == extent.JUDGES and built().few == 0
