@@ -103,14 +103,20 @@ class Placement:
             return jax.device_put(tree, sharding)
         return jax.tree.map(lambda x: jax.make_array_from_callback(x.shape, sharding, lambda i, x=x: x[i]), tree)
 
-    def side_by_side(self, parts: Sequence[np.ndarray]) -> jax.Array:
-        """An array that is divided along the first axis, of a part of one shape for each device."""
-        sharding = NamedSharding(self.mesh, DIVIDED)
-        own = jax.process_index()
-        pairs = zip(parts, self.mesh.devices.flat, strict=True)
-        local = [jax.device_put(part, device) for part, device in pairs if device.process_index == own]
-        shape = (len(parts) * parts[0].shape[0], *parts[0].shape[1:])
-        return jax.make_array_from_single_device_arrays(shape, sharding, local)
+    @functools.cached_property
+    def is_mine(self) -> tuple[bool, ...]:
+        """Of each device, whether it is one of this host."""
+        return tuple(device.process_index == jax.process_index() for device in self.mesh.devices.flat)
+
+    def side_by_side(self, parts: Sequence[np.ndarray | None]) -> jax.Array:
+        """An array that is divided along the first axis, of a part of one shape for each device.
+
+        Each host brings the parts of its own devices; the others are not looked at.
+        """
+        triples = zip(parts, self.is_mine, self.mesh.devices.flat, strict=True)
+        local = [jax.device_put(part, device) for part, is_mine, device in triples if is_mine]
+        shape = (len(parts) * local[0].shape[0], *local[0].shape[1:])
+        return jax.make_array_from_single_device_arrays(shape, NamedSharding(self.mesh, DIVIDED), local)
 
     def in_order(self, rows: Any, places: np.ndarray) -> Any:
         """Rows of divided arrays in the order of their places, on every device."""

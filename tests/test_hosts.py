@@ -23,10 +23,10 @@ TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "MASTER_ADDR": "node0", "MASTER_PORT"
 TORCHRUN |= {"WORLD_SIZE": "16", "RANK": "11", "LOCAL_RANK": "3"}
 
 
-def start(data, workdir, host=None, port=0, **given):
+def start(data, workdir, host=None, port=0, model="bvae", **given):
     """``train.py`` on a host of two with a device each, or on the only one with two."""
     options = trial.SETTINGS | FAST | given
-    words = ["--model=bvae", f"--dataset={data}", f"--workdir={workdir}"]
+    words = [f"--model={model}", f"--dataset={data}", f"--workdir={workdir}"]
     words += [f"--{name}={value}" if value != "" else f"--{name}" for name, value in options.items()]
     if host is None:
         words += ["--devices=2", "--train.backend=shard_map"]
@@ -104,6 +104,22 @@ def test_they_go_on_alone_and_together(data, runs):
     both(data, folder / "one", **{"train.epochs": 3, "resume": "", "devices": "1"})
     alone(data, folder / "two", **{"train.epochs": 3, "resume": ""})
     same(rows(folder / "one"), rows(folder / "two"))
+
+
+DIVIDED = {"train.shard": "tables", "train.monitor": "mean:rec@5"}
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("model", ["bpr_mf", "lightgcn_m", "copf"])
+def test_tables_that_are_divided_among_hosts(data, tmp_path, model):
+    """Each holds half of the users; a run goes on with one host, whose tables are whole, and the other way."""
+    options = DIVIDED | {"model": model}
+    alone(data, tmp_path / "one", **options, **{"train.epochs": 2})
+    both(data, tmp_path / "two", **options, **{"train.epochs": 2})
+    same(rows(tmp_path / "two"), rows(tmp_path / "one"))
+    both(data, tmp_path / "one", **options, **{"train.epochs": 3, "resume": "", "devices": "1"})
+    alone(data, tmp_path / "two", **options, **{"train.epochs": 3, "resume": ""})
+    same(rows(tmp_path / "one"), rows(tmp_path / "two"))
 
 
 LISTS = """

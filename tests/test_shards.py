@@ -148,6 +148,14 @@ def test_each_device_holds_a_quarter():
     assert held(4) <= 0.35 * held(1)
 
 
+def test_no_device_has_to_hold_all_before_the_first_step():
+    """Initial values are made by the host's CPU, whatever JAX works on by default."""
+    run = experiment("bpr_mf", 4)
+    with jax.default_device(jax.devices()[2]):
+        leaves = jax.tree.leaves(run.start())
+    assert {device for leaf in leaves for device in leaf.devices()} == {jax.local_devices(backend="cpu")[0]}
+
+
 def test_a_run_goes_on_with_fewer_devices(tmp_path):
     """Four devices begin, one goes on, two end it; 23 users are no multiple of any."""
     given = {"train__eval_every": 0, "evaluate__anchors": ()}

@@ -54,7 +54,7 @@ def divide(
     states, tables = zip(
         *(_shapes(make(number), number, optimizer) for number in (block * placement.size, block)), strict=True
     )
-    given = {"devices": placement.devices, "backend": placement.backend}
+    given = {"devices": placement.devices, "backend": placement.backend, "hosts": placement.hosts}
     return shards.Shards(
         **given, model=make(block), num_users=info.num_users, block=block, states=states, tables=tables
     )
@@ -70,6 +70,16 @@ def probe(model: types.Model, num_users: int) -> types.Graphs:
     """Graphs of one pair: initial values depend on the shapes of graphs alone."""
     one = scipy.sparse.csr_array(([1.0], ([0], [0])), shape=(num_users, model.info.num_items), dtype=np.float32)
     return graph.from_train(model.graphs, dict.fromkeys(model.info.behaviors, one))
+
+
+def start(model: types.Model, num_users: int, optimizer: optax.GradientTransformation, seed: int) -> types.TrainState:
+    """The state before the first step, in the host's memory: no device needs to hold all of it."""
+    try:
+        host = jax.local_devices(backend="cpu")[0]
+    except RuntimeError:  # JAX was told to know an accelerator alone (JAX_PLATFORMS)
+        host = None
+    with jax.default_device(host):
+        return step.init_state(model, probe(model, num_users), optimizer, seed)
 
 
 def graphs(placement: shards.Shards, model: types.Model, dataset: data.Dataset) -> types.Graphs:

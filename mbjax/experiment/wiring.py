@@ -148,10 +148,9 @@ class Experiment:
             init_key, key = jax.random.split(jax.random.key(self.config.seed))
             params = self.model.init(init_key, self.graphs)
             return types.TrainState(step=jax.numpy.zeros((), "int32"), params=params, opt_state=(), key=key)
-        graphs = self.graphs
         if self.shards is not None:
-            graphs = dividing.probe(self.model, self.dataset.info.num_users)
-        return step.init_state(self.model, graphs, self.optimizer(), self.config.seed)
+            return dividing.start(self.model, self.dataset.info.num_users, self.optimizer(), self.config.seed)
+        return step.init_state(self.model, self.graphs, self.optimizer(), self.config.seed)
 
     def draws(self, num_devices: int = 1) -> tuple[Any, Any]:
         """What draws the batches of training, and the store that they are drawn from."""
@@ -251,11 +250,6 @@ def _shards(config: configuration.Config, model: types.Model, size: int) -> shar
     among = placement(config)
     if among.size == 1:
         return None
-    if among.hosts > 1:
-        raise errors.IncompatibleError(
-            f"--shard=tables on {among.hosts} hosts: tables are divided among the devices of one host only. "
-            "Leave --shard out, or use one host."
-        )
     build = models.entry(config.model_name).build
 
     def make(number: int) -> types.Model:

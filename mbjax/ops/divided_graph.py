@@ -38,15 +38,20 @@ def from_train(
 def _divide(matrix, spec, train, size, placement) -> types.Graph:
     num_users = next(iter(train.values())).shape[0]
     if spec.shape == "item_item":  # no users to divide: all of it everywhere
-        whole = [matrix] * placement.size
-        forward, row_ptr = _stacked(whole, placement)
-        backward, col_ptr = _stacked([scipy.sparse.csr_array(matrix.T)] * placement.size, placement)
-        return types.Graph(forward, row_ptr, backward, col_ptr)
-    is_bipartite = spec.shape == "bipartite"
-    blocks = list(_blocks(matrix, num_users, size, placement.size, is_bipartite))
-    forward, row_ptr = _stacked(blocks, placement)
-    backward, col_ptr = _stacked([scipy.sparse.csr_array(block.T) for block in blocks], placement)
-    return types.Graph(forward, row_ptr, backward, col_ptr, (size, size) if is_bipartite else (None, 0))
+        blocks, most = [matrix] * placement.size, matrix.nnz
+    else:
+        blocks, most = [], 0
+        parts = _blocks(matrix, num_users, size, placement.size, spec.shape == "bipartite")
+        # Of what other hosts hold only the size matters.
+        for block, is_mine in zip(parts, placement.is_mine, strict=True):
+            blocks.append(block if is_mine else None)
+            most = max(most, block.nnz)
+    forward, row_ptr = _stacked(blocks, most, placement)
+    backward, col_ptr = _stacked(
+        [None if block is None else scipy.sparse.csr_array(block.T) for block in blocks], most, placement
+    )
+    partial = {"item_item": (None, None), "bipartite": (size, size)}.get(spec.shape, (None, 0))
+    return types.Graph(forward, row_ptr, backward, col_ptr, partial)
 
 
 def _blocks(matrix, num_users, size, number, is_bipartite) -> Iterator[scipy.sparse.csr_array]:
@@ -70,16 +75,25 @@ def _padded(block: Any, rows: int, columns: int | None = None) -> scipy.sparse.c
     return block
 
 
-def _stacked(blocks: list[scipy.sparse.csr_array], placement: Any) -> tuple[sparse.BCOO, types.Array]:
-    """Matrices of one shape, a device each, padded to as many entries: what follows the last pointer is 0."""
-    entries, data, indices = max(1, *(block.nnz for block in blocks)), [], []
+def _stacked(blocks: list[scipy.sparse.csr_array | None], most: int, placement: Any) -> tuple[sparse.BCOO, types.Array]:
+    """Matrices of one shape, a device each, padded to the most entries: what follows the last pointer is 0.
+
+    None stands for those of other hosts.
+    """
+    data, indices, pointers = [], [], []
     for block in blocks:
+        if block is None:
+            for parts in (data, indices, pointers):
+                parts.append(None)
+            continue
         block.sort_indices()
         rows = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
-        extra = entries - block.nnz
+        extra = max(1, most) - block.nnz
         data.append(np.pad(block.data.astype(np.float32), (0, extra)))
         row = np.pad(rows, (0, extra), constant_values=block.shape[0] - 1)
         indices.append(np.stack([row, np.pad(block.indices, (0, extra))], axis=1).astype(np.int32))
+        pointers.append(block.indptr.astype(np.int32))
+        shape = block.shape
     arrays = placement.side_by_side(data), placement.side_by_side(indices)
-    matrix = sparse.BCOO(arrays, shape=blocks[0].shape, indices_sorted=True, unique_indices=True)
-    return matrix, placement.side_by_side([block.indptr.astype(np.int32) for block in blocks])
+    matrix = sparse.BCOO(arrays, shape=shape, indices_sorted=True, unique_indices=True)
+    return matrix, placement.side_by_side(pointers)

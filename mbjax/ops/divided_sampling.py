@@ -169,7 +169,9 @@ def user_sampler(
         mine = {name: _rows(matrix, first, end, size) for name, matrix in train.items()}
         sampler, store = sampling.user_sampler(spec, mine, 1)
         parts.append(sampler)
-        stores.append(jax.tree.map(np.asarray, store.replace(active=None)))
+        # Of what other hosts draw from only the shapes matter.
+        keep = np.asarray if placement.is_mine[device] else lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype)
+        stores.append(jax.tree.map(keep, store.replace(active=None)))
         if spec.points is not None:
             levels = spec.points.levels is not None
             counts.append([mine[b].nnz for b in spec.points.behaviors] if levels else [sampler.points.num_pairs])
@@ -234,5 +236,8 @@ def _sums(matrix: scipy.sparse.csr_array, size: int, number: int) -> np.ndarray:
 
 def _on_devices(leaves: Any, placement: Any) -> types.Array:
     rows = max(leaf.shape[0] for leaf in leaves)
-    padded = [np.pad(x, ((0, rows - x.shape[0]), *((0, 0),) * (x.ndim - 1))) for x in leaves]
-    return placement.side_by_side(padded)
+
+    def padded(x):
+        return np.pad(x, ((0, rows - x.shape[0]), *((0, 0),) * (x.ndim - 1)))
+
+    return placement.side_by_side([padded(x) if isinstance(x, np.ndarray) else None for x in leaves])
