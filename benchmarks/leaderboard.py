@@ -1,11 +1,12 @@
-"""Honest runs of all models on data sets, each with the same minutes of training; the leaderboard is made of them.
+"""Honest sweeps of all models on data sets, each within the same minutes; the leaderboard is made of them.
 
     python benchmarks/leaderboard.py jd taobao [--minutes=5] [--models=bvae,copf] [--out=results]
     python -m mbjax results docs/leaderboard.md
 
-Every model has its default settings. A run whose results file is there already is not made again. Runs go one after
-another, each in a process of its own, so that times and memory are those of a run alone; what fails is said, and the
-others go on. Data sets are names or paths.
+Every model has its default settings first, and then others where a search would look, as many as fit; validation
+pairs choose, the test split is read once (``mbjax sweep --minutes``). A sweep whose results file is there already is
+not made again, one that was stopped goes on. Sweeps go one after another, each in a process of its own, so that times
+and memory are its own; what fails is said, and the others go on. Data sets are names or paths.
 """
 
 from __future__ import annotations
@@ -19,23 +20,19 @@ import time
 from mbjax import models
 
 
-def _is_trained(model: str) -> bool:
-    return models.entry(model).chosen == "epoch"
-
-
 def command(model: str, dataset: str, minutes: float, file: pathlib.Path, workdir: pathlib.Path) -> list[str]:
-    """The run of a model."""
-    words = [sys.executable, "-m", "mbjax", "train", f"--model={model}", f"--dataset={dataset}"]
-    words += [f"--record={file}", f"--workdir={workdir}", "--evaluate.anchors=none"]
-    # A model without training has no minutes to be told of: its settings stay those that it ships with.
-    return words + ([f"--train.max_minutes={minutes:g}"] if _is_trained(model) else [])
+    """The sweep of a model, or its continuation."""
+    words = [sys.executable, "-m", "mbjax", "sweep", f"--workdir={workdir}", f"--record={file}"]
+    if (workdir / "sweep.json").is_file():
+        return [*words, "--resume"]
+    return [*words, f"--model={model}", f"--dataset={dataset}", f"--minutes={minutes:g}"]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Makes the runs that are missing; returns 1 where one failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("datasets", nargs="+", metavar="DATASET")
-    parser.add_argument("--minutes", type=float, default=5.0, help="of training and evaluation (5)")
+    parser.add_argument("--minutes", type=float, default=5.0, help="of all runs of a model (5)")
     parser.add_argument("--models", default=",".join(sorted(models.MODELS)), help="comma-separated; default: all")
     parser.add_argument("--out", default="results", help="folder of the results files")
     parser.add_argument("--runs", default="runs/leaderboard", help="folder of the run folders")
@@ -44,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     for dataset in options.datasets:
         for model in options.models.split(","):
             name = f"{model}-{pathlib.Path(dataset).name}"
-            label = f"-max_minutes_{options.minutes:g}" if _is_trained(model) else ""
+            label = f"-minutes_{options.minutes:g}"
             file, workdir = out / f"{name}{label}-seed0.json", pathlib.Path(options.runs, f"{name}{label}").absolute()
             if file.exists():
                 continue

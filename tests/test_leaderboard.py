@@ -21,7 +21,7 @@ def test_a_line_has_what_a_model_reaches_and_what_it_took():
     assert head[:6] == ["", "model", "buy HR@10", "buy NDCG@10", "buy HR@10 visited", "buy HR@10 unvisited"]
     assert line == [
         "1", "`pkef`", "0.2500 ± 0.0500", "0.1250 ± 0.0250", "0.3000", "0.1000",
-        "10", "2", "4.5", "1,234", "56", "2 cores",
+        "1", "10", "2", "4.5", "1,234", "56", "2 cores",
     ]  # fmt: skip
 
 
@@ -54,6 +54,23 @@ def test_of_several_runs_of_a_model_not_the_best_but_the_plainest_and_longest_co
     ]
     within, _ = tables(records)
     assert [line[1:3] for line in within] == [["`pkef`, learning_rate=0.1", "0.2000"]]
+
+
+def test_a_run_that_was_told_to_end_in_time_is_within_it():
+    limit = {"overrides": {"train.max_minutes": 5.0}}
+    within, beyond = tables([timed("copf", 0.4, 5.3, **limit), timed("pkef", 0.3, 5.3)])
+    assert [line[1] for line in within] == ["`copf`"] and [line[1] for line in beyond] == ["`pkef`"]
+
+
+def test_a_sweep_goes_before_a_run_with_what_it_chose_and_how_many_it_tried():
+    tried = {"settings": 7, "finished": 6, "limit": 5.0, "minutes": 4.75}
+    chosen = {"overrides": {"model.layers": 3, "train.max_minutes": 3.2}, "sweep": tried}
+    records = [timed("pkef", 0.9, 4), timed("pkef", 0.2, 1, **chosen), timed("copf", 0.1, 1)]
+    longer = timed("pkef", 0.1, 1, **(chosen | {"sweep": tried | {"limit": 60.0, "minutes": 50.0}}))
+    within, beyond = tables([*records, longer])
+    assert [line[1] for line in within] == ["`pkef`, layers=3", "`copf`"]
+    assert within[0][6:10] == ["7", "10", "1", "4.8"] and within[1][6] == "1"
+    assert [line[9] for line in beyond] == ["50.0"]
 
 
 @pytest.mark.parametrize("name", ["leaderboard:taobao", "leaderboard:taobao:x", "leaderboard:nowhere:5"])
