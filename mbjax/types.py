@@ -341,6 +341,22 @@ class Later:
     joined: Callable[[Sequence[Tables]], Tables]
 
 
+class Preparation(NamedTuple):
+    """What ``Model.prepare`` takes of memory, told before it is called.
+
+    Attributes:
+      made: name -> ``jax.ShapeDtypeStruct`` in place of the arrays that it makes.
+      beside: bytes that it takes at its peak beside those, and gives back.
+      note: what decides them.
+      remedy: what would make it smaller, such as ``"a smaller model.rank"``.
+    """
+
+    made: Mapping[str, Any]
+    beside: int
+    note: str = ""
+    remedy: str = ""
+
+
 class Explanation(NamedTuple):
     """How a model's score of an item falls into exact shares of the user's pairs.
 
@@ -418,6 +434,8 @@ class Model(NamedTuple):
       prepare: ``Evidence -> {name: arrays}``: what no gradient changes and the data alone decide, such as a closed
         form. It is computed on the host's side of a run, anew after a restore, and stands among the graphs under its
         names. None: nothing.
+      preparing: ``Evidence -> Preparation``: what ``prepare`` takes of memory, from shapes and numbers of pairs alone.
+        None: it cannot say.
       teach: ``(Evidence, number of devices) -> (sampler, store)``, in place of batches of users (``ops.sampling``):
         what training draws its batches with and from. None: as ``batch`` says.
       joins: whether pairs of validation that are known when the test split is ranked (``Dataset.mask_valid``) count as
@@ -454,6 +472,7 @@ class Model(NamedTuple):
     tasks: tuple[str, ...] = ()
     fold_in: str = "it does not say how (types.Model.fold_in)"
     prepare: Callable[[Evidence], Mapping[str, Any]] | None = None
+    preparing: Callable[[Evidence], Preparation] | None = None
     teach: Callable[[Evidence, int], tuple[Any, Any]] | None = None
     joins: bool = False
     judged: Callable[[Graphs], Graphs] | None = None

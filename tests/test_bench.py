@@ -19,8 +19,8 @@ from mbjax import machine, models, parallel, types
 from mbjax.bench import __main__ as command
 from mbjax.bench import measure, printout, rates, record, script, timing, whole
 from mbjax.cli import reading
-from mbjax.experiment import wiring
-from mbjax.ops import graph
+from mbjax.experiment import footprint, wiring
+from mbjax.ops import graph, ridge
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ["--repeat=1", "--seconds=0.001", "--train.batch_size=8", "--train.chunk_steps=2"]
@@ -264,7 +264,15 @@ def test_memory_is_told_and_nothing_trained(folder, tmp_path, capsys, monkeypatc
     assert "at most" in text and "free before it" in text and "or training step" in text
 
 
-def test_memory_of_what_has_no_shapes_is_not_counted(folder, capsys):
+def test_memory_of_what_is_prepared_is_told_without_preparing_it(folder, capsys, monkeypatch):
+    monkeypatch.setattr(ridge, "invert", lambda *given: pytest.fail("solved"))
+    assert command.main(["ease", str(folder), "--memory"]) == 0
+    text = capsys.readouterr().out
+    assert "what is prepared" in text and "preparing it" in text and "at most" in text and "not counted" not in text
+
+
+def test_memory_of_what_has_no_shapes_is_not_counted(folder, capsys, monkeypatch):
+    monkeypatch.setattr(footprint, "is_told", lambda model: False)
     assert command.main(["ease", str(folder), "--memory"]) == 0
     text = capsys.readouterr().out
     assert "not counted" in text and "at most" not in text

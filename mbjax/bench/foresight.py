@@ -1,7 +1,8 @@
 """The memory of a run without running it: ``python -m mbjax.bench MODEL DATASET --memory``.
 
 Sizes of arrays come from shapes, those of programs from compiling them; nothing is trained. What a model prepares of
-the data on the host (``types.Model.prepare``, ``teach``) has no shapes before it is made, and is not counted.
+the data it tells beforehand (``types.Model.preparing``); of one that does not, nothing is told. Programs of training
+with batches that a model draws itself (``teach``) are not counted.
 """
 
 from __future__ import annotations
@@ -80,18 +81,22 @@ def foresee(config: configuration.Config) -> Footprint:
     made = run.Run(wiring.plan(config))
     experiment, model = made.experiment, made.experiment.model
     free = memory.available()
-    if model.prepare is not None or model.teach is not None:
+    if not footprint.is_told(model):
         what = f"what {config.model_name} prepares of the data before it is trained or ranks, and all programs after it"
         return Footprint((), (), (what,), free, _process())
-    graphs = graph.shapes(model.graphs, experiment.dataset.train)
+    graphs, preparation = footprint.foretold(experiment)
     state = jax.eval_shape(lambda graphs: dataclasses.replace(experiment, graphs=graphs).start(), graphs)
-    held, programs = footprint.resident(experiment, graphs, state), []
-    if entries := max((one.matrix.nse for one in graphs.values()), default=0):
+    held, programs, unknown = footprint.resident(experiment, graphs, state), [], ()
+    if preparation is not None:
+        programs.append(footprint.Part(footprint.PREPARING, preparation.beside, preparation.note))
+    if entries := max((graphs[name].matrix.nse for name in model.graphs), default=0):
         programs.append(
             footprint.Part("making of the largest graph", ASSEMBLY * entries, f"{entries:,} entries, on the host")
         )
     copies = 0
-    if experiment.is_trained:
+    if model.teach is not None:
+        unknown = ("training, whose batches the model draws by itself",)
+    elif experiment.is_trained:
         sampler, store = experiment.draws()
         store = jax.tree.map(footprint.shape_of, store)
         held.append(footprint.Part("pairs that batches are drawn from", footprint.size_of(store)))
@@ -100,14 +105,15 @@ def foresee(config: configuration.Config) -> Footprint:
         )
         takes = found.total if found else 0
         programs.append(footprint.Part("training step", takes, f"{experiment.rows:,} rows of a batch"))
-        copies = footprint.size_of(state.params) if made.split == "valid" else 0
+    if experiment.is_trained and made.split == "valid":
+        copies = footprint.size_of(state.params)
     evaluator = made.evaluators["test"]
     note = "its tables" + (", parameters of the best epoch" if copies else "") + " and its largest program"
     passed = copies + _pass(evaluator, model, state.params, graphs)
     pairs = sum(matrix.nnz for matrix in experiment.dataset.train.values())
     programs.append(footprint.Part("test pass", passed + DETAILS * pairs, note))
     programs += list(_anchors(experiment, evaluator))
-    return Footprint(tuple(held), tuple(programs), (), free, _process())
+    return Footprint(tuple(held), tuple(programs), unknown, free, _process())
 
 
 def _pass(evaluator: evaluate.Evaluator, model: types.Model, params: types.Params, graphs: types.Graphs) -> int:

@@ -1,8 +1,8 @@
 """What a run is about to take of memory: refused before it is taken, where it does not fit.
 
 Sizes of arrays come from shapes, that of the first program from compiling it (``ahead.Memory``); neither allocates
-anything. What a model prepares of the data on the host (``types.Model.prepare``, ``teach``) has no shapes before it is
-made, and such models refuse for themselves.
+anything. What a model prepares of the data (``types.Model.prepare``) it tells beforehand (``preparing``); one that does
+not refuses for itself.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from mbjax.experiment import wiring
 from mbjax.ops import graph, memory
 from mbjax.train import loop
 
+PREPARING = "preparing it"
 LARGE = 2**26
 """Bytes of resident arrays from which on a run is asked, before its first step, whether it fits."""
 GB = 1e9
@@ -38,11 +39,29 @@ class Part(NamedTuple):
     note: str = ""
 
 
+def is_told(model: types.Model) -> bool:
+    """Whether it is known beforehand what stands among a model's graphs."""
+    return model.prepare is None or model.preparing is not None
+
+
+def foretold(experiment: wiring.Experiment) -> tuple[types.Graphs, types.Preparation | None]:
+    """Shapes of all that stands among the graphs, and what preparing takes; None: nothing is prepared."""
+    model, dataset = experiment.model, experiment.dataset
+    graphs = graph.shapes(model.graphs, dataset.train)
+    if model.prepare is None:
+        return graphs, None
+    found = model.preparing(wiring.evidence(dataset, experiment.config))
+    return graphs | dict(found.made), found
+
+
 def resident(experiment: wiring.Experiment, graphs: types.Graphs, state: types.TrainState) -> list[Part]:
     """Graphs, parameters and optimizer, as arrays or shapes."""
-    entries = sum(one.matrix.nse for one in graphs.values() if isinstance(one, types.Graph))
+    asked = {name: graphs[name] for name in experiment.model.graphs}
+    entries = sum(one.matrix.nse for one in asked.values() if isinstance(one, types.Graph))
     of_params = size_of(state.params)
-    found = [Part("graphs", size_of(graphs), f"{len(graphs)}, of {entries:,} entries")] if graphs else []
+    found = [Part("graphs", size_of(asked), f"{len(asked)}, of {entries:,} entries")] if asked else []
+    if prepared := size_of(graphs) - size_of(asked):
+        found.append(Part("what is prepared", prepared))
     number = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state.params))
     found.append(Part("parameters", of_params, f"{number:,} numbers"))
     if experiment.is_trained:
@@ -59,17 +78,22 @@ def refuse_beginning(experiment: wiring.Experiment) -> None:
       IncompatibleError: with the bytes of each part.
     """
     model, dataset = experiment.model, experiment.dataset
-    if experiment.placement.size > 1 or model.prepare is not None or model.teach is not None:
+    if experiment.placement.size > 1 or not is_told(model):
         return
     pairs = sum(matrix.nnz for matrix in dataset.train.values())
-    if 4 * pairs + 256 * (dataset.info.num_users + dataset.info.num_items) < LARGE:
+    is_small = 4 * pairs + 256 * (dataset.info.num_users + dataset.info.num_items) < LARGE
+    if is_small and model.prepare is None:
         return
-    graphs = graph.shapes(model.graphs, dataset.train)
+    graphs, preparation = foretold(experiment)
+    if is_small and size_of(graphs) + preparation.beside < LARGE:
+        return
     state = jax.eval_shape(lambda graphs: dataclasses.replace(experiment, graphs=graphs).start(), graphs)
     parts = resident(experiment, graphs, state)
     if experiment.is_trained:
         parts.append(Part("gradients", size_of(state.params)))
-    _refuse(experiment.config, parts, memory.available())
+    if preparation is not None:
+        parts.append(Part(PREPARING, preparation.beside, preparation.note))
+    _refuse(experiment.config, parts, memory.available(), preparation)
 
 
 def refuse_first_step(experiment: wiring.Experiment, state: types.TrainState, advance: loop.Advance) -> None:
@@ -91,7 +115,9 @@ def refuse_first_step(experiment: wiring.Experiment, state: types.TrainState, ad
     _refuse(experiment.config, [*parts, program], free + sum(part.bytes for part in parts))
 
 
-def _refuse(config: configuration.Config, parts: list[Part], free: int | None) -> None:
+def _refuse(
+    config: configuration.Config, parts: list[Part], free: int | None, preparation: types.Preparation | None = None
+) -> None:
     needed = sum(part.bytes for part in parts)
     if free is None or needed <= free:
         return
@@ -99,12 +125,14 @@ def _refuse(config: configuration.Config, parts: list[Part], free: int | None) -
     where = "memory" if jax.default_backend() == "cpu" else "memory of the accelerator"
     raise errors.IncompatibleError(
         f"model '{config.model_name}' on '{config.dataset}' takes {needed / GB:,.1f} GB ({of}); {free / GB:,.1f} GB of "
-        f"{where} are free. {remedy(config, parts)}"
+        f"{where} are free. {remedy(config, parts, preparation)}"
     )
 
 
-def remedy(config: configuration.Config, parts: list[Part]) -> str:
+def remedy(config: configuration.Config, parts: list[Part], preparation: types.Preparation | None = None) -> str:
     """What would make the largest of some parts smaller, as a sentence."""
+    if preparation is not None and preparation.remedy:
+        return f"Use {preparation.remedy}."
     largest = max(parts, key=lambda part: part.bytes).name
     has = configuration.known_fields(type(config.model))
     if largest == "graphs":

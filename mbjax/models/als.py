@@ -40,6 +40,7 @@ from mbjax import types
 from mbjax.models import ease, untrained
 from mbjax.ops import alternating
 
+PAIR = 8  # bytes of a pair in a host matrix: its column and its value
 FIRST = 0.1  # length of the vectors that it begins with, about, as in RecSys 2022
 
 
@@ -99,6 +100,9 @@ def build(config: AlsConfig, info: types.DatasetInfo, batch_size: int = 0) -> ty
         )
         return {"users": users, "items": items.reshape(info.num_behaviors, info.num_items, -1)}
 
+    def preparing(evidence: types.Evidence) -> types.Preparation:
+        return _preparing(config, evidence.train)
+
     def encode(graphs):
         return {name: graphs[name] for name in ("users", "items")}
 
@@ -106,7 +110,25 @@ def build(config: AlsConfig, info: types.DatasetInfo, batch_size: int = 0) -> ty
         items = jax.lax.dynamic_slice_in_dim(tables["items"][behavior], start, size)
         return tables["users"][users] @ items.T
 
-    return untrained.model(info, {}, encode, score)._replace(prepare=prepare)
+    return untrained.model(info, {}, encode, score)._replace(prepare=prepare, preparing=preparing)
+
+
+def _preparing(config: AlsConfig, train: Mapping[str, scipy.sparse.csr_array]) -> types.Preparation:
+    """Pairs in rows and in columns, both packed, and the tables of a sweep beside those that stay."""
+    num_users, num_items = next(iter(train.values())).shape
+    size, num_columns = config.embedding_size, len(train) * num_items
+    of_users = sum(np.diff(matrix.indptr) for matrix in train.values())
+    of_items = np.concatenate([np.bincount(matrix.indices, minlength=num_items) for matrix in train.values()])
+    pairs = 2 * PAIR * int(of_users.sum())
+    packed = alternating.bytes_of(of_users) + alternating.bytes_of(of_items)
+    sweep = 4 * size * (num_users + 2 * num_columns)
+    made = {"users": (num_users, size), "items": (len(train), num_items, size)}
+    return types.Preparation(
+        {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in made.items()},
+        pairs + packed + sweep,
+        f"pairs packed {packed / 1e9:.2f}, tables of a sweep {sweep / 1e9:.2f} GB",
+        "a smaller model.embedding_size or fewer behaviors (--data.behaviors)",
+    )
 
 
 _solve = jax.jit(alternating.solve, static_argnames="steps")

@@ -84,6 +84,16 @@ def build(config: CrossOccurrenceConfig, info: types.DatasetInfo, batch_size: in
             for name in speaking
         }
 
+    def preparing(evidence):
+        matrices, shapes, needed = evidence.train, {}, 0
+        for ranked, speaking in weights.items():
+            for name in speaking:
+                pair = matrices[ranked], matrices[name], config.neighbors
+                shapes[f"{name} to {ranked}"] = neighbors.told_shapes(*pair)
+                needed = max(needed, neighbors.bytes_needed(*pair))
+        needed += 8 * sum(matrix.nnz for matrix in matrices.values())
+        return types.Preparation(shapes, needed, "on the host", "a smaller model.neighbors")
+
     def encode(graphs):
         """The same with the histories of all users."""
 
@@ -113,7 +123,7 @@ def build(config: CrossOccurrenceConfig, info: types.DatasetInfo, batch_size: in
 
     explanation = types.Explanation(tuple((name,) for name in info.behaviors), shares)
     return untrained.model(info, specs, encode, score)._replace(
-        prepare=prepare, explanation=explanation, all_items=True
+        prepare=prepare, preparing=preparing, explanation=explanation, all_items=True
     )
 
 

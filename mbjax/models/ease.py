@@ -23,6 +23,7 @@ for the columns left out, as in ELSA (RecSys 2022); A are eigenvectors here, and
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -37,6 +38,7 @@ from mbjax.models import ease_penalty, ease_shares, untrained
 from mbjax.ops import blocks as row_blocks
 from mbjax.ops import graph, inverse, low_rank, memory, primal, ridge
 
+HOST = 16  # bytes of a pair: scaled, and once more side by side
 LEAVE: dict[str, ridge.Leave] = {"kept": "own", "left_out": "all"}
 
 
@@ -132,6 +134,9 @@ def build(config: EaseConfig, info: types.DatasetInfo, batch_size: int = 0) -> t
             "worth": jnp.asarray(ease_shares.worth(solved, placed, own, products, counts, leave)),
         }
 
+    def preparing(evidence: types.Evidence) -> types.Preparation:
+        return _preparing(config, weights, evidence)
+
     def encode(graphs):
         """The prepared parts, and rows that stand for users: passive ones in the dual form, all with a low rank."""
         tables = {name: graphs[name] for name in ("solved", "own", "blocks", "activity")}
@@ -173,6 +178,7 @@ def build(config: EaseConfig, info: types.DatasetInfo, batch_size: int = 0) -> t
 
     return untrained.model(info, {}, encode, score)._replace(
         prepare=prepare,
+        preparing=preparing,
         choices=choices,
         explanation=types.Explanation(tuple((name,) for name in info.behaviors), shares),
         findings=findings,
@@ -262,19 +268,55 @@ def _rows_of_users(tables: types.Tables, users: types.Array) -> tuple[types.Arra
     return jnp.where(is_passive[:, None], theirs, mine), is_passive.astype(jnp.float32)
 
 
-def _check_memory(config: EaseConfig, form: str, num_users: int, weights: Sequence[float], num_items: int) -> None:
-    """Raises IncompatibleError for what does not fit into memory, before anything begins."""
-    columns, platform = len(weights) * num_items, jax.default_backend()
+def _preparing(config: EaseConfig, weights: Sequence[float], evidence: types.Evidence) -> types.Preparation:
+    """Blocks and their solution; beside them what solving takes, or what choosing a penalty does."""
+    train = evidence.train
+    (num_users, num_items), number = next(iter(train.values())).shape, len(train)
+    pairs = sum(matrix.nnz for matrix in train.values())
+    form = form_of(config, weights, num_users, num_items)
+    f32 = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.float32)
+    of_columns = f32((number, num_items))
+    solved = {
+        "dual": lambda: ridge.Dual(f32((num_users, num_users)), f32(()), of_columns),
+        "primal": lambda: primal.Primal(f32((number * num_items,) * 2), f32(()), of_columns),
+        "low_rank": lambda: low_rank.LowRank(
+            f32((number, num_items, min(config.rank, num_users, number * num_items))),
+            f32((num_items, number, number)),
+            of_columns,
+        ),
+    }[form]()
+    made = {
+        "solved": solved,
+        "own": f32((number, num_items, number)),
+        "blocks": tuple(graph.shape_of(num_users, num_items, matrix.nnz) for matrix in train.values()),
+        "activity": f32((num_users,)),
+        "penalty": f32(()),
+        "is_chosen": jax.ShapeDtypeStruct((), jnp.bool_),
+        "worth": f32((number, number, 2)),
+    }
+    needed, what, remedy = _needed(config, form, num_users, len(weights), num_items)
+    choosing = 0 if config.penalty != "auto" else ease_penalty.bytes_needed(num_users, num_items)
+    beside = max(needed - sum(leaf.size * 4 for leaf in jax.tree.leaves(solved)), choosing)
+    return types.Preparation(made, beside + HOST * pairs, what, remedy)
+
+
+def _needed(config: EaseConfig, form: str, num_users: int, num_behaviors: int, num_items: int) -> tuple[int, str, str]:
+    """Bytes that solving takes at its peak, its result included; what decides it, and what would make it smaller."""
+    columns = num_behaviors * num_items
     if form == "low_rank":
         needed = low_rank.bytes_needed(num_users, columns, config.rank)
-        what, remedy = f"keeps {config.rank:,} eigenvectors", "a smaller model.rank"
-    else:
-        needed = inverse.bytes_needed(num_users if form == "dual" else columns, platform)
-        of = f"{num_users:,} users" if form == "dual" else f"{columns:,} columns of items and behaviors"
-        what, remedy = f"inverts a matrix of {of}", "model.rank=512 (low rank)"
+        return needed, f"keeps {config.rank:,} eigenvectors", "a smaller model.rank"
+    needed = inverse.bytes_needed(num_users if form == "dual" else columns, jax.default_backend())
+    of = f"{num_users:,} users" if form == "dual" else f"{columns:,} columns of items and behaviors"
+    return needed, f"inverts a matrix of {of}", "model.rank=512 (low rank)"
+
+
+def _check_memory(config: EaseConfig, form: str, num_users: int, weights: Sequence[float], num_items: int) -> None:
+    """Raises IncompatibleError for what does not fit into memory, before anything begins."""
+    needed, what, remedy = _needed(config, form, num_users, len(weights), num_items)
     available = memory.available()
     if available is not None and needed > available:
-        where = "memory" if platform == "cpu" else "memory of the accelerator"
+        where = "memory" if jax.default_backend() == "cpu" else "memory of the accelerator"
         raise errors.IncompatibleError(
             f"model 'ease' {what}, which takes {needed / 1e9:,.1f} GB; {available / 1e9:,.1f} GB of {where} are free. "
             f"Use {remedy}."

@@ -15,12 +15,20 @@ import numpy as np
 import scipy.sparse
 
 from mbjax import types
-from mbjax.ops import ranking, ridge
+from mbjax.ops import inverse, ranking, ridge
 
 PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0)
 DEFAULT = 1.0
 USERS = 3000
 TOP = 100
+BATCH = 512  # users ranked at once
+RANKED = 16  # bytes of an item for each of them: products, scores and what is masked
+
+
+def bytes_needed(num_users: int, num_items: int) -> int:
+    """Memory that ``choose`` takes at its peak, with a batch of users ranked."""
+    users = min(USERS, num_users)
+    return inverse.bytes_needed(users, jax.default_backend()) + RANKED * BATCH * num_items
 
 
 def choose(
@@ -71,8 +79,8 @@ def _ndcg(dual, graphs, k, target: int, known: scipy.sparse.csr_array, truth: sc
     users = np.flatnonzero(np.diff(truth.indptr))
     gain = 1 / np.log2(np.arange(TOP) + 2)
     total = 0.0
-    for some in np.array_split(users, -(-len(users) // 512)):
-        padded = np.concatenate([some, np.repeat(some[-1:], 512 - len(some))])  # one shape, one compilation
+    for some in np.array_split(users, -(-len(users) // BATCH)):
+        padded = np.concatenate([some, np.repeat(some[-1:], BATCH - len(some))])  # one shape, one compilation
         mask = known[padded].toarray() > 0
         top = np.asarray(_top(dual, graphs, k, jnp.asarray(padded, jnp.int32), jnp.asarray(mask), target=target))
         hit = np.take_along_axis(truth[some].toarray() > 0, np.maximum(top[: len(some)], 0), axis=1)

@@ -83,6 +83,14 @@ def build(config: ItemknnConfig, info: types.DatasetInfo, batch_size: int = 0) -
             found[f"{name} neighbors"] = neighbors.told(near, histories)
         return found
 
+    def preparing(evidence):
+        shapes, needed = {}, 0
+        for name, spec in specs.items():
+            matrix = graph.assemble(spec, evidence.train)
+            shapes[f"{name} neighbors"] = neighbors.told_shapes(matrix, matrix, config.neighbors)
+            needed = max(needed, 8 * matrix.nnz + neighbors.bytes_needed(matrix, matrix, config.neighbors))
+        return types.Preparation(shapes, needed, "on the host", "a smaller model.neighbors")
+
     def encode(graphs):
         """The same with the histories of all users."""
         return {
@@ -103,4 +111,6 @@ def build(config: ItemknnConfig, info: types.DatasetInfo, batch_size: int = 0) -
 
     united = (specs["history"].behaviors,) if config.history == "union" else tuple((b,) for b in info.behaviors)
     model = untrained.model(info, specs, encode, score)
-    return model._replace(prepare=prepare, all_items=True, explanation=types.Explanation(united, shares))
+    return model._replace(
+        prepare=prepare, preparing=preparing, all_items=True, explanation=types.Explanation(united, shares)
+    )

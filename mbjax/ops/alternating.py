@@ -19,7 +19,7 @@ Pilaszy, Tikk: "Applications of the conjugate gradient method for implicit feedb
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -59,13 +59,9 @@ def pack(matrix: scipy.sparse.csr_array, rows: np.ndarray | None = None, places:
     places = places or PLACES.get(jax.default_backend(), MANY_PLACES)
     ptr, indices = matrix.indptr.astype(np.int64), matrix.indices
     rows = np.arange(matrix.shape[0]) if rows is None else np.asarray(rows)
-    lengths = np.diff(ptr)[rows]
-    level = np.ceil(np.log2(np.maximum(lengths, SHORTEST) / SHORTEST) / np.log2(GROWTH)).astype(int)
     blocks = []
-    for each in np.unique(level[lengths > 0]):
-        mine, length = rows[(level == each) & (lengths > 0)], SHORTEST * GROWTH ** int(each)
-        number = -(-len(mine) // max(places // length, 1))
-        size = -(-len(mine) // number)  # blocks as equal as possible
+    for is_mine, length, number, size in _levels(np.diff(ptr)[rows], places):
+        mine = rows[is_mine]
         row = np.full(number * size, matrix.shape[0], np.int32)
         row[: len(mine)] = mine
         column = np.full((len(row), length), matrix.shape[1], np.int32)
@@ -74,6 +70,21 @@ def pack(matrix: scipy.sparse.csr_array, rows: np.ndarray | None = None, places:
         column[: len(mine)][is_one] = indices[entry]
         blocks.append(Block(jnp.asarray(row.reshape(number, size)), jnp.asarray(column.reshape(number, size, length))))
     return tuple(blocks)
+
+
+def _levels(lengths: np.ndarray, places: int) -> Iterator[tuple[np.ndarray, int, int, int]]:
+    """For each length of rows in blocks: which rows, the length, the number of blocks, and rows in each."""
+    level = np.ceil(np.log2(np.maximum(lengths, SHORTEST) / SHORTEST) / np.log2(GROWTH)).astype(int)
+    for each in np.unique(level[lengths > 0]):
+        is_mine, length = (level == each) & (lengths > 0), SHORTEST * GROWTH ** int(each)
+        number = -(-int(is_mine.sum()) // max(places // length, 1))
+        yield is_mine, length, number, -(-int(is_mine.sum()) // number)  # blocks as equal as possible
+
+
+def bytes_of(lengths: np.ndarray) -> int:
+    """Size of what ``pack`` makes of rows with so many entries each."""
+    places = PLACES.get(jax.default_backend(), MANY_PLACES)
+    return sum(4 * number * size * (length + 1) for _, length, number, size in _levels(np.asarray(lengths), places))
 
 
 def solve(

@@ -102,6 +102,11 @@ def _shape(rows: int, columns: int, number: int, *, is_square: bool, is_same: bo
     return types.Graph(forward, ptr, one(columns, rows, other), jax.ShapeDtypeStruct((columns + 1,), jnp.int32))
 
 
+def shape_of(rows: int, columns: int, entries: int) -> types.Graph:
+    """``build`` of a matrix of some size, as shapes."""
+    return _shape(rows, columns, entries, is_square=False, is_same=False)
+
+
 def from_train(
     specs: Mapping[str, types.GraphSpec],
     train: Mapping[str, scipy.sparse.csr_array],

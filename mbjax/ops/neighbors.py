@@ -24,6 +24,9 @@ from mbjax import errors, types
 from mbjax.ops import platforms, rows
 
 TILE = 4_000_000  # similarities that exist at once, at least those of one item
+MATRIX = 8  # bytes of a pair in a host matrix: its column and its value
+KEY = 40  # bytes of a neighbor: its key, and what it is turned into
+SIMILARITY = 48  # bytes of a similarity in a tile, its row and keys included
 LANES = 16  # entries of one item that are added at once
 MOST_TURNS = 2**31 - 1  # of all histories together
 TURNS = 1024  # turns of so many entries in a step of the loop over all pairs, on a CPU
@@ -165,6 +168,24 @@ def _most(work: np.ndarray) -> tuple[int, ...]:
     """The sum of the 1, 2, 4, .. largest numbers, up to that of all of them."""
     summed = np.cumsum(np.sort(work)[::-1])
     return tuple(int(summed[min(2**k, work.size) - 1]) for k in range((work.size - 1).bit_length() + 1))
+
+
+def told_shapes(ranked: scipy.sparse.csr_array, speaking: scipy.sparse.csr_array, most: int) -> Told:
+    """Shapes of ``told`` of ``nearest`` at most: an item has no more neighbors than its users met items."""
+    num_items = ranked.shape[1]
+    reach = ranked.T @ np.diff(speaking.indptr).astype(np.float64)  # with repetition
+    entries = max(1, int(np.minimum(reach, min(most, num_items)).sum()))
+    sizes = ((num_items + 1, jnp.int32), (entries, jnp.int32), (entries, jnp.float32))
+    arrays = (jax.ShapeDtypeStruct((size,), dtype) for size, dtype in sizes)
+    each = -(-entries // (num_items * LANES))  # as if all items had as much to say
+    return Told(*arrays, _most(each * np.diff(speaking.indptr).astype(np.int64)))
+
+
+def bytes_needed(ranked: scipy.sparse.csr_array, speaking: scipy.sparse.csr_array, most: int) -> int:
+    """Memory that ``nearest`` and ``told`` take on the host at their peak."""
+    copies = MATRIX * (ranked.nnz + speaking.nnz)
+    kept = ranked.shape[1] * min(most, ranked.shape[1])
+    return copies + KEY * kept + SIMILARITY * min(TILE, ranked.shape[1] ** 2)
 
 
 @struct.dataclass

@@ -50,6 +50,39 @@ def test_who_was_asked_trains_as_who_was_not(folder, tmp_path, monkeypatch):
     assert len(rows) == 2 and list(map(trial.untimed, rows)) == list(map(trial.untimed, others))
 
 
+@pytest.mark.parametrize(
+    ("model", "fields"),
+    [
+        ("als", {"model__embedding_size": 4}),
+        ("ease", {"model__penalty": 1.0, "model__form": "dual"}),
+        ("ease", {"model__penalty": 1.0, "model__rank": 3}),
+        ("itemknn", {"model__neighbors": 5}),
+        ("cross_occurrence", {"model__neighbors": 3}),
+    ],
+)
+def test_what_is_prepared_has_the_shapes_that_were_told(folder, model, fields):
+    experiment = wiring.plan(trial.config(folder, model, **fields))
+    told, preparation = footprint.foretold(experiment)
+    made = experiment.with_graphs().graphs
+    assert told.keys() == made.keys() and preparation.beside > 0
+    for name in made:
+        pairs = zip(jax.tree.leaves(told[name]), jax.tree.leaves(made[name]), strict=True)
+        for shape, array in pairs:
+            assert (shape.ndim, shape.dtype) == (array.ndim, array.dtype)
+            # Some items have fewer neighbors than could be.
+            is_exact = model not in ("itemknn", "cross_occurrence")
+            assert shape.shape == array.shape if is_exact else shape.shape >= array.shape
+
+
+def test_what_does_not_fit_is_refused_before_it_is_prepared(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(footprint, "LARGE", 0)
+    monkeypatch.setattr(footprint.memory, "available", lambda: 1000)
+    monkeypatch.setattr(wiring.Experiment, "with_graphs", lambda *given, **options: pytest.fail("made"))
+    with pytest.raises(errors.IncompatibleError, match=r"preparing it 0\.0.*free\. Use a smaller model.embedding_size"):
+        training.train(trial.config(folder, "als"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_each_array_counts_once():
     one = jax.ShapeDtypeStruct((3, 4), "float32")
     assert footprint.size_of({"a": one, "b": one, "key": jax.random.key(0)}) == 48 + 8
