@@ -12,7 +12,7 @@ import scipy.sparse
 from flax import struct
 
 from mbjax import types
-from mbjax.ops import platforms
+from mbjax.ops import platforms, shuffle
 from mbjax.ops import points as pointwise
 from mbjax.ops import triples as draws
 
@@ -95,9 +95,8 @@ class UserSampler(NamedTuple):
         places = self.steps_per_epoch * self.size
         if self.steps:
             passes = jax.random.split(key, -(-places // self.num_rows))
-            order = jax.vmap(lambda k: jax.random.permutation(k, self.num_rows))(passes).reshape(-1)[:places]
-            return order.astype(jnp.int32)
-        order = jax.random.permutation(key, self.num_rows)[: self.users_per_epoch].astype(jnp.int32)
+            return jax.lax.map(lambda key: shuffle.permutation(key, self.num_rows), passes).reshape(-1)[:places]
+        order = shuffle.permutation(key, self.num_rows)[: self.users_per_epoch]
         return jnp.pad(order, (0, places - self.users_per_epoch), constant_values=-1)
 
     def batch(
