@@ -294,7 +294,10 @@ def _graphs(model, dataset, config, **options) -> types.Graphs:
     if model.prepare is None:
         return graphs
     options.setdefault("passing", not options.get("joined") and joins(model, dataset))
-    return graphs | dict(precision.full(model.prepare)(evidence(dataset, config, times=model.times, **options)))
+    given = evidence(dataset, config, times=model.times, **options)
+    graphs |= jax.block_until_ready(dict(precision.full(model.prepare)(given)))
+    memory.release()  # what it was made of
+    return graphs
 
 
 def joins(model: types.Model, dataset: data.Dataset) -> bool:

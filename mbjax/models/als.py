@@ -86,13 +86,15 @@ def build(config: AlsConfig, info: types.DatasetInfo, batch_size: int = 0) -> ty
         """``users`` [U, D] and ``items`` [K, I, D]."""
         train = _side_by_side(evidence.train)  # [U, K I]
         num_users = train.shape[0]
-        items = fit(config, train, weights, seed=evidence.seed)
-        whole, asked = train, None
+        packed = alternating.pack(train)
+        items = fit(config, train, weights, seed=evidence.seed, of_users=packed)
+        whole = train
         if evidence.passive is not None:
             whole = scipy.sparse.csr_array(scipy.sparse.vstack([train, _side_by_side(evidence.passive)], format="csr"))
             asked = np.arange(num_users, whole.shape[0]) if evidence.alone else None
+            packed = alternating.pack(whole, asked)
         users = _solve(
-            alternating.pack(whole, asked),
+            packed,
             *_scaled(items, weights),
             config.unobserved,
             user_penalties(config, whole, weights),
@@ -114,14 +116,15 @@ def build(config: AlsConfig, info: types.DatasetInfo, batch_size: int = 0) -> ty
 
 
 def _preparing(config: AlsConfig, train: Mapping[str, scipy.sparse.csr_array]) -> types.Preparation:
-    """Pairs in rows and in columns, both packed, and the tables of a sweep beside those that stay."""
+    """Pairs as they are and packed in rows and in columns, and the tables of a sweep beside those that stay."""
     num_users, num_items = next(iter(train.values())).shape
     size, num_columns = config.embedding_size, len(train) * num_items
     of_users = sum(np.diff(matrix.indptr) for matrix in train.values())
     of_items = np.concatenate([np.bincount(matrix.indices, minlength=num_items) for matrix in train.values()])
-    pairs = 2 * PAIR * int(of_users.sum())
+    pairs = PAIR * int(of_users.sum())
     packed = alternating.bytes_of(of_users) + alternating.bytes_of(of_items)
-    sweep = 4 * size * (num_users + 2 * num_columns)
+    # Factors before and after, and of the side that is given once as they are, weighted and with a row of padding.
+    sweep = 4 * size * (2 * num_users + 4 * num_columns)
     made = {"users": (num_users, size), "items": (len(train), num_items, size)}
     return types.Preparation(
         {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in made.items()},
@@ -143,7 +146,14 @@ def _sweep(users, items, of_users, of_items, for_users, for_items, weights, unob
     return users, alternating.solve(of_items, users, same, unobserved, for_items, items, steps)
 
 
-def fit(config: AlsConfig, train: scipy.sparse.csr_array, weights: np.ndarray, *, seed: int) -> types.Array:
+def fit(
+    config: AlsConfig,
+    train: scipy.sparse.csr_array,
+    weights: np.ndarray,
+    *,
+    seed: int,
+    of_users: tuple[alternating.Block, ...] | None = None,
+) -> types.Array:
     """The factors of the items of all behaviors, float32 [K I, D].
 
     Args:
@@ -151,9 +161,10 @@ def fit(config: AlsConfig, train: scipy.sparse.csr_array, weights: np.ndarray, *
       train: CSR [U, K I], the pairs of all behaviors side by side.
       weights: float32 [K].
       seed: of the factors that it begins with.
+      of_users: the pairs, packed; None: they are packed here.
     """
-    columns = scipy.sparse.csr_array(train.T.tocsr())  # [K I, U]
-    of_users, of_items = alternating.pack(train), alternating.pack(columns)
+    of_users = alternating.pack(train) if of_users is None else of_users
+    of_items = alternating.pack(scipy.sparse.csr_array(train.T.tocsr()))  # of [K I, U]
     for_users, for_items = user_penalties(config, train, weights), item_penalties(config, train)
     users = jnp.zeros((train.shape[0], config.embedding_size), jnp.float32)
     shape = (train.shape[1], config.embedding_size)
@@ -162,7 +173,7 @@ def fit(config: AlsConfig, train: scipy.sparse.csr_array, weights: np.ndarray, *
         users, items = _sweep(
             users, items, of_users, of_items, for_users, for_items, weights, config.unobserved, config.steps
         )
-    return items
+    return jax.block_until_ready(items)  # else what comes next is made beside all that a sweep takes
 
 
 def user_penalties(config: AlsConfig, pairs: scipy.sparse.csr_array, weights: np.ndarray) -> types.Array:
