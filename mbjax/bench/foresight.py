@@ -119,8 +119,10 @@ def foresee(config: configuration.Config) -> Footprint:
 def _pass(evaluator: evaluate.Evaluator, model: types.Model, params: types.Params, graphs: types.Graphs) -> int:
     """Bytes of an evaluation: its tables and the largest of its programs."""
     tables, passes = evaluator.programs(model, params, graphs)
-    found = [ahead.memory(one.compile()) for one in passes.values()]
-    return footprint.size_of(tables) + max((one.temporary for one in found if one), default=0)
+    found = {name: ahead.memory(one.compile()) for name, one in passes.items()}
+    encoding = found["encode"]  # returns the tables but for what stands among the graphs as it is
+    made = encoding.results if encoding else footprint.size_of(tables)
+    return made + max((one.temporary for one in found.values() if one), default=0)
 
 
 def _anchors(experiment: wiring.Experiment, evaluator: evaluate.Evaluator) -> Iterator[footprint.Part]:

@@ -113,7 +113,17 @@ def overlaps(blocks: Sequence[scipy.sparse.csr_array]) -> np.ndarray:
 def codes(form: LowRank, graphs: Sequence[types.Graph]) -> types.Array:
     """(w x) A of all users, passive ones too, float32 [U, r]."""
     factors = form.factors.reshape(form.weights.size, -1)
-    return _over_columns(lambda block: _forward(graphs, form.weights, block), factors)
+    rank = factors.shape[1]
+    width = min(COLUMNS, rank)
+    number = -(-rank // width)
+    padded = jnp.pad(factors, ((0, 0), (0, number * width - rank)))
+
+    def add(turn, out):  # one after another: all at once they would take the K products of every block
+        block = lax.dynamic_slice_in_dim(padded, turn * width, width, axis=1)
+        return lax.dynamic_update_slice_in_dim(out, _forward(graphs, form.weights, block), turn * width, axis=1)
+
+    start = jnp.zeros((graphs[0].matrix.shape[0], number * width), jnp.float32)
+    return lax.fori_loop(0, number, add, start)[:, :rank]
 
 
 def gram(form: LowRank) -> np.ndarray:
