@@ -26,6 +26,8 @@ import rich.progress
 from mbjax import errors, paths
 from mbjax.data import download
 
+PARTS = {"ub": ("ub_no_click", "the same without training pairs of click")}
+"""Data set -> a prepared folder with a part of it, which is read where the whole cannot be fetched, and what it is."""
 KNOWN = ("beibei", "demo", "jd", "retail_rocket", "taobao", "tmall", "ub")
 """Names that can be given instead of a path; ``demo`` is generated and ``retail_rocket`` a prepared folder only."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 
@@ -37,7 +38,12 @@ def read(name_or_path: str | os.PathLike, choice=None) -> content.Content:
     if named:
         return _folder(named, name, choice)
     if name in catalog.KNOWN:
-        folder = catalog.fetch(name, allow_download=choice.download)
+        try:
+            folder = catalog.fetch(name, allow_download=choice.download)
+        except errors.DataError:
+            if (part := _part(name, choice)) is None:
+                raise
+            return part
         return published.read(name, folder, hold_out=choice.hold_out)
     path = paths.absolute(name)
     if path.is_dir():
@@ -47,6 +53,22 @@ def read(name_or_path: str | os.PathLike, choice=None) -> content.Content:
     if paths.is_name(name) and not path.exists():
         raise errors.unknown("data set", name, {*catalog.KNOWN, *paths.prepared_names(choice.dirs)})
     raise errors.DataError(f"{path}: there is no such file or folder.")
+
+
+def _part(name: str, choice) -> content.Content | None:
+    """A part of a data set that cannot be fetched, under a name of its own, where the search path has one.
+
+    Its first note says what it is.
+    """
+    part, what = catalog.PARTS.get(name, ("", ""))
+    folder = paths.named_folder(part, choice.dirs)
+    if folder is None:
+        return None
+    found = _folder(folder, part, choice)
+    said = (
+        f"'{name}' is not here as it was published: '{part}' is read, {what} (docs/data.md tells how to get all of it)"
+    )
+    return dataclasses.replace(found, notes=(said, *found.notes))
 
 
 def _folder(folder: pathlib.Path, name: str | None, choice) -> content.Content:

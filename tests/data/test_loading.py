@@ -90,3 +90,15 @@ def test_a_folder_that_is_no_data_set(away):
     (away / "empty").mkdir()
     with pytest.raises(errors.DataError, match=r"empty: is no data set: it has neither meta.json, nor"):
         data.load(away / "empty")
+
+
+def test_where_the_whole_cannot_be_fetched_a_part_of_it_is_read_and_said(away):
+    with pytest.raises(errors.DataError, match="asked to fetch ub"):
+        data.load("ub")
+    folder_with(away / "sets", "ub_no_click", [1, 2])
+    found = data.load("ub", data.Options(dirs=(str(away / "sets"),)))
+    assert found.info.name == "ub_no_click"
+    assert "'ub' is not here as it was published: 'ub_no_click' is read, the same without training" in found.notes[0]
+    folder_with(away / "sets", "jd_no_click", [1, 2])  # nobody has said what that is
+    with pytest.raises(errors.DataError, match="asked to fetch jd"):
+        data.load("jd", data.Options(dirs=(str(away / "sets"),)))

@@ -7,7 +7,7 @@ import pytest
 import toy
 import usual
 
-from mbjax import errors
+from mbjax import config, errors, types
 from mbjax.models import bvae
 from mbjax.ops import graph, losses
 
@@ -254,3 +254,17 @@ def test_initial_scale_is_glorot():
 def test_wrong_number_of_weights_is_refused():
     with pytest.raises(errors.ConfigError, match="behavior_weights has 2 values for 3 behaviors"):
         make(sdwl=False, behavior_weights=(1.0, 2.0))
+
+
+@pytest.mark.parametrize("number", [3, pytest.param(4, marks=pytest.mark.exhaustive)])
+def test_experts_within_the_budget_have_as_many_parameters(number):
+    """With one encoder of means, K of deviations and K decoders, (1 + 2 K) I d; MMOE has K for 1, CGC K + 1."""
+    counts = {}
+    for ablation in (None, "base_mmoe_budget", "base_cgc_budget"):
+        made = config.load("bvae", "jd", bvae.BvaeConfig, ablation=ablation)
+        info = types.DatasetInfo("x", 500, 20_000, tuple("abcd"[:number]))
+        model = bvae.build(made.model, info, 8)
+        shapes = jax.eval_shape(lambda key, model=model: model.init(key, {}), jax.random.key(0))
+        counts[ablation] = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    own = counts.pop(None)
+    assert all(abs(count / own - 1) < 0.05 for count in counts.values())
