@@ -17,7 +17,9 @@ JUDGES = 10_000
 """Of very many users those who are ranked on the way, and whose validation pairs teach, of each behavior."""
 PRODUCT = 1e13  # users times the square of those of the regression, where it is not of all
 FEWEST = 2048  # users of such a regression
-BYTES = 10**9  # of the tables of users who are ranked at once
+BYTES = 6 * 10**8  # of the tables of users who are ranked at once
+NEAR_BYTES = 3 * 10**9  # of the similarities of users that are counted at once
+WORK = 32  # bytes of a candidate beside its similarities, while these are counted
 
 
 def is_whole(config: Any, num_users: int) -> bool:
@@ -48,9 +50,15 @@ def table_bytes(config: Any, info: types.DatasetInfo, train: candidates.Pairs) -
 
 def group_size(config: Any, info: types.DatasetInfo, train: candidates.Pairs) -> int:
     """Users whose tables are made at once, where that is not all of them."""
-    of_near = 2 * len(similarity.names(info.behaviors, info.behaviors))
-    each = table_bytes(config, info, train) + of_near * info.num_behaviors * 1.25 * config.new_items
-    return max(1, min(int(BYTES / each), info.num_users))
+    return max(1, min(int(BYTES / table_bytes(config, info, train)), info.num_users))
+
+
+def groups_at_once(config: Any, info: types.DatasetInfo, train: candidates.Pairs) -> int:
+    """Groups whose similarities are counted at once: all that users share is counted anew each time."""
+    each = 2 * len(similarity.names(info.behaviors, info.behaviors)) + WORK
+    familiar = sum(m.nnz for m in train.values()) / info.num_users
+    of_user = each * (familiar + info.num_behaviors * 1.25 * config.new_items)
+    return max(1, int(NEAR_BYTES / of_user / group_size(config, info, train)))
 
 
 def notes(config: Any, info: types.DatasetInfo) -> tuple[str, ...]:

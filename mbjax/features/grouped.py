@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mbjax import types
-from mbjax.features import extent, lessons, prepared
+from mbjax.features import extent, lessons, prepared, regression, retrieval, whole
 from mbjax.features.retrieval import PARTS
 from mbjax.ops import memory
 
@@ -50,12 +50,19 @@ class Groups:
             device = made(everyone.only(usual))
             scales = {f"{b}:{part}": device[b][part]["scale"] for b in behaviors for part in PARTS}
             more["usual"] = scales | {f"{b}:user": device[b]["scale"] for b in behaviors}
-        for start in range(0, len(everyone.user), self.size):
-            stop = min(start + self.size, len(everyone.user))
-            device = {b: _filled(of, self.size + 1) for b, of in made(everyone.span(start, stop)).items()}
-            groups = jnp.asarray(_longer(self.members[start:stop], self.size + 1))
-            yield {"funnel": device, "groups": groups, **more}
-            del device
+        several = self.size * extent.groups_at_once(config, self.info, self.evidence.train)
+        for first in range(0, len(everyone.user), several):
+            some = everyone.span(first, min(first + several, len(everyone.user)))
+            found = prepared.find(config, base, some, dict.fromkeys(behaviors))
+            compared, _ = prepared.compare(rest, found)
+            for start in range(0, len(some.user), self.size):
+                stop = min(start + self.size, len(some.user))
+                who = prepared.People(some.span(start, stop), None)
+                part, of_part = _span(found, compared, start, stop)
+                device = prepared.finish(config, rest, self.evidence, part, who, compared=of_part).device
+                groups = jnp.asarray(_longer(self.members[first + start : first + stop], self.size + 1))
+                yield {"funnel": {b: _filled(of, self.size + 1) for b, of in device.items()}, "groups": groups, **more}
+            del found, compared
             memory.release()
 
     def joined(self, parts: Sequence[types.Tables]) -> types.Tables:
@@ -66,6 +73,19 @@ class Groups:
             taken.append((tables, min(left, self.size)))
             left -= self.size
         return {b: _together([(tables[b], number) for tables, number in taken]) for b in self.info.behaviors}
+
+
+def _span(found: prepared.Sought, compared: Any, start: int, stop: int) -> tuple[prepared.Sought, Any]:
+    """Candidates of the lists start .. stop - 1, and their similarities."""
+    parts: dict[str, dict[str, retrieval.Found]] = {b: {} for b in found}
+    similar = {}
+    for (behavior, part), (near, place) in compared.items():
+        one = found[behavior][part]
+        first, end = one.lists.ptr[start], one.lists.ptr[stop]
+        predicted = regression.Predicted(*(x[..., first:end] for x in one.predicted))
+        parts[behavior][part] = retrieval.Found(one.lists.span(start, stop), predicted)
+        similar[behavior, part] = whole.Compared(near, place[first:end])
+    return parts, similar
 
 
 def _together(parts: Sequence[tuple[Any, int]]) -> dict[str, Any]:

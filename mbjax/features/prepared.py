@@ -127,6 +127,24 @@ def prepare(config: Any, info: types.DatasetInfo, evidence: types.Evidence) -> P
     return finish(config, base, evidence, found, People(of, usual), drafts)._replace(asked=rows)
 
 
+Sought = Mapping[str, Mapping[str, retrieval.Found]]
+"""Behavior -> part -> candidates."""
+
+
+def compare(
+    base: Basis, found: Sought, drafts: teaching.Drafts | None = None
+) -> tuple[dict[tuple[str, str], whole.Compared], list[similarity.Near]]:
+    """Similarities of candidates, by behavior and part, and of the lists of drafts.
+
+    What is similar to what is counted once, for the candidates of all behaviors and for all lessons.
+    """
+    parts = {(b, part): one.lists for b, by_part in found.items() for part, one in by_part.items()}
+    together, places = lists.joined(list(parts.values()), next(iter(base.train.values())).shape[1])
+    asked = [similarity.Asked(together, list(found)), *(drafts.asked() if drafts else ())]
+    near = similarity.aggregate(base.train, asked)
+    return {name: whole.Compared(near[0], place) for name, place in zip(parts, places, strict=True)}, near[1:]
+
+
 def finish(
     config: Any,
     base: Basis,
@@ -134,20 +152,19 @@ def finish(
     found: Mapping[str, Mapping[str, retrieval.Found]],
     who: People,
     drafts: teaching.Drafts | None = None,
+    compared: Mapping[tuple[str, str], whole.Compared] | None = None,
 ) -> Prepared:
     """The tables of candidates that were found, and of lessons. The regression is not needed any more."""
     train, (of, usual), behaviors = base.train, who, list(found)
-    # What is similar to what is counted once, for the candidates of all behaviors and for all lessons.
-    parts = {(b, part): one.lists for b, by_part in found.items() for part, one in by_part.items()}
-    together, places = lists.joined(list(parts.values()), next(iter(train.values())).shape[1])
-    asked = [similarity.Asked(together, behaviors), *(drafts.asked() if drafts else ())]
-    near = similarity.aggregate(train, asked)
+    near: list[similarity.Near] = []
+    if compared is None:
+        compared, near = compare(base, found, drafts)
     sources = {b: table.Source(train, base.counts, b, base.log) for b in behaviors}
-    lessons = drafts.lessons(config, sources, near[1:]) if drafts else None
+    lessons = drafts.lessons(config, sources, near) if drafts else None
     device, users = {b: {} for b in behaviors}, {}
-    for (behavior, part), place in zip(parts, places, strict=True):
+    for (behavior, part), of_part in compared.items():
         one = found[behavior][part]
-        x = whole.matrix(config.features, sources[behavior], one, whole.Compared(near[0], place), part)
+        x = whole.matrix(config.features, sources[behavior], one, of_part, part)
         device[behavior][part] = _placed(one.lists, x, usual)
     for behavior, by_part in found.items():
         users[behavior] = teaching.user_numbers(of, candidates.familiar(of, behavior).indptr)
@@ -159,7 +176,7 @@ def finish(
             "scale": _scale(users[behavior] if usual is None else users[behavior][usual]),
         }
     listed = {b: {part: one.lists for part, one in by_part.items()} for b, by_part in found.items()}
-    del found, near, together, places
+    del found, compared, near
     memory.release()
     return Prepared(len(of.user), device, listed, users, lessons)
 

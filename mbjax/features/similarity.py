@@ -71,32 +71,80 @@ def aggregate(train: Mapping[str, sparse.csr_array], asked: Sequence[Asked]) -> 
     parts = [_Part(one, list(train), items, worth) for one in asked]
     tile = max(1, min(DENSE // num_items, items.size))
     dense = [np.zeros(tile * num_items, np.float32) for _ in range(2)]
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for b, of_candidates in train.items():
-            by_item = sparse.csr_array(of_candidates.T).astype(np.float32)
-            has_walks = any(b in part.ranked for part in parts)
-            able = np.flatnonzero(counts[b][items] > 0)  # the others share nothing
-            line = np.full(items.size, -1, np.int32)
-            line[able] = np.arange(able.size)
-            for a, of_history in train.items():
-                right = sparse.csr_array(of_history.astype(np.float32))
-                weighted = sparse.csr_array(sparse.diags_array(worth) @ right)
-                for start in range(0, able.size, tile):
-                    mine = able[start : start + tile]
-                    wanted = [part.chosen(a, line, mine[0], mine[-1] + 1) for part in parts]
-                    if not any(chosen.size for chosen in wanted):
-                        continue
-                    written = []
-                    for table, of in zip(dense, (right, weighted) if has_walks else (right,), strict=False):
-                        row, shared = neighbors.share(by_item, of, items[mine])
-                        written.append(row * np.int64(num_items) + shared.indices)
-                        table[written[-1]] = shared.data
-                    arguments = (a, b, dense, line - start, counts)
-                    spans = [(part, span) for part, of in zip(parts, wanted, strict=True) for span in part.cut(a, of)]
-                    list(pool.map(lambda one, rest=arguments: one[0].reduce(one[1], *rest), spans))
-                    for table, places in zip(dense, written, strict=False):
-                        table[places] = 0
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool, _Ahead() as ahead:
+        for tile_of in ahead.of(_tiles(train, worth, items, counts, parts, tile)):
+            places = tile_of.row * np.int64(num_items) + tile_of.shared.indices
+            dense[0][places] = tile_of.shared.data.real
+            if tile_of.has_walks:
+                dense[1][places] = tile_of.shared.data.imag
+            arguments = (tile_of.a, tile_of.b, dense, tile_of.line, counts)
+            spans = [
+                (part, span) for part, of in zip(parts, tile_of.wanted, strict=True) for span in part.cut(tile_of.a, of)
+            ]
+            list(pool.map(lambda one, rest=arguments: one[0].reduce(one[1], *rest), spans))
+            for table in dense:
+                table[places] = 0
     return [part.found for part in parts]
+
+
+class _Tile(NamedTuple):
+    """What some items by behavior ``b`` share with all by ``a``.
+
+    Attributes:
+      line: of each item that is a candidate, its line in the tile.
+      wanted: of each of ``asked`` the candidates that are of the tile.
+      row, shared: as ``neighbors.share`` gives them; counts, and walks as the imaginary part of them.
+    """
+
+    a: str
+    b: str
+    has_walks: bool
+    line: np.ndarray
+    wanted: list[np.ndarray]
+    row: np.ndarray
+    shared: sparse.csr_array
+
+
+def _tiles(train, worth: np.ndarray, items: np.ndarray, counts, parts: list[_Part], tile: int) -> Iterator[_Tile]:
+    """Tiles of items that are candidates, for each two behaviors.
+
+    Counts and walks are sums over the same users, which one product of complex numbers goes through once.
+    """
+    for b, of_candidates in train.items():
+        has_walks = any(b in part.ranked for part in parts)
+        kind = np.complex64 if has_walks else np.float32
+        by_item = sparse.csr_array(of_candidates.T).astype(kind)
+        able = np.flatnonzero(counts[b][items] > 0)  # the others share nothing
+        line = np.full(items.size, -1, np.int32)
+        line[able] = np.arange(able.size)
+        for a, of_history in train.items():
+            right = sparse.csr_array(of_history.astype(kind))
+            if has_walks:
+                right.data = right.data + 1j * (worth[lists.pairs(right)[0]] * right.data.real)
+            for start in range(0, able.size, tile):
+                mine = able[start : start + tile]
+                wanted = [part.chosen(a, line, mine[0], mine[-1] + 1) for part in parts]
+                if any(chosen.size for chosen in wanted):
+                    row, shared = neighbors.share(by_item, right, items[mine])
+                    yield _Tile(a, b, has_walks, line - start, wanted, row, shared)
+
+
+class _Ahead:
+    """Makes the next of something in a thread of its own, while the one before is used."""
+
+    def __enter__(self) -> _Ahead:
+        self.pool = concurrent.futures.ThreadPoolExecutor(1)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.pool.shutdown(cancel_futures=True)
+
+    def of(self, those: Iterator[Any]) -> Iterator[Any]:
+        """The same, one after another."""
+        coming = self.pool.submit(next, those, None)
+        while (one := coming.result()) is not None:
+            coming = self.pool.submit(next, those, None)
+            yield one
 
 
 class _Part:

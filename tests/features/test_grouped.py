@@ -10,7 +10,7 @@ from mbjax.features import candidates, extent, lists, regression
 from mbjax.models import funnel, funnel_config
 
 USERS, ITEMS = 61, 23
-CONFIG = funnel_config.FunnelConfig(penalty=3.0, new_items=4, members=2)
+CONFIG = funnel_config.FunnelConfig(penalty=3.0, new_items=4, members=2, hidden=2, hidden_new=2)
 INFO = types.DatasetInfo("made", USERS, ITEMS, ("view", "buy"))
 
 
@@ -30,16 +30,16 @@ def encoded(model, evidence, judged):
     return topk.encode(model, params, model.judged(graphs) if judged else graphs)
 
 
-@pytest.mark.parametrize(
-    ("joined", "passive", "judged"), [(False, False, False), (True, True, False), (False, False, True)]
-)
+@pytest.mark.parametrize(("joined", "passive", "judged"), [(True, True, False), (False, False, True)])
 def test_groups_of_users_have_the_tables_of_all(joined, passive, judged, monkeypatch):
     passive = pairs(3, 1) if passive else None
     evidence = types.Evidence(pairs(USERS, 0), seed=3, joined=joined, passive=passive)
     whole = encoded(built(), evidence, judged)
     monkeypatch.setattr(extent, "BYTES", 30_000)
+    monkeypatch.setattr(extent, "NEAR_BYTES", 30_000)
     model = built(whole_users=10, regression_users=USERS)
     assert 5 < extent.group_size(CONFIG, INFO, evidence.train) < USERS // 2
+    assert extent.groups_at_once(CONFIG, INFO, evidence.train) == 2
     assert isinstance(model.prepare(evidence)["funnel"], types.Later)
     parts = encoded(model, evidence, judged)
     assert jax.tree.structure(whole) == jax.tree.structure(parts)
