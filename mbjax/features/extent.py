@@ -15,8 +15,10 @@ from mbjax.ops import inverse, memory
 
 JUDGES = 10_000
 """Of very many users those who are ranked on the way, and whose validation pairs teach, of each behavior."""
-PRODUCT = 1e13  # users times the square of those of the regression, where it is not of all
-FEWEST = 2048  # users of such a regression
+FEWEST, MOST = 2048, 4096
+"""Users of a regression that is not of all. Each list of somebody else takes the square of them, and lessons alone have
+some hundred thousand."""
+PRODUCT = 1e13  # users times that square
 BYTES = 6 * 10**8  # of the tables of users who are ranked at once
 NEAR_BYTES = 3 * 10**9  # of the similarities of users that are counted at once
 WORK = 32  # bytes of a candidate beside its similarities, while these are counted
@@ -31,8 +33,12 @@ def regression_users(config: Any, num_users: int) -> int:
     """How many users the regression is fitted to."""
     number = config.regression_users
     if number == "auto":
-        number = num_users if is_whole(config, num_users) else max(FEWEST, int((PRODUCT / num_users) ** 0.5))
+        number = num_users if is_whole(config, num_users) else _regression_users(num_users)
     return min(number, num_users)
+
+
+def _regression_users(num_users: int) -> int:
+    return max(FEWEST, min(MOST, int((PRODUCT / num_users) ** 0.5)))
 
 
 def table_bytes(config: Any, info: types.DatasetInfo, train: candidates.Pairs) -> float:

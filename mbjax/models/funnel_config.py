@@ -80,7 +80,7 @@ class FunnelConfig(pydantic.BaseModel):
     regression_users: Literal["auto"] | pydantic.PositiveInt = pydantic.Field(
         "auto",
         description="users that the regression is fitted to, a sample of more; auto: all up to whole_users, beyond "
-        f"them so many that users times their square is {extent.PRODUCT:.0e}, and at least {extent.FEWEST:,}",
+        f"them {extent.MOST:,}, and of more than 600,000 fewer, down to {extent.FEWEST:,}",
     )
     steps: int = pydantic.Field(60, ge=1, description="steps of an epoch")
 

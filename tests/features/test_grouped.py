@@ -95,6 +95,8 @@ def test_training_makes_the_tables_of_those_who_are_asked_for():
 
 def test_what_is_not_of_all_users_is_said():
     config = funnel_config.FunnelConfig(whole_users=10)
+    assert extent.regression_users(config, 11) == 11
+    assert extent.regression_users(config, 10**5) == extent.MOST
     assert extent.regression_users(config, 10**6) == 3162 and extent.regression_users(config, 10**9) == extent.FEWEST
     first, second = extent.notes(config, INFO._replace(num_users=10**6))
     assert "3,162 of 1,000,000 users" in first and "more than 10 users" in second
