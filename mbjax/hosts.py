@@ -23,6 +23,7 @@ LOST = (
     "wrong stands where the first to end was started."
 )
 AUTO = "auto"
+PIECE = 2**26  # bytes of an array that are sent at once, for which each device needs memory
 
 
 class Cluster(NamedTuple):
@@ -275,7 +276,7 @@ def told(value: Any) -> Any:
 
 
 def of_first(tree: Any) -> Any:
-    """The arrays of the first host on all of them, on one device of each; typed random keys too."""
+    """The arrays of the first host on all of them, in each one's memory; typed random keys too."""
     if not is_several():
         return tree
     import jax
@@ -285,14 +286,36 @@ def of_first(tree: Any) -> Any:
     def is_key(x: Any) -> bool:
         return jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
 
-    plain = jax.tree.map(lambda x: np.asarray(jax.random.key_data(x) if is_key(x) else x), tree)
-    sent = multihost_utils.broadcast_one_to_all(plain)
+    plain = [np.asarray(jax.random.key_data(x) if is_key(x) else x) for x in jax.tree.leaves(tree)]
+    small = multihost_utils.broadcast_one_to_all([x if x.nbytes <= PIECE else None for x in plain])
+    sent = [_in_pieces(x) if new is None else new for x, new in zip(plain, small, strict=True)]
 
     def placed(x: Any, new: Any) -> Any:
         array = jax.numpy.array(new)
         return jax.random.wrap_key_data(array, impl=jax.random.key_impl(x)) if is_key(x) else array
 
-    return jax.tree.map(placed, tree, sent)
+    with jax.default_device(memory()):
+        return jax.tree.map(placed, tree, jax.tree.unflatten(jax.tree.structure(tree), sent))
+
+
+def _in_pieces(x: Any) -> Any:
+    """A large array of the first host on all of them."""
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    flat, length = x.reshape(-1), max(1, PIECE // x.itemsize)
+    parts = [flat[start : start + length] for start in range(0, flat.size, length)]
+    return np.concatenate([multihost_utils.broadcast_one_to_all(part) for part in parts]).reshape(x.shape)
+
+
+def memory() -> Any:
+    """JAX's device that is this host itself, for what no accelerator needs to hold; None: there is none."""
+    import jax
+
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:  # JAX was told to know accelerators alone (JAX_PLATFORMS)
+        return None
 
 
 def any_of(flag: bool) -> bool:

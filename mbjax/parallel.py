@@ -19,6 +19,7 @@ from mbjax import errors, types
 
 AXIS = types.AXIS
 WHOLE, DIVIDED = PartitionSpec(), PartitionSpec(AXIS)
+PIECE = 2**26  # bytes of a divided array that a device holds on their way to other hosts
 
 
 def check(num_devices: int) -> None:
@@ -192,10 +193,36 @@ ONE = Placement()
 
 
 def whole(x: jax.Array) -> np.ndarray:
-    """An array on the host, put together of what all devices hold; over several hosts each of them has to ask."""
-    if not x.is_fully_addressable:
-        x = _local(_joined(x, NamedSharding(x.sharding.mesh, WHOLE)))
-    return np.asarray(x)
+    """An array on the host, put together of what all devices hold; over several hosts each of them has to ask.
+
+    No device gets all of it: it goes from host to host some rows of each device at a time.
+    """
+    if x.is_fully_addressable:
+        return np.asarray(x)
+    mesh, axes = x.sharding.mesh, [n for n, name in enumerate(x.sharding.spec) if name in (AXIS, (AXIS,))]
+    if not axes:
+        return np.asarray(_local(x))
+    (axis,) = axes
+    block = x.shape[axis] // mesh.size
+    size = max(1, min(block, PIECE * block // max(x.nbytes, 1)))
+    out = np.empty(x.shape, x.dtype)
+    for start in range(0, block, size):
+        first = min(start, block - size)  # the last piece has rows of the one before again
+        for device, part in enumerate(np.asarray(_local(_piece(x, np.int32(first), axis, size, mesh)))):
+            place = device * block + first
+            out[(slice(None),) * axis + (slice(place, place + size),)] = part
+    return out
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+def _piece(x: jax.Array, first: jax.Array, axis: int, size: int, mesh: Mesh) -> jax.Array:
+    """So many rows of each device's part, everywhere: [devices, ...]."""
+
+    def part(x, first):
+        return jax.lax.all_gather(jax.lax.dynamic_slice_in_dim(x, first, size, axis), AXIS)
+
+    divided = PartitionSpec(*(None,) * axis, AXIS)
+    return jax.shard_map(part, mesh=mesh, in_specs=(divided, WHOLE), out_specs=WHOLE, check_vma=False)(x, first)
 
 
 def _without_device(chunk, state, graphs, store, plan, first, length):
@@ -225,11 +252,6 @@ def _local(x: Any) -> Any:
 def is_key(x: Any) -> bool:
     """Whether it is an array of typed random keys."""
     return hasattr(x, "dtype") and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
-
-
-@functools.partial(jax.jit, static_argnums=1)
-def _joined(x: jax.Array, whole: NamedSharding) -> jax.Array:
-    return jax.lax.with_sharding_constraint(x, whole)
 
 
 @functools.partial(jax.jit, static_argnums=2)

@@ -139,6 +139,40 @@ with hosts.joined(hosts.find(f"127.0.0.1:{port}", "2", host, {})):
 """
 
 
+PIECES = """
+import sys
+from mbjax import hosts
+port, host = sys.argv[1:]
+with hosts.joined(hosts.find(f"127.0.0.1:{port}", "2", host, {})):
+    import jax, numpy as np
+    from mbjax import parallel
+    hosts.PIECE = parallel.PIECE = 40
+    placement = parallel.Placement(hosts=2)
+    assert placement.is_mine == (host == "0", host == "1")
+    for axis, shape in enumerate([(14, 3), (3, 14), (2, 2, 6)]):  # 3 of 7 rows at a time, 3 of 7 columns, 1 of 3
+        wanted = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+        spec = jax.sharding.PartitionSpec(*(None,) * axis, parallel.AXIS)
+        sharding = jax.sharding.NamedSharding(placement.mesh, spec)
+        divided = jax.make_array_from_callback(shape, sharding, wanted.__getitem__)
+        assert len(divided.addressable_shards) == 1
+        np.testing.assert_array_equal(parallel.whole(divided), wanted)
+    np.testing.assert_array_equal(parallel.whole(placement.everywhere(wanted)), wanted)
+    mine = int(host) + 1  # the other host has something else
+    tree = {"large": mine * wanted, "small": mine * np.arange(3.0), "key": jax.random.key(mine)}
+    sent = hosts.of_first(tree)
+    np.testing.assert_array_equal(sent["large"], wanted)
+    np.testing.assert_array_equal(sent["small"], np.arange(3.0))
+    assert jax.random.key_data(sent["key"]).tolist() == jax.random.key_data(jax.random.key(1)).tolist()
+"""
+
+
+@pytest.mark.exhaustive
+def test_large_arrays_go_from_host_to_host_in_pieces():
+    port = str(free_port())
+    each = [subprocess.Popen([sys.executable, "-c", PIECES, port, host], cwd=trial.ROOT) for host in "01"]
+    assert [process.wait(timeout=600) for process in each] == [0, 0]
+
+
 def test_lists_of_two_processes_are_those_of_one(runs, tmp_path):
     folder, _ = runs
     port = str(free_port())

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import scipy.sparse
 
-from mbjax import data, errors, parallel, shards, types
+from mbjax import data, errors, hosts, parallel, shards, types
 from mbjax.ops import divided_graph, divided_sampling, graph
 from mbjax.train import lazy, loop, step
 
@@ -74,11 +74,7 @@ def probe(model: types.Model, num_users: int) -> types.Graphs:
 
 def start(model: types.Model, num_users: int, optimizer: optax.GradientTransformation, seed: int) -> types.TrainState:
     """The state before the first step, in the host's memory: no device needs to hold all of it."""
-    try:
-        host = jax.local_devices(backend="cpu")[0]
-    except RuntimeError:  # JAX was told to know an accelerator alone (JAX_PLATFORMS)
-        host = None
-    with jax.default_device(host):
+    with jax.default_device(hosts.memory()):
         return step.init_state(model, probe(model, num_users), optimizer, seed)
 
 
