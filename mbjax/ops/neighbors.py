@@ -25,8 +25,8 @@ from mbjax.ops import platforms, rows
 
 TILE = 4_000_000  # similarities that exist at once, at least those of one item
 MATRIX = 8  # bytes of a pair in a host matrix: its column and its value
-KEY = 40  # bytes of a neighbor: its key, and what it is turned into
-SIMILARITY = 48  # bytes of a similarity in a tile, its row and keys included
+KEY, TURNED = 8, 24  # bytes of a neighbor: its key, and with what that is turned into at the end
+SIMILARITY = 24  # bytes of a place in a tile: 40 of a similarity, its row and keys included; many share one
 LANES = 16  # entries of one item that are added at once
 MOST_TURNS = 2**31 - 1  # of all histories together
 TURNS = 1024  # turns of so many entries in a step of the loop over all pairs, on a CPU
@@ -185,7 +185,7 @@ def bytes_needed(ranked: scipy.sparse.csr_array, speaking: scipy.sparse.csr_arra
     """Memory that ``nearest`` and ``told`` take on the host at their peak."""
     copies = MATRIX * (ranked.nnz + speaking.nnz)
     kept = ranked.shape[1] * min(most, ranked.shape[1])
-    return copies + KEY * kept + SIMILARITY * min(TILE, ranked.shape[1] ** 2)
+    return copies + max(KEY * kept + SIMILARITY * min(TILE, ranked.shape[1] ** 2), TURNED * kept)
 
 
 @struct.dataclass
