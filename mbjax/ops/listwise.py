@@ -136,8 +136,9 @@ def store(parts: list[Any], group: np.ndarray, longest: int, rng: np.random.Gene
             taken = rng.choice(wrong, min(width - right.size, wrong.size), replace=False)
             kept[span] = False
             kept[right] = kept[taken] = True
-            is_taken = np.isin(span[kept[span]], taken)
-            weight[line + row, : is_taken.size][is_taken] = np.log(wrong.size / taken.size)
+            if taken.size:  # else all answers are right ones
+                is_taken = np.isin(span[kept[span]], taken)
+                weight[line + row, : is_taken.size][is_taken] = np.log(wrong.size / taken.size)
         number = np.add.reduceat(kept, part.ptr[:-1]) if kept.size else lengths  # no list is empty
         stop = end + int(kept.sum())
         place[line : line + number.size][np.arange(width) < number[:, None]] = np.arange(end, stop)

@@ -129,3 +129,10 @@ def test_slices_of_devices_add_up(key, size):
         return np.array(total).sum(axis=0)
 
     np.testing.assert_allclose(losses(4), losses(1), rtol=1e-6)
+
+
+def test_a_long_list_of_right_answers_alone_keeps_as_many_as_there_is_room_for():
+    part = Part(np.zeros((9, 1), np.float16), np.array([0, 7, 9]), np.ones(9, np.float32))
+    found = listwise.store([part], np.zeros(2, int), 4, np.random.default_rng(0))
+    assert found.x.shape[0] - 1 == 4 and not np.asarray(found.weight).any()
+    assert np.asarray(found.positive)[np.asarray(found.place)].sum(axis=1).tolist() == [2, 2]
