@@ -1,7 +1,7 @@
 """Figures of the papers as commands, on any data set: numbers as CSV, and a chart of them as PNG.
 
 ``of_data`` counts what a data set holds, ``of_users`` measures runs in groups of users, ``of_heads`` looks into a
-trained head. Curves over a setting, such as layers, temperature or the size of a latent, are those of ``mbjax sweep``.
+trained head, ``of_records`` reads what runs have written down: weights of tasks, and what a sweep of a setting came to.
 """
 
 from __future__ import annotations
@@ -24,5 +24,9 @@ KINDS = {
     "correlation": Kind("of_users:correlation", "RUN", "a metric by how alike a user's behaviors are (PKEF 6)"),
     "experts": Kind("of_heads:experts", "RUN", "which experts the gate of each task believes (PKEF 7)"),
     "conflict": Kind("of_heads:conflict", "RUN", "whether tasks pull the same parameters the same way (COPF 3.4)"),
+    "weights": Kind("of_records:weights", "RUN", "learned weights of tasks over epochs (BVAE)"),
+    "settings": Kind(
+        "of_records:settings", "RUN", "a metric over what varied: of sweeps or results files (COPF 3 to 5)"
+    ),
 }
 """Name -> what ``mbjax figures NAME`` draws. Those of runs take several."""

@@ -20,10 +20,12 @@ Draws a figure of a paper on any data set, and writes its numbers beside it: NAM
 {kinds}
 
 What is drawn over a setting, such as the layers of COPF, its temperature or the size of BVAE's latent, is a sweep:
-`{sweep} --model=copf --dataset=taobao --grid model.contrastive.temperature=0.1,0.3,0.5,0.8` draws that curve too."""
+`{sweep} --model=copf --dataset=taobao --grid model.contrastive.temperature=0.1,0.3,0.5,0.8`, of which 'settings' draws
+all behaviors on validation pairs; of results files it draws the test split."""
 EXAMPLES = (
     ("figures histogram jd", "of a data set"),
     ("figures purchases runs/bvae-jd-seed0 runs/funnel-jd-seed0 --metric=ndcg@5", "of runs on one data set"),
+    ("figures settings runs/sweep-bvae-jd --metric=ndcg@5", "of a sweep, or of results files"),
     ("figures conflict runs/copf-taobao-seed0 --out=docs", "of a model with several tasks"),
 )
 
@@ -68,11 +70,11 @@ def _run(argv: list[str]) -> int:
 
 
 def _options(given: reading.Given, name: str, kind: figures.Kind) -> dict[str, Any]:
-    """What is typed for figures of groups of users."""
+    """What is typed for figures of a metric."""
     found: dict[str, Any] = {}
-    for option in ("metric", "groups"):
-        if option in given.options and not kind.place.startswith("of_users"):
-            able = ", ".join(name for name, kind in figures.KINDS.items() if kind.place.startswith("of_users"))
+    for option, places in (("metric", ("of_users", "of_records:settings")), ("groups", ("of_users",))):
+        if option in given.options and not kind.place.startswith(places):
+            able = ", ".join(name for name, kind in figures.KINDS.items() if kind.place.startswith(places))
             raise errors.ConfigError(f"--{option}: '{name}' has none; it is for {able}.")
     if "metric" in given.options:
         text = given.options["metric"].lower()

@@ -234,10 +234,15 @@ class Bvae(nn.Module):
             "kl": kl_weight * jnp.sum(row[:, None] * kl * (precision if inside else 1.0)),
             "uncertainty": jnp.sum(row[:, None] * regularizer),
         }
+        # Told for each task, from which `mbjax figures weights` has the learned weights; the sum is the same.
+        tasks = {f"uncertainty_{name}": jnp.sum(row * regularizer[:, k]) for k, name in enumerate(behaviors)}
         if config.l2_weight:
             kernels = [layer.kernel for group in (self.mean, self.decoder) for layer in group.values()]
             parts["l2"] = batch.share * config.l2_weight * sum(jnp.sum(jnp.square(kernel)) for kernel in kernels)
-        return sum(parts.values()), parts
+        total = sum(parts.values())
+        if config.sdwl:
+            parts = {name: part for name, part in parts.items() if name != "uncertainty"} | tasks
+        return total, parts
 
     def latents(self, graphs: types.Graphs) -> types.Array:
         """Decoder inputs of all users without noise, [K, U, D]."""
