@@ -96,7 +96,8 @@ def settings(places: Sequence[pathlib.Path], metric: str | None = None) -> drawi
         raise errors.unknown("metric", metric, [name for name in names if "@" in name])
     rows: list[dict[str, Any]] = []
     panels = [_panel(field, varied, found, metric, rows) for field in varied]
-    title = f"{found[0].dataset}: {metric} on the {found[0].split} split"
+    where = "validation pairs" if found[0].split == "valid" else "the test split"
+    title = f"{found[0].dataset}: {metric} on {where}"
     return drawing.Drawn(pl.DataFrame(rows), panels, title, "Means over seeds, with their deviations.")
 
 
