@@ -19,8 +19,8 @@ FEWEST, MOST = 2048, 4096
 """Users of a regression that is not of all. Each list of somebody else takes the square of them, and lessons alone have
 some hundred thousand."""
 PRODUCT = 1e13  # users times that square
-BYTES = 6 * 10**8  # of the tables of users who are ranked at once
-NEAR_BYTES = 3 * 10**9  # of the similarities of users that are counted at once
+BYTES = 3 * 10**8  # of the tables of users who are ranked at once
+NEAR_BYTES = 2 * 10**9  # of the similarities of users that are counted at once
 WORK = 32  # bytes of a candidate beside its similarities, while these are counted
 
 
