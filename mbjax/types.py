@@ -309,8 +309,8 @@ class Evidence(NamedTuple):
       passive_events: behavior -> Events of ``passive``; None where ``events`` is.
       later: whether what is held out happened after all training pairs.
       passing: whether the test split and lists are ranked by evidence of their own, made after training.
-      asked: behavior -> int, ascending, the users who are ranked on the way, where a model cannot rank all
-        (``Model.few``); None: it draws them.
+      asked: behavior -> int, ascending, the users who are going to be ranked by it, for a model that cannot rank all at
+        once (``Model.few``); None: all, or those of training whom it draws.
     """
 
     train: Mapping[str, Any]

@@ -224,7 +224,7 @@ def measure(
 ) -> tuple[selections.Table, pl.DataFrame]:
     """The table of an experiment and its per-user values, at its own cut-offs and at ``ks``."""
     evaluator = made.evaluator(split, ks=tuple(dict.fromkeys([*made.config.evaluate.ks, *ks])))
-    result = evaluator(made.model, params, made.graphs_for(split), per_user=True)
+    result = evaluator(made.model, params, made.graphs_for(split, evaluator.users), per_user=True)
     return result.table, result.per_user
 
 

@@ -278,7 +278,9 @@ class Run:
         groups = self.config.evaluate.groups
 
         def test(params):
-            return evaluator(experiment.model, params, experiment.graphs_for("test"), groups=groups, details=True)
+            return evaluator(
+                experiment.model, params, experiment.graphs_for("test", evaluator.users), groups=groups, details=True
+            )
 
         best = self.keeper.best_params(self.state) if self.keeper else None
         model, told = experiment.model, (self.state.params if best is None else best, experiment.graphs)

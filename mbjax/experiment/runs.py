@@ -180,7 +180,7 @@ def evaluate_run(
         result = evaluator(
             experiment.model,
             params,
-            experiment.graphs_for(split),
+            experiment.graphs_for(split, evaluator.users),
             per_user=per_user is not None,
             groups=groups,
             details=True,

@@ -82,8 +82,16 @@ class Experiment:
         """Whether the test split and lists are ranked with other graphs than those of training."""
         return joins(self.model, self.dataset) or bool(self.model.few)
 
-    def graphs_for(self, split: str) -> types.Graphs:
-        """The graphs that a split is evaluated with, on all devices; those of ``"test"`` serve lists too."""
+    def graphs_for(self, split: str, asked: Mapping[str, Any] | None = None) -> types.Graphs:
+        """The graphs that a split is evaluated with, on all devices; those of ``"test"`` serve lists too.
+
+        ``asked``: as of ``types.Evidence``, the users of an evaluation; a model that ranks all at once ranks all.
+        """
+        if split == "test" and asked is not None and self.model.few:
+            is_joined = joins(self.model, self.dataset)
+            return self.placement.everywhere(
+                _graphs(self.model, self.dataset, self.config, joined=is_joined, asked=asked)
+            )
         if split == "valid":
             return self._placed("train") if self.model.judged is None else self.model.judged(self._placed("train"))
         return self._placed("test" if self.has_others else "train")

@@ -32,11 +32,15 @@ class Groups:
         self.config, self.info, self.evidence = config, info, evidence
         passive = 0 if evidence.passive is None else next(iter(evidence.passive.values())).shape[0]
         self.members = lessons.groups(info.num_users + passive, config.members, evidence.seed)
+        asked = evidence.asked
+        self.behaviors = tuple(b for b in info.behaviors if asked is None or b in asked)
+        everyone = np.arange(len(self.members))
+        self.rows = everyone if asked is None else np.unique(np.concatenate([everyone[:0], *asked.values()]))
         self.size = extent.group_size(config, info, evidence.train)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """What stands among the graphs for each group: all of the same number of rows, the last ones empty."""
-        config, behaviors = self.config, self.info.behaviors
+        config, behaviors = self.config, self.behaviors
         base = prepared.basis(config, self.info, self.evidence)
         everyone, usual = prepared.people(self.evidence)
         rest = base._replace(fitted=None, searches={})
@@ -51,8 +55,8 @@ class Groups:
             scales = {f"{b}:{part}": device[b][part]["scale"] for b in behaviors for part in PARTS}
             more["usual"] = scales | {f"{b}:user": device[b]["scale"] for b in behaviors}
         several = self.size * extent.groups_at_once(config, self.info, self.evidence.train)
-        for first in range(0, len(everyone.user), several):
-            some = everyone.span(first, min(first + several, len(everyone.user)))
+        for first in range(0, self.rows.size, several):
+            some = everyone.only(self.rows[first : first + several])
             found = prepared.find(config, base, some, dict.fromkeys(behaviors))
             compared, _ = prepared.compare(rest, found)
             for start in range(0, len(some.user), self.size):
@@ -60,19 +64,21 @@ class Groups:
                 who = prepared.People(some.span(start, stop), None)
                 part, of_part = _span(found, compared, start, stop)
                 device = prepared.finish(config, rest, self.evidence, part, who, compared=of_part).device
-                groups = jnp.asarray(_longer(self.members[first + start : first + stop], self.size + 1))
+                mine = self.members[self.rows[first + start : first + stop]]
+                groups = jnp.asarray(_longer(mine, self.size + 1))
                 yield {"funnel": {b: _filled(of, self.size + 1) for b, of in device.items()}, "groups": groups, **more}
             del found, compared
             memory.release()
 
     def joined(self, parts: Sequence[types.Tables]) -> types.Tables:
         """The tables of all users, of those of each group."""
-        left = len(self.members)
+        left = self.rows.size
         taken: list[tuple[types.Tables, int]] = []
         for tables in parts:
             taken.append((tables, min(left, self.size)))
             left -= self.size
-        return {b: _together([(tables[b], number) for tables, number in taken]) for b in self.info.behaviors}
+        found = {b: _together([(tables[b], number) for tables, number in taken]) for b in self.behaviors}
+        return {b: _placed(of, self.rows, len(self.members)) for b, of in found.items()}
 
 
 def _span(found: prepared.Sought, compared: Any, start: int, stop: int) -> tuple[prepared.Sought, Any]:
@@ -104,6 +110,17 @@ def _together(parts: Sequence[tuple[Any, int]]) -> dict[str, Any]:
             item, value = np.zeros(1, np.int32), np.full(1, -1, np.float32)
         found[part] = {"ptr": np.concatenate(ends), "item": item, "value": value}
     return found
+
+
+def _placed(of: dict[str, Any], rows: np.ndarray, number: int) -> dict[str, Any]:
+    """Tables of some rows in their places among so many."""
+    found, rest = dict(of), np.zeros(number, np.float32)
+    rest[rows] = of["rest"]
+    for part in PARTS:
+        length = np.zeros(number, np.int32)
+        length[rows] = np.diff(of[part]["ptr"])
+        found[part] = of[part] | {"ptr": np.concatenate([np.zeros(1, np.int32), np.cumsum(length, dtype=np.int32)])}
+    return found | {"rest": rest}
 
 
 def _filled(of: dict[str, Any], rows: int) -> dict[str, Any]:

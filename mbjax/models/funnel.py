@@ -236,7 +236,7 @@ def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_siz
 
             return funnel_tables.encoded(gate(params, behavior, of["user"]), unsearched(params, behavior), of, values)
 
-        return {b: one(b) for b in info.behaviors}
+        return {b: one(b) for b in info.behaviors if b in graphs["funnel"]}
 
     def score(params, tables, users, start, size, behavior):
         del params

@@ -51,6 +51,25 @@ def test_groups_of_users_have_the_tables_of_all(joined, passive, judged, monkeyp
         np.testing.assert_allclose(whole[behavior]["rest"], parts[behavior]["rest"], atol=2e-3)
 
 
+def test_an_evaluation_has_the_tables_of_its_users_alone(monkeypatch):
+    evidence = types.Evidence(pairs(USERS, 0), seed=3)
+    whole = encoded(built(), evidence, False)["buy"]
+    monkeypatch.setattr(extent, "BYTES", 30_000)
+    model, asked = built(whole_users=10, regression_users=USERS), np.array([0, 4, 5, 33, 60])
+    (behavior, found), *more = encoded(model, evidence._replace(asked={"buy": asked}), False).items()
+    assert behavior == "buy" and not more
+    np.testing.assert_allclose(found["rest"][asked], whole["rest"][asked], atol=2e-3)
+    for part in ("familiar", "new"):
+        ptr, wanted = np.asarray(found[part]["ptr"]), np.asarray(whole[part]["ptr"])
+        assert ptr.size == USERS + 1
+        number = np.diff(ptr)
+        assert number[asked].tolist() == np.diff(wanted)[asked].tolist() and number.sum() == number[asked].sum()
+        for user in asked:
+            for name in ("item", "value"):
+                mine, theirs = found[part][name][ptr[user] : ptr[user + 1]], whole[part][name]
+                np.testing.assert_allclose(mine, theirs[wanted[user] : wanted[user + 1]], atol=2e-3)
+
+
 def test_whom_the_regression_is_not_fitted_to_is_a_stranger_to_it():
     train, some = pairs(USERS, 2), np.arange(0, USERS, 2)
     fitted = regression.fit(train, 5.0, some)
