@@ -61,6 +61,7 @@ def test_both_ways_have_the_same_losses():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), params, other_params)
 
 
+@pytest.mark.exhaustive
 def test_both_ways_have_the_same_bits_as_they_are_compiled_for_users():
     """In a process of its own: tests compile at a level at which last bits depend on what else a program computes."""
     code = (
