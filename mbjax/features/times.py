@@ -114,17 +114,14 @@ def _near(log: events.Log, of: lists.Lists, row, touched, reference, target) -> 
     keys, last = keys[is_last], last[is_last]
     line, item = keys // width, (keys % width).astype(np.int32)
     part = (of.user >= 0).astype(np.float64)
-    count = np.asarray(log.met.sum(axis=0), np.float64).ravel()
-    scale = 1 / np.sqrt(np.maximum(count[item] - part[line], 1))
+    scale = 1 / np.sqrt(np.maximum(log.counted[""][item] - part[line], 1))
     late = np.exp2(-(reference[line] - last) / events.DAY)
     newest = last >= reference[line]
     newest = newest / np.maximum(np.bincount(line, newest, minlength=number), 1)[line]
     ptr = np.searchsorted(line, np.arange(number + 1))
-    ranked = log.train[target].astype(np.float64)
-    counted = np.asarray(ranked.sum(axis=0)).ravel()
+    ranked = log.ranked[target]
     mine = part[row] * lists.has(log.train[target], of.clock.person[row] * (part[row] > 0).astype(np.int64), of.item)
-    norm = 1 / np.sqrt(np.maximum(counted[of.item] - mine, 1))
-    people = log.met.T.tocsr().astype(np.float64)
+    norm = 1 / np.sqrt(np.maximum(log.counted[target][of.item] - mine, 1))
     found = {name: np.zeros(row.size) for name in ("time_last", "time_recent")}
     for start in range(0, number, BLOCK):
         stop = min(start + BLOCK, number)
@@ -135,7 +132,7 @@ def _near(log: events.Log, of: lists.Lists, row, touched, reference, target) -> 
             chosen = sparse.csr_array(
                 ((weight * scale)[span][used], item[span][used], rows), shape=(stop - start, width)
             )
-            of_people = sparse.coo_array(chosen @ people)
+            of_people = sparse.coo_array(chosen @ log.people)
             # The user himself is nobody who is like him.
             line_, person = of_people.coords
             of_people.data[(of.user[start:stop][line_] == person)] = 0
@@ -155,7 +152,7 @@ def _near(log: events.Log, of: lists.Lists, row, touched, reference, target) -> 
 
 def _shared(log: events.Log, target: str, item: np.ndarray) -> np.ndarray:
     """Users who met the item by any behavior and by the ranked one: those of the latter."""
-    return np.asarray(log.train[target].sum(axis=0), np.float64).ravel()[item]
+    return log.counted[target][item]
 
 
 def _items(log: events.Log, of: lists.Lists, row: np.ndarray) -> Columns:
