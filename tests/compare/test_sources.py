@@ -143,15 +143,24 @@ def test_other_checkpoints_and_splits_of_run_folders(trained, compiled):
 def test_a_run_is_measured_with_the_graphs_of_the_split(split):
     """Of models that let validation pairs join, these are others for the test split than for training."""
 
+    class Evaluator:
+        users = "its users"
+
+        def __call__(self, model, params, graphs, per_user):
+            return SimpleNamespace(table=(model, params, graphs), per_user=per_user)
+
     def evaluator(which, ks):
         assert which == split and ks == (5, 10)
-        return lambda model, params, graphs, per_user: SimpleNamespace(table=(model, params, graphs), per_user=per_user)
+        return Evaluator()
 
     made = SimpleNamespace(
         config=SimpleNamespace(evaluate=SimpleNamespace(ks=(5,))),
         model="model",
         graphs="those of training",
-        graphs_for=lambda which: f"those of {which}",
+        graphs_for=lambda which, asked: f"those of {which} for {asked}",
         evaluator=evaluator,
     )
-    assert sources.measure(made, "params", split, (10, 5)) == (("model", "params", f"those of {split}"), True)
+    assert sources.measure(made, "params", split, (10, 5)) == (
+        ("model", "params", f"those of {split} for its users"),
+        True,
+    )
