@@ -264,8 +264,8 @@ class Run:
             ) from None
 
     def _judge(self, params: types.Params) -> outcomes.Table:
-        graphs = self.experiment.graphs_for(self.split)
         evaluator = self.evaluators.get("sample", self.evaluators[self.split])
+        graphs = self.experiment.graphs_for(self.split, evaluator.users)
         return evaluator(self.experiment.model, params, graphs).table
 
     def conclude(self, reason: str, *, let_go: bool = True) -> outcomes.Outcome:
