@@ -113,7 +113,8 @@ def tested(workdir: pathlib.Path, *, dataset: data.Dataset | None = None) -> out
     """
     experiment, params, _ = runs.restore(workdir, dataset=dataset)
     folder, config = run_folder.RunFolder(workdir), runs.read_config(workdir)
-    found = experiment.evaluator("test")(experiment.model, params, experiment.graphs_for("test"), details=True)
+    evaluator = experiment.evaluator("test")
+    found = evaluator(experiment.model, params, experiment.graphs_for("test", evaluator.users), details=True)
     rows = logging.read_rows(folder.metrics_file) if experiment.is_trained else []
     best = selections.best_row(rows, "valid", config.train.monitor, config.evaluate.ks[0])
     total = sum(row["seconds"] + row.get("eval_seconds", 0.0) for row in rows)

@@ -88,10 +88,7 @@ class Experiment:
         ``asked``: as of ``types.Evidence``, the users of an evaluation; a model that ranks all at once ranks all.
         """
         if split == "test" and asked is not None and self.model.few:
-            is_joined = joins(self.model, self.dataset)
-            return self.placement.everywhere(
-                _graphs(self.model, self.dataset, self.config, joined=is_joined, asked=asked)
-            )
+            return self.placement.everywhere(self._of_test(asked))
         if split == "valid":
             return self._placed("train") if self.model.judged is None else self.model.judged(self._placed("train"))
         return self._placed("test" if self.has_others else "train")
@@ -101,12 +98,14 @@ class Experiment:
             return self.graphs
         if purpose not in self.made:
             is_test = purpose == "test"
-            graphs = self.graphs
-            if is_test:
-                is_joined = joins(self.model, self.dataset)
-                graphs = _graphs(self.model, self.dataset, self.config, joined=is_joined)
+            graphs = self._of_test() if is_test else self.graphs
             self.made[purpose] = self.placement.everywhere(graphs)
         return self.made[purpose]
+
+    def _of_test(self, asked: Mapping[str, Any] | None = None) -> types.Graphs:
+        """Those of the test split where it has others than training."""
+        is_joined = joins(self.model, self.dataset)
+        return _graphs(self.model, self.dataset, self.config, joined=is_joined, asked=asked)
 
     def let_go(self) -> None:
         """Frees the graphs of training where the test split has its own: nothing is trained or validated any more."""
