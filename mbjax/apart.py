@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mbjax import errors, files
+from mbjax.ops import threads
 
 TAIL = 15
 """Lines of a failed part's output that are shown."""
@@ -44,11 +45,6 @@ class GoneError(errors.MbjaxError):
     """A process ended without an answer."""
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def share(
     place: int, number: int, accelerators: int = 0, environment: Mapping[str, str] = os.environ
 ) -> dict[str, str]:
@@ -63,7 +59,7 @@ def share(
       accelerators: GPUs that there are.
       environment: what is set.
     """
-    found = dict.fromkeys(THREADS, str(max(1, cores() // number))) if number > 1 else {}
+    found = dict.fromkeys(THREADS, str(max(1, threads.cores() // number))) if number > 1 else {}
     if accelerators and number > 1:
         found[POOL] = f"{OF_POOLS / -(-number // accelerators):.3f}"
     found = {name: value for name, value in found.items() if name not in environment}

@@ -12,12 +12,14 @@ import sys
 
 import jax
 
+from mbjax.ops import threads
+
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "polars")
 
 
 def describe() -> str:
     """Cores that this process may use, architecture, accelerators: ``"2 cores, x86-64 AVX-512"``."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = threads.cores()
     words = f"{cores} core{'s' if cores != 1 else ''}, {architecture()}"
     devices = [device for device in jax.devices() if device.platform != "cpu"]
     return f"{words}, {len(devices)} x {devices[0].device_kind}" if devices else words

@@ -10,10 +10,12 @@ import time
 import pytest
 
 from mbjax import apart
+from mbjax.ops import threads
 
 SERVES = """
 import os, sys, time
 from mbjax import apart
+from mbjax.ops import threads
 
 def answer(asked, ask):
     print("a line for the log")
@@ -30,7 +32,7 @@ sys.exit(apart.serve(answer))
 
 
 def test_threads_are_divided_and_what_the_user_set_stays(monkeypatch):
-    monkeypatch.setattr(apart, "cores", lambda: 7)
+    monkeypatch.setattr(threads, "cores", lambda: 7)
     assert apart.share(0, 1, environment={}) == {}
     found = apart.share(2, 3, environment={"OMP_NUM_THREADS": "5"})
     assert found["PJRT_NPROC"] == found["POLARS_MAX_THREADS"] == "2"
@@ -67,6 +69,7 @@ def test_a_worker_stays_asks_and_answers(tmp_path):
 PARENT = """
 import pathlib, sys
 from mbjax import apart
+from mbjax.ops import threads
 worker = apart.Worker([sys.executable, "-c", sys.argv[1]], pathlib.Path(sys.argv[2])).__enter__()
 print(worker.ask({"do": "say"})["pid"], flush=True)
 worker.ask({"do": "wait", "file": sys.argv[3]})

@@ -48,9 +48,7 @@ class Log(NamedTuple):
       firsts: behavior, and "" for any -> first events of training.
       end: of training, seconds from its first event.
       span: more than any time.
-      people: CSR [I, U], ``met`` the other way, float64.
-      ranked: behavior -> ``train``, float64.
-      counted: behavior, and "" for any -> float64 [I], users of each item.
+      counted: float64 [I], users of each item by any behavior.
     """
 
     events: Mapping[str, Events]
@@ -59,9 +57,7 @@ class Log(NamedTuple):
     firsts: Mapping[str, Firsts]
     end: float
     span: float
-    people: sparse.csr_array
-    ranked: Mapping[str, sparse.csr_array]
-    counted: Mapping[str, np.ndarray]
+    counted: np.ndarray
 
     def first(self, behavior: str) -> np.ndarray:
         """When the pairs of training happened first, seconds from the first event of all, [nnz]."""
@@ -104,11 +100,8 @@ def of_evidence(evidence: types.Evidence) -> Log | None:
     first[""] = any_, seconds[order][place]
     met = lists.ones(any_ // width, any_ % width, (number, width))
     firsts = {b: _firsts(keys % width, seconds, width, span) for b, (keys, seconds) in first.items()}
-    ranked = {b: m.astype(np.float64) for b, m in train.items()}
-    counted = {b: np.asarray(m.sum(axis=0)).ravel() for b, m in ranked.items()}
-    counted[""] = np.asarray(met.sum(axis=0), np.float64).ravel()
-    people = met.T.tocsr().astype(np.float64)
-    return Log(found, met, train, firsts, float(end), float(span), people, ranked, counted)
+    counted = np.asarray(met.sum(axis=0), np.float64).ravel()
+    return Log(found, met, train, firsts, float(end), float(span), counted)
 
 
 class Touches(NamedTuple):

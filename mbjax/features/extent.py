@@ -5,12 +5,13 @@ Knows of a model's configuration the fields ``whole_users, regression_users, new
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import jax
 
 from mbjax import errors, types
-from mbjax.features import candidates, similarity, table, whole
+from mbjax.features import candidates, comparing, table, whole
 from mbjax.ops import inverse, memory
 
 JUDGES = 10_000
@@ -41,12 +42,14 @@ def _regression_users(num_users: int) -> int:
     return max(FEWEST, min(MOST, int((PRODUCT / num_users) ** 0.5)))
 
 
-def table_bytes(config: Any, info: types.DatasetInfo, train: candidates.Pairs) -> float:
-    """Bytes of the tables of a mean user, at most."""
+def table_bytes(
+    config: Any, info: types.DatasetInfo, train: candidates.Pairs, ranked: Collection[str] | None = None
+) -> float:
+    """Bytes of the tables of a mean user, at most; of some behaviors, or of all."""
     is_searched = regression_users(config, info.num_users) == info.num_users
     most_new = config.new_items * (1 + is_searched) + config.new_items // 4
     pairs, total = sum(m.nnz for m in train.values()), 0.0
-    for behavior in info.behaviors:
+    for behavior in info.behaviors if ranked is None else ranked:
         familiar = (pairs - train[behavior].nnz) / info.num_users
         for number, is_familiar in ((familiar, True), (most_new, False)):
             names = table.names(info.behaviors, behavior, familiar=is_familiar)
@@ -54,17 +57,17 @@ def table_bytes(config: Any, info: types.DatasetInfo, train: candidates.Pairs) -
     return total
 
 
-def group_size(config: Any, info: types.DatasetInfo, train: candidates.Pairs) -> int:
-    """Users whose tables are made at once, where that is not all of them."""
-    return max(1, min(int(BYTES / table_bytes(config, info, train)), info.num_users))
+def group_size(config: Any, info: types.DatasetInfo, train: candidates.Pairs, ranked: Collection[str]) -> int:
+    """Users whose tables of some behaviors are made at once, where that is not all of them."""
+    return max(1, min(int(BYTES / max(1, table_bytes(config, info, train, ranked))), info.num_users))
 
 
-def groups_at_once(config: Any, info: types.DatasetInfo, train: candidates.Pairs) -> int:
+def groups_at_once(config: Any, info: types.DatasetInfo, train: candidates.Pairs, ranked: Collection[str]) -> int:
     """Groups whose similarities are counted at once: all that users share is counted anew each time."""
-    each = 2 * len(similarity.names(info.behaviors, info.behaviors)) + WORK
+    each = 2 * len(comparing.names(info.behaviors, ranked, timed=info.times)) + WORK
     familiar = sum(m.nnz for m in train.values()) / info.num_users
-    of_user = each * (familiar + info.num_behaviors * 1.25 * config.new_items)
-    return max(1, int(NEAR_BYTES / of_user / group_size(config, info, train)))
+    of_user = each * (familiar + len(ranked) * 1.25 * config.new_items)
+    return max(1, int(NEAR_BYTES / of_user / group_size(config, info, train, ranked)))
 
 
 def notes(config: Any, info: types.DatasetInfo) -> tuple[str, ...]:

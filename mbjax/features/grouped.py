@@ -36,7 +36,7 @@ class Groups:
         self.behaviors = tuple(b for b in info.behaviors if asked is None or b in asked)
         everyone = np.arange(len(self.members))
         self.rows = everyone if asked is None else np.unique(np.concatenate([everyone[:0], *asked.values()]))
-        self.size = extent.group_size(config, info, evidence.train)
+        self.size = extent.group_size(config, info, evidence.train, self.behaviors)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """What stands among the graphs for each group: all of the same number of rows, the last ones empty."""
@@ -54,7 +54,7 @@ class Groups:
             device = made(everyone.only(usual))
             scales = {f"{b}:{part}": device[b][part]["scale"] for b in behaviors for part in PARTS}
             more["usual"] = scales | {f"{b}:user": device[b]["scale"] for b in behaviors}
-        several = self.size * extent.groups_at_once(config, self.info, self.evidence.train)
+        several = self.size * extent.groups_at_once(config, self.info, self.evidence.train, behaviors)
         for first in range(0, self.rows.size, several):
             some = everyone.only(self.rows[first : first + several])
             found = prepared.find(config, base, some, dict.fromkeys(behaviors))

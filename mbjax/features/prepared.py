@@ -17,6 +17,7 @@ from scipy import sparse
 from mbjax import types
 from mbjax.features import (
     candidates,
+    comparing,
     events,
     extent,
     lists,
@@ -133,14 +134,14 @@ Sought = Mapping[str, Mapping[str, retrieval.Found]]
 
 def compare(
     base: Basis, found: Sought, drafts: teaching.Drafts | None = None
-) -> tuple[dict[tuple[str, str], whole.Compared], list[similarity.Near]]:
+) -> tuple[dict[tuple[str, str], whole.Compared], list[comparing.Near]]:
     """Similarities of candidates, by behavior and part, and of the lists of drafts.
 
     What is similar to what is counted once, for the candidates of all behaviors and for all lessons.
     """
     parts = {(b, part): one.lists for b, by_part in found.items() for part, one in by_part.items()}
     together, places = lists.joined(list(parts.values()), next(iter(base.train.values())).shape[1])
-    asked = [similarity.Asked(together, list(found)), *(drafts.asked() if drafts else ())]
+    asked = [comparing.Asked(together, list(found), base.log), *(drafts.asked(base.log) if drafts else ())]
     near = similarity.aggregate(base.train, asked)
     return {name: whole.Compared(near[0], place) for name, place in zip(parts, places, strict=True)}, near[1:]
 
@@ -156,7 +157,7 @@ def finish(
 ) -> Prepared:
     """The tables of candidates that were found, and of lessons. The regression is not needed any more."""
     train, (of, usual), behaviors = base.train, who, list(found)
-    near: list[similarity.Near] = []
+    near: list[comparing.Near] = []
     if compared is None:
         compared, near = compare(base, found, drafts)
     sources = {b: table.Source(train, base.counts, b, base.log) for b in behaviors}

@@ -15,7 +15,6 @@ The fit may be of some users alone: P is a matrix of users by users. All others 
 from __future__ import annotations
 
 import concurrent.futures
-import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -26,7 +25,7 @@ from scipy import sparse
 
 from mbjax import types
 from mbjax.features import lists
-from mbjax.ops import ridge
+from mbjax.ops import ridge, threads
 
 BLOCK = 128  # lists whose products are dense at once
 WIDE = 512  # likewise, where the fit is of some users alone
@@ -125,7 +124,7 @@ def spread(fitted: Fit, behavior: str, names: Sequence[str]) -> Spread:
     def part(start: int) -> None:
         out[start : start + ITEMS] = columns[start : start + ITEMS] @ fitted.inverse
 
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    with concurrent.futures.ThreadPoolExecutor(threads.number()) as pool:
         list(pool.map(part, range(0, columns.shape[0], ITEMS)))
     return {behavior: out}
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -18,7 +17,7 @@ import numpy as np
 from scipy import sparse
 
 from mbjax.features import candidates, lists, regression
-from mbjax.ops import ridge
+from mbjax.ops import ridge, threads
 
 PARTS = ("familiar", "new")
 SHRINKAGE = 10.0  # users, of the neighbors' cosines
@@ -60,18 +59,19 @@ def _nearest(speaking: sparse.csr_array, target: sparse.csr_array) -> sparse.csr
     right = sparse.csr_array(target.astype(np.float32))
     by_item = sparse.csr_array(speaking.T.astype(np.float32))
     count = [np.diff(by_item.indptr).astype(np.float32), np.asarray(right.sum(axis=0), np.float32).ravel()]
-    num_items, ends, columns, values = right.shape[1], [np.zeros(1, np.int64)], [], []
-    for start in range(0, num_items, TILE):
+    num_items = right.shape[1]
+
+    def tile(start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         shared = sparse.csr_array(by_item[start : start + TILE] @ right)
         row, column = lists.pairs(shared)
         value = shared.data / (np.sqrt(count[0][row + start] * count[1][column]) + np.float32(SHRINKAGE))
         value[row + start == column] = 0
         keep = _largest(shared.indptr, value, NEAREST) & (value > 0)
-        columns.append(column[keep])
-        values.append(value[keep])
-        ends.append(ends[-1][-1:] + np.cumsum(np.bincount(row[keep], minlength=shared.shape[0])))
-    arrays = np.concatenate(values), np.concatenate(columns), np.concatenate(ends)
-    near = sparse.csr_array(arrays, shape=(num_items, num_items))
+        return value[keep], column[keep], np.bincount(row[keep], minlength=shared.shape[0])
+
+    with concurrent.futures.ThreadPoolExecutor(threads.number()) as pool:
+        values, columns, number = map(np.concatenate, zip(*pool.map(tile, range(0, num_items, TILE)), strict=True))
+    near = sparse.csr_array((values, columns, np.concatenate([[0], np.cumsum(number)])), shape=(num_items, num_items))
     near.sort_indices()
     return near
 
@@ -141,7 +141,7 @@ def find(
         return out
 
     # Blocks wait for one another's single-threaded parts where they are taken two at a time.
-    with concurrent.futures.ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+    with concurrent.futures.ThreadPoolExecutor(min(4, threads.number())) as pool:
         blocks_of = list(pool.map(block_of, range(0, size, length)))
     places = [{part: [block[k][part] for block in blocks_of] for part in parts} for k in range(len(searches))]
     found = []

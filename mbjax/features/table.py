@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from mbjax.features import events, lists, similarity, times, touched
+from mbjax.features import comparing, events, lists, times, touched
 from mbjax.features.regression import Predicted
 
 PRIOR = 10.0  # users, of a smoothed rate
@@ -64,7 +64,7 @@ def counts(train: Mapping[str, sparse.csr_array]) -> Counts:
     return Counts(item, both, touched.count(train))
 
 
-def table(source: Source, of: lists.Lists, predicted: Predicted, near: similarity.Near, *, familiar: bool) -> Columns:
+def table(source: Source, of: lists.Lists, predicted: Predicted, near: comparing.Near, *, familiar: bool) -> Columns:
     """All families of familiar candidates, or those that new candidates have: name -> float32 [N].
 
     Args:
@@ -89,7 +89,7 @@ def table(source: Source, of: lists.Lists, predicted: Predicted, near: similarit
     telling = {name: x for name, x in columns.items() if _is_telling(name, source.target, familiar)}
     columns |= _ranks(of, row, telling, deviations=familiar)
     if source.log is not None:
-        columns |= times.columns(source.log, of, source.target, familiar=familiar)
+        columns |= times.columns(source.log, of, near, source.target, familiar=familiar)
     return {name: np.asarray(x, np.float32) for name, x in columns.items()}
 
 
@@ -159,7 +159,7 @@ def _predictions(source: Source, predicted: Predicted) -> Columns:
     return columns
 
 
-def _similarities(source: Source, near: similarity.Near) -> Columns:
+def _similarities(source: Source, near: comparing.Near) -> Columns:
     """Logarithms of sums and maxima of cosines, by pairs of behaviors; of the target's side shrunk and walks too."""
     names = [f"{kind}_{a}_{b}" for a in source.train for b in source.train for kind in ("sum", "max")]
     columns = {f"near_{name}": near[name] for name in names}

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from mbjax import errors, types
-from mbjax.features import candidates, events, extent, lessons, lists, regression, retrieval, similarity, table, whole
+from mbjax.features import candidates, comparing, events, extent, lessons, lists, regression, retrieval, table, whole
 from mbjax.features.retrieval import PARTS
 from mbjax.ops import listwise
 
@@ -48,11 +48,11 @@ class Drafts:
     lists: dict[tuple[str, str], list[lessons.Draft]]
     counts: dict[str, Counts]
 
-    def asked(self) -> list[similarity.Asked]:
+    def asked(self, log: events.Log | None) -> list[comparing.Asked]:
         """The lists, for ``similarity.aggregate``."""
-        return [similarity.Asked(d.found.lists, [b]) for (b, _), drafts in self.lists.items() for d in drafts]
+        return [comparing.Asked(d.found.lists, [b], log) for (b, _), drafts in self.lists.items() for d in drafts]
 
-    def lessons(self, config: Any, sources: Mapping[str, table.Source], near: list[similarity.Near]) -> Lessons:
+    def lessons(self, config: Any, sources: Mapping[str, table.Source], near: list[comparing.Near]) -> Lessons:
         """Makes the tables, with the similarities of ``asked``, which are used up."""
         found: dict[tuple[str, str], list[Lesson]] = {}
         for (behavior, part), drafts in self.lists.items():
@@ -61,7 +61,7 @@ class Drafts:
         return Lessons(found, self.counts)
 
 
-def _lesson(config: Any, source: table.Source, draft: lessons.Draft, near: similarity.Near) -> Lesson:
+def _lesson(config: Any, source: table.Source, draft: lessons.Draft, near: comparing.Near) -> Lesson:
     of, positive, look = draft.found.lists, draft.positive, None
     num_users = next(iter(source.train.values())).shape[0]
     is_searched = extent.regression_users(config, num_users) == num_users

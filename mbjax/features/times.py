@@ -30,12 +30,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import sparse
 
-from mbjax.features import events, lists
-
-SMALL = 1e-3  # added to similarities before their logarithm
-BLOCK = 2048  # lists whose items of late are multiplied with all others at once
+from mbjax.features import comparing, events, lists
 
 Columns = dict[str, np.ndarray]
 
@@ -52,14 +48,14 @@ def names(behaviors: Sequence[str], target: str, *, familiar: bool) -> list[str]
     return found + [f"time_demand_{b}" for b in behaviors] + ["time_today", "time_age"]
 
 
-def columns(log: events.Log, of: lists.Lists, target: str, *, familiar: bool) -> Columns:
-    """Name -> float32 [N]; see above."""
+def columns(log: events.Log, of: lists.Lists, near: comparing.Near, target: str, *, familiar: bool) -> Columns:
+    """Name -> float32 [N]; see above. What is like the items of late is told by ``similarity.aggregate``."""
     touched = {b: events.touches(log.events[b], of.history[b], of.clock) for b in log.events}
     reference, session = events.reference(touched, len(of.user))
     row, found = of.row, {}
     if familiar:
         found |= _touch_columns(log, of, row, touched, reference, session, target)
-    found |= _near(log, of, row, touched, reference, target)
+    found |= {f"time_{kind}": near[f"{kind}_{target}"] for kind in comparing.LATE}
     found |= _items(log, of, row)
     return {name: x.astype(np.float32) for name, x in found.items()}
 
@@ -102,59 +98,6 @@ def _touch_columns(log: events.Log, of, row, touched, reference, session, target
     return found
 
 
-def _near(log: events.Log, of: lists.Lists, row, touched, reference, target) -> Columns:
-    """Cosines to the user's last item, and to those of late."""
-    width, number = log.met.shape[1], len(of.user)
-    keys = np.concatenate([t.keys for t in touched.values()])
-    last = np.concatenate([t.last for t in touched.values()])
-    order = np.lexsort((last, keys))
-    keys, last = keys[order], last[order]
-    is_last = np.ones(keys.size, bool)
-    is_last[:-1] = keys[1:] != keys[:-1]
-    keys, last = keys[is_last], last[is_last]
-    line, item = keys // width, (keys % width).astype(np.int32)
-    part = (of.user >= 0).astype(np.float64)
-    scale = 1 / np.sqrt(np.maximum(log.counted[""][item] - part[line], 1))
-    late = np.exp2(-(reference[line] - last) / events.DAY)
-    newest = last >= reference[line]
-    newest = newest / np.maximum(np.bincount(line, newest, minlength=number), 1)[line]
-    ptr = np.searchsorted(line, np.arange(number + 1))
-    ranked = log.ranked[target]
-    mine = part[row] * lists.has(log.train[target], of.clock.person[row] * (part[row] > 0).astype(np.int64), of.item)
-    norm = 1 / np.sqrt(np.maximum(log.counted[target][of.item] - mine, 1))
-    found = {name: np.zeros(row.size) for name in ("time_last", "time_recent")}
-    for start in range(0, number, BLOCK):
-        stop = min(start + BLOCK, number)
-        span, inside = slice(ptr[start], ptr[stop]), slice(of.ptr[start], of.ptr[stop])
-        for name, weight in (("time_last", newest), ("time_recent", late)):
-            used = weight[span] > 1e-3
-            rows = np.concatenate([[0], np.cumsum(used)])[ptr[start : stop + 1] - ptr[start]]
-            chosen = sparse.csr_array(
-                ((weight * scale)[span][used], item[span][used], rows), shape=(stop - start, width)
-            )
-            of_people = sparse.coo_array(chosen @ log.people)
-            # The user himself is nobody who is like him.
-            line_, person = of_people.coords
-            of_people.data[(of.user[start:stop][line_] == person)] = 0
-            near = sparse.csr_array(of_people) @ ranked
-            near.sort_indices()
-            found[name][inside] = _stored(near, row[inside] - start, of.item[inside])
-    # An item is not like itself.
-    own = np.searchsorted(keys, row * width + of.item)
-    is_own = (own < keys.size) & (keys[np.minimum(own, keys.size - 1)] == row * width + of.item) if keys.size else None
-    if is_own is not None and is_own.any():
-        self_ = own[is_own]
-        shared = _shared(log, target, of.item[is_own]) - mine[is_own]
-        found["time_last"][is_own] -= (newest * scale)[self_] * shared
-        found["time_recent"][is_own] -= np.where(late > 1e-3, late * scale, 0)[self_] * shared
-    return {name: np.log(np.maximum(x, 0) * norm + SMALL) for name, x in found.items()}
-
-
-def _shared(log: events.Log, target: str, item: np.ndarray) -> np.ndarray:
-    """Users who met the item by any behavior and by the ranked one: those of the latter."""
-    return log.counted[target][item]
-
-
 def _items(log: events.Log, of: lists.Lists, row: np.ndarray) -> Columns:
     """What other users do with the item of late."""
     width = log.met.shape[1]
@@ -191,13 +134,3 @@ def _time(firsts: events.Firsts, place: np.ndarray, high: np.ndarray, item: np.n
         return np.full(item.size, np.inf)
     value = firsts.keys[np.minimum(place, firsts.keys.size - 1)] - item * span
     return np.where(place < high, value, np.inf)
-
-
-def _stored(matrix: sparse.csr_array, row: np.ndarray, item: np.ndarray) -> np.ndarray:
-    """Values at places, 0 where nothing is stored."""
-    keys = events.keys_of(matrix)
-    if not keys.size:
-        return np.zeros(row.size)
-    wanted = row * matrix.shape[1] + item
-    place = np.minimum(np.searchsorted(keys, wanted), keys.size - 1)
-    return np.where(keys[place] == wanted, matrix.data[place], 0.0)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import concurrent.futures
-import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from mbjax.features import regression, retrieval, similarity, table
-from mbjax.ops import memory
+from mbjax.features import comparing, regression, retrieval, table
+from mbjax.ops import memory, threads
 
 BLOCK = 100_000  # candidates whose columns are made at once
 
@@ -18,10 +17,10 @@ BLOCK = 100_000  # candidates whose columns are made at once
 class Compared(NamedTuple):
     """Similarities of lists, and where in them each candidate's are, int32 [N]; None: in the same order."""
 
-    near: similarity.Near
+    near: comparing.Near
     place: np.ndarray | None = None
 
-    def span(self, first: int, end: int) -> similarity.Near:
+    def span(self, first: int, end: int) -> comparing.Near:
         """Of the candidates first .. end - 1."""
         where = slice(first, end) if self.place is None else self.place[first:end]
         return {name: x[where] for name, x in self.near.items()}
@@ -73,6 +72,6 @@ def matrix(
         if look is not None:
             look(first, end, columns)
 
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    with concurrent.futures.ThreadPoolExecutor(threads.number()) as pool:
         list(pool.map(block, bounds[:-1].tolist(), bounds[1:].tolist()))
     return out

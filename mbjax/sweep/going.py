@@ -24,6 +24,7 @@ from typing import Any
 import rich.console
 
 from mbjax import apart, errors, files, paths, program, results
+from mbjax.ops import threads
 from mbjax.sweep import attempts, board, course, records, room, summary, worker
 from mbjax.sweep import plan as plans
 from mbjax.train import claim, run_folder
@@ -126,14 +127,14 @@ def _jobs(plan, members, folder: pathlib.Path, jobs: int | None, say: Callable[[
     output = files.make_folder(folder / "jobs") / "looking.log"
     with attempts.Apart(worker.command(folder), output, LOOKING) as looking:
         found = looking.room(predict=jobs is None)
-    number, cores, why = jobs, apart.cores(), ""
+    number, cores, why = jobs, threads.cores(), ""
     if number is None:
         number, why = room.fitting(found, cores)
         number = 1 if plan.devices > 1 else number
     room.check(number, found["platform"], plan.devices)
     number = min(number, course.most(members) or number)
-    threads = max(1, cores // number)
-    words = f"{number} run{'s' if number > 1 else ''} at once, {threads} thread{'s' if threads > 1 else ''} each"
+    each = max(1, cores // number)
+    words = f"{number} run{'s' if number > 1 else ''} at once, {each} thread{'s' if each > 1 else ''} each"
     say(words + (f" ({why})" if why else ""))
     return number, 0 if found["platform"] == "cpu" else found["devices"]
 

@@ -38,8 +38,8 @@ def test_groups_of_users_have_the_tables_of_all(joined, passive, judged, monkeyp
     monkeypatch.setattr(extent, "BYTES", 30_000)
     monkeypatch.setattr(extent, "NEAR_BYTES", 30_000)
     model = built(whole_users=10, regression_users=USERS)
-    assert 5 < extent.group_size(CONFIG, INFO, evidence.train) < USERS // 2
-    assert extent.groups_at_once(CONFIG, INFO, evidence.train) == 2
+    assert 5 < extent.group_size(CONFIG, INFO, evidence.train, INFO.behaviors) < USERS // 2
+    assert extent.groups_at_once(CONFIG, INFO, evidence.train, INFO.behaviors) == 2
     assert isinstance(model.prepare(evidence)["funnel"], types.Later)
     parts = encoded(model, evidence, judged)
     assert jax.tree.structure(whole) == jax.tree.structure(parts)

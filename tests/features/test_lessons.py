@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 
 from mbjax import types
-from mbjax.features import candidates, events, lessons, regression, retrieval, similarity, table
+from mbjax.features import candidates, comparing, events, lessons, regression, retrieval, similarity, table
 
 USERS, ITEMS = 30, 25
 
@@ -93,7 +93,7 @@ def taught(train, part, most):
 
 
 def columns(train, draft):
-    (near,) = similarity.aggregate(train, [similarity.Asked(draft.found.lists, ["buy"])])
+    (near,) = similarity.aggregate(train, [comparing.Asked(draft.found.lists, ["buy"])])
     source = table.Source(train, table.counts(train), "buy")
     return table.table(source, draft.found.lists, draft.found.predicted, near, familiar=draft.part == "familiar")
 

@@ -6,7 +6,7 @@ import listed
 import numpy as np
 import pytest
 
-from mbjax.features import candidates, similarity
+from mbjax.features import candidates, comparing, similarity
 
 NAMES = ("view", "cart", "buy")
 
@@ -30,22 +30,22 @@ def expected(train, of, a, b, shrinkage=0.0, worth=None):
 
 
 def check(train, of, found, ranked):
-    assert list(found) == similarity.names(NAMES, ranked)
+    assert list(found) == comparing.names(NAMES, ranked)
     for name, values in found.items():
         kind, a, b = name.split("_")
         pairs = sum(m.toarray().sum(axis=1) for m in train.values())
         worth = similarity.WORTH / np.maximum(pairs, 1) if kind == "walk" else None
-        shrinkage = similarity.SHRINKAGE if kind == "shrunk" else 0.0
+        shrinkage = comparing.SHRINKAGE if kind == "shrunk" else 0.0
         wanted = expected(train, of, a, b, shrinkage, worth)[kind == "max"]
-        np.testing.assert_allclose(values, np.log(np.array(wanted) + similarity.SMALL), atol=4e-3, err_msg=name)
+        np.testing.assert_allclose(values, np.log(np.array(wanted) + comparing.SMALL), atol=4e-3, err_msg=name)
 
 
 @pytest.mark.parametrize("tile", [similarity.DENSE, 24], ids=["one tile", "tiles of three items"])
-@pytest.mark.parametrize("chunk", [similarity.CHUNK, 7])
+@pytest.mark.parametrize("chunk", [comparing.CHUNK, 7])
 def test_cosines_are_those_of_the_other_users(train, of, tile, chunk, monkeypatch):
     monkeypatch.setattr(similarity, "DENSE", tile)
-    monkeypatch.setattr(similarity, "CHUNK", chunk)
-    (found,) = similarity.aggregate(train, [similarity.Asked(of, ["buy"])])
+    monkeypatch.setattr(comparing, "CHUNK", chunk)
+    (found,) = similarity.aggregate(train, [comparing.Asked(of, ["buy"])])
     check(train, of, found, ["buy"])
 
 
@@ -54,7 +54,7 @@ def test_several_lists_share_the_counts_and_strangers_lose_nothing(train, of):
     alone = listed.everything(candidates.strangers(of.history))
     fewer = alone.only(np.array([1, 3]))
     fewer = dataclasses.replace(fewer, ptr=np.array([0, 2, 3]), item=np.int32([0, 6, 7]))
-    asked = [similarity.Asked(one, ranked) for one, ranked in ((of, NAMES), (alone, ["view"]), (fewer, []))]
+    asked = [comparing.Asked(one, ranked) for one, ranked in ((of, NAMES), (alone, ["view"]), (fewer, []))]
     for one, found in zip(asked, similarity.aggregate(train, asked), strict=True):
         check(train, one.lists, found, one.ranked)
 
@@ -67,6 +67,6 @@ def test_a_user_and_an_item_that_only_he_has(train):
         m[3, 5] = 1
     lone = {b: m.tocsr().astype(np.uint8) for b, m in lone.items()}
     of = listed.everything(candidates.histories(lone, np.array([3])))
-    (found,) = similarity.aggregate(lone, [similarity.Asked(of, NAMES)])
+    (found,) = similarity.aggregate(lone, [comparing.Asked(of, NAMES)])
     for name, values in found.items():
-        assert values[5] == np.float16(np.log(similarity.SMALL)) and np.isfinite(values).all(), name
+        assert values[5] == np.float16(np.log(comparing.SMALL)) and np.isfinite(values).all(), name

@@ -6,7 +6,7 @@ import pytest
 from scipy import sparse
 
 from mbjax import types
-from mbjax.features import candidates, events, lists, times
+from mbjax.features import candidates, comparing, events, lists, similarity, times
 
 NAMES = ("view", "cart", "buy")
 MINUTE, DAY, WEEK = 60.0, 86400.0, 604800.0
@@ -20,6 +20,19 @@ def drawn(matrix, rng):
     seconds = np.round(start + rng.choice([0, 10 * MINUTE, 2 * DAY], ptr[-1]) + rng.integers(0, 60, ptr[-1]))
     seconds[ptr[:-1]] = np.round(rng.random(matrix.nnz) * 20 * DAY)
     return types.Events(ptr, np.concatenate([np.sort(part) for part in np.split(seconds, ptr[1:-1])]))
+
+
+def columns_of(log, of, target, *, familiar):
+    """With what is like the items of late, which is counted with all other similarities."""
+    (near,) = similarity.aggregate(log.train, [comparing.Asked(of, [target], log)])
+    return times.columns(log, of, near, target, familiar=familiar)
+
+
+def _atol(name, exact):
+    return HALF if name in ("time_last", "time_recent") else exact
+
+
+HALF = 4e-3  # similarities are kept in half precision: of logarithms down to -7 that is an error of .002
 
 
 @pytest.fixture
@@ -77,9 +90,9 @@ def expected(whole, history, user, item, target, until, num_items, end):
         return shared / np.sqrt(max(many[0], 1) * max(many[1], 1))
 
     newest = [h for h, t in last.items() if t == reference]
-    found["time_last"] = np.log(sum(map(cosine, newest)) / max(len(newest), 1) + times.SMALL)
+    found["time_last"] = np.log(sum(map(cosine, newest)) / max(len(newest), 1) + comparing.SMALL)
     weights = {h: 2 ** (-(reference - t) / DAY) for h, t in last.items()}
-    found["time_recent"] = np.log(sum(cosine(h) * w for h, w in weights.items() if w > 1e-3) + times.SMALL)
+    found["time_recent"] = np.log(sum(cosine(h) * w for h, w in weights.items() if w > 1e-3) + comparing.SMALL)
     moment = min(until, end)
     firsts = {b: [part[0] for (_, i), part in of.items() if i == item] for b, of in others.items()}
     for b, of in firsts.items():
@@ -104,7 +117,7 @@ def test_columns_are_those_of_the_equations(train, taken, when, target, until):
             more = lists.ones(row[later], item[later], (len(users), matrix.shape[1]))
             gone[b] = lists.union([more, *([taken[b]] if b in taken else [])], more.shape)
     of = listed.everything(candidates.histories(train, users, gone, np.full(len(users), until)))
-    columns = times.columns(log, of, target, familiar=True)
+    columns = columns_of(log, of, target, familiar=True)
     assert list(columns) == times.names(NAMES, target, familiar=True)
     whole, end = table(train, when), log.end
     assert end == max(max(part) for of_b in whole.values() for part in of_b.values())
@@ -118,7 +131,8 @@ def test_columns_are_those_of_the_equations(train, taken, when, target, until):
             history[b] = parts
         wanted = expected(whole, history, user, int(item), target, until, train[target].shape[1], end)
         found = {name: float(columns[name][place]) for name in wanted}
-        assert found == pytest.approx(wanted, abs=1e-4), (user, item)
+        for name, value in wanted.items():
+            assert found[name] == pytest.approx(value, abs=_atol(name, 1e-4)), (user, item, name)
     for row in range(len(users)):
         of_list = np.flatnonzero(of.row == row)
         since, rank = columns["time_since"][of_list], np.round(np.expm1(columns["time_place"][of_list]))
@@ -133,7 +147,7 @@ def test_a_session_ends_with_half_an_hour_of_nothing():
     }
     of = listed.everything(candidates.histories(train, np.arange(1)))
     log = events.of_evidence(types.Evidence(train, events=when))
-    assert times.columns(log, of, "buy", familiar=True)["time_session"].tolist() == [0, 1, 1, 1]
+    assert columns_of(log, of, "buy", familiar=True)["time_session"].tolist() == [0, 1, 1, 1]
 
 
 @pytest.mark.parametrize("familiar", [True, False])
@@ -144,7 +158,7 @@ def test_no_origin_of_time_and_nothing_of_what_was_taken_out(train, when, famili
     def made(train, when, users, taken=None):
         log = events.of_evidence(types.Evidence(train, events=when))
         of = listed.everything(candidates.histories(train, users, taken))
-        return times.columns(log, of, "buy", familiar=familiar)
+        return columns_of(log, of, "buy", familiar=familiar)
 
     first = made(train, when, users, taken)
     for name, column in made(train, shifted(when, 1.5e9), users, taken).items():
@@ -160,7 +174,7 @@ def test_no_origin_of_time_and_nothing_of_what_was_taken_out(train, when, famili
         ptr = np.concatenate([[0], np.cumsum([len(part) for part in left])])
         second = made(bare, when | {"buy": types.Events(ptr, np.concatenate(left))}, np.array([user]))
         for name, column in second.items():
-            np.testing.assert_allclose(first[name].reshape(2, -1)[place], column, atol=1e-6, err_msg=name)
+            np.testing.assert_allclose(first[name].reshape(2, -1)[place], column, atol=_atol(name, 1e-6), err_msg=name)
 
 
 @pytest.mark.parametrize("familiar", [True, False])
@@ -168,7 +182,7 @@ def test_a_stranger_has_the_numbers_of_a_user(train, when, familiar):
     """Who is left out of the statistics and who was never in them differ in nothing."""
     users = np.array([4])
     log = events.of_evidence(types.Evidence(train, events=when))
-    known = times.columns(log, listed.everything(candidates.histories(train, users)), "buy", familiar=familiar)
+    known = columns_of(log, listed.everything(candidates.histories(train, users)), "buy", familiar=familiar)
     others = {b: m.toarray() * (np.arange(m.shape[0]) != 4)[:, None] for b, m in train.items()}
     rest, of_rest, passive, of_passive = {}, {}, {}, {}
     for b, matrix in train.items():
@@ -183,5 +197,5 @@ def test_a_stranger_has_the_numbers_of_a_user(train, when, familiar):
     strange = events.of_evidence(evidence)
     assert strange.end == log.end
     of = listed.everything(candidates.strangers(passive, np.array([train["buy"].shape[0]])))
-    for name, column in times.columns(strange, of, "buy", familiar=familiar).items():
-        np.testing.assert_allclose(column, known[name], atol=1e-5, err_msg=name)
+    for name, column in columns_of(strange, of, "buy", familiar=familiar).items():
+        np.testing.assert_allclose(column, known[name], atol=_atol(name, 1e-5), err_msg=name)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mbjax.features import candidates, lists, regression, retrieval, similarity, table, whole
+from mbjax.features import candidates, comparing, lists, regression, retrieval, similarity, table, whole
 
 BEHAVIORS = ("view", "cart", "buy")
 
@@ -27,9 +27,9 @@ def test_blocks_and_candidates_that_share_similarities_change_nothing(train, mon
     (found,) = retrieval.find(fitted, of, [retrieval.retriever(train, fitted, "buy")], 3)
     source = table.Source(train, table.counts(train), "buy")
     together, places = lists.joined([found[part].lists for part in retrieval.PARTS], 8)
-    (shared,) = similarity.aggregate(train, [similarity.Asked(together, BEHAVIORS)])
+    (shared,) = similarity.aggregate(train, [comparing.Asked(together, BEHAVIORS)])
     for part, place in zip(retrieval.PARTS, places, strict=True):
-        (alone,) = similarity.aggregate(train, [similarity.Asked(found[part].lists, ["buy"])])
+        (alone,) = similarity.aggregate(train, [comparing.Asked(found[part].lists, ["buy"])])
         once = whole.matrix(table.FAMILIES, source, found[part], whole.Compared(alone), part)
         seen = []
         monkeypatch.setattr(whole, "BLOCK", 5)
