@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+import usual
 from scipy import sparse
 
 from mbjax import topk, types
@@ -30,7 +31,9 @@ def encoded(model, evidence, judged):
     return topk.encode(model, params, model.judged(graphs) if judged else graphs)
 
 
-@pytest.mark.parametrize(("joined", "passive", "judged"), [(True, True, False), (False, False, True)])
+@pytest.mark.parametrize(
+    ("joined", "passive", "judged"), usual.cases([(True, True, False), (False, False, True)], lambda case: case[0])
+)
 def test_groups_of_users_have_the_tables_of_all(joined, passive, judged, monkeypatch):
     passive = pairs(3, 1) if passive else None
     evidence = types.Evidence(pairs(USERS, 0), seed=3, joined=joined, passive=passive)
