@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 
 from mbjax import errors
+from mbjax.ops import stages
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 SMALLER = "Give fewer at once: train.batch_size, evaluate.batch_size, evaluate.item_tile, or a smaller model"
@@ -33,7 +35,8 @@ def run(program: Callable[[list[str]], int], argv: Sequence[str] | None = None) 
 
         warnings.showwarning = short
         try:
-            code = program(list(sys.argv[1:] if argv is None else argv))
+            with stages.heard(_told):
+                code = program(list(sys.argv[1:] if argv is None else argv))
             sys.stdout.flush()  # here, where a full disk or a reader that has gone can still be told
             return code
         except errors.MbjaxError as error:
@@ -67,6 +70,18 @@ def _mend_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for as long as the process
         elif hasattr(stream, "reconfigure") and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
+
+
+def _told(what: str, done: int, total: int) -> None:
+    _stages()(what, done, total)
+
+
+@functools.cache
+def _stages() -> Callable[[str, int, int], None]:
+    """Shows what long work has got to. It takes a moment to import, which short programs do without."""
+    from mbjax.train import progress
+
+    return progress.Stages()
 
 
 def _say(kind: str, message: object) -> None:

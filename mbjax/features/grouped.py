@@ -14,7 +14,7 @@ import numpy as np
 from mbjax import types
 from mbjax.features import extent, lessons, prepared, regression, retrieval, whole
 from mbjax.features.retrieval import PARTS
-from mbjax.ops import memory
+from mbjax.ops import memory, stages
 
 FINE = 8  # sizes between a power of two and the next, to which tables are filled up: so few programs are compiled
 
@@ -60,6 +60,7 @@ class Groups:
             found = prepared.find(config, base, some, dict.fromkeys(behaviors))
             compared, _ = prepared.compare(rest, found)
             for start in range(0, len(some.user), self.size):
+                stages.tell("ranking users", first + start, self.rows.size)
                 stop = min(start + self.size, len(some.user))
                 who = prepared.People(some.span(start, stop), None)
                 part, of_part = _span(found, compared, start, stop)

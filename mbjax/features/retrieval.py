@@ -17,7 +17,7 @@ import numpy as np
 from scipy import sparse
 
 from mbjax.features import candidates, lists, regression
-from mbjax.ops import ridge, threads
+from mbjax.ops import ridge, stages, threads
 
 PARTS = ("familiar", "new")
 SHRINKAGE = 10.0  # users, of the neighbors' cosines
@@ -141,8 +141,11 @@ def find(
         return out
 
     # Blocks wait for one another's single-threaded parts where they are taken two at a time.
+    starts, blocks_of = range(0, size, length), []
     with concurrent.futures.ThreadPoolExecutor(min(4, threads.number())) as pool:
-        blocks_of = list(pool.map(block_of, range(0, size, length)))
+        for block in pool.map(block_of, starts):
+            stages.tell("finding candidates", len(blocks_of), len(starts))
+            blocks_of.append(block)
     places = [{part: [block[k][part] for block in blocks_of] for part in parts} for k in range(len(searches))]
     found = []
     for out in places:

@@ -28,7 +28,7 @@ import numpy as np
 from scipy import sparse
 
 from mbjax.features import comparing, lists
-from mbjax.ops import neighbors, threads
+from mbjax.ops import neighbors, stages, threads
 
 WORTH = 30.0  # pairs, of a user who counts 1 in walks
 DENSE = 24_000_000  # entries of a dense tile of counts
@@ -55,6 +55,7 @@ def aggregate(train: Mapping[str, sparse.csr_array], asked: Sequence[comparing.A
     dense = [np.zeros(tile * num_items, np.float32) for _ in range(2)]
     with concurrent.futures.ThreadPoolExecutor(threads.number()) as pool, _Ahead() as ahead:
         for tile_of in ahead.of(_tiles(train, worth, items, counts, parts, tile)):
+            stages.tell("counting what items share", tile_of.number, tile_of.total)
             places = tile_of.row * np.int64(num_items) + tile_of.shared.indices
             dense[0][places] = tile_of.shared.data.real
             if tile_of.has_walks:
@@ -74,11 +75,14 @@ class _Tile(NamedTuple):
     """What some items by behavior ``b`` share with all by ``a``.
 
     Attributes:
+      number, total: of the tile, and how many there are.
       line: of each item that is a candidate, its line in the tile.
       wanted: of each of ``asked`` the candidates that are of the tile.
       row, shared: as ``neighbors.share`` gives them; counts, and walks as the imaginary part of them.
     """
 
+    number: int
+    total: int
     a: str
     b: str
     has_walks: bool
@@ -96,24 +100,27 @@ def _tiles(
     Counts and walks are sums over the same users, which one product of complex numbers goes through once.
     """
     log = next((part.log for part in parts if part.log is not None), None)
+    ranked = {b for part in parts for b in part.ranked}
+    ables = {b: np.flatnonzero(counts[b][items] > 0) for b in train}  # the others share nothing
+    histories = {b: {**train, **({comparing.ANY: log.met} if log is not None and b in ranked else {})} for b in train}
+    total, number = sum(-(-ables[b].size // tile) * len(histories[b]) for b in train), 0
     for b, of_candidates in train.items():
-        is_ranked = any(b in part.ranked for part in parts)
-        able = np.flatnonzero(counts[b][items] > 0)  # the others share nothing
-        line = np.full(items.size, -1, np.int32)
+        able, line = ables[b], np.full(items.size, -1, np.int32)
         line[able] = np.arange(able.size)
         by_item = sparse.csr_array(of_candidates.T)
-        for a, of_history in (*train.items(), *([(comparing.ANY, log.met)] if log is not None and is_ranked else ())):
-            has_walks = is_ranked and a != comparing.ANY
+        for a, of_history in histories[b].items():
+            has_walks = b in ranked and a != comparing.ANY
             kind = np.complex64 if has_walks else np.float32
             left, right = by_item.astype(kind), sparse.csr_array(of_history.astype(kind))
             if has_walks:
                 right.data = right.data + 1j * (worth[lists.pairs(right)[0]] * right.data.real)
             for start in range(0, able.size, tile):
+                number += 1
                 mine = able[start : start + tile]
                 wanted = [part.chosen(a, b, line, mine[0], mine[-1] + 1) for part in parts]
                 if any(chosen.size for chosen in wanted):
                     row, shared = neighbors.share(left, right, items[mine])
-                    yield _Tile(a, b, has_walks, line - start, wanted, row, shared)
+                    yield _Tile(number - 1, total, a, b, has_walks, line - start, wanted, row, shared)
 
 
 class _Ahead:

@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse
 
 from mbjax import types
-from mbjax.ops import inverse, ranking, ridge
+from mbjax.ops import inverse, ranking, ridge, stages
 
 PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0)
 DEFAULT = 1.0
@@ -61,7 +61,8 @@ def choose(
         for b, matrix in held.items()
     }
     values = {}
-    for penalty in PENALTIES:
+    for place, penalty in enumerate(PENALTIES):
+        stages.tell("choosing a penalty", place, len(PENALTIES))
         dual = ridge.invert(sample, weights, penalty)
         products = ridge.gram(graphs, dual)
         found = []

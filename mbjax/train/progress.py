@@ -132,6 +132,41 @@ class Progress:
         return f"{duration((self._epochs - self._done - fraction) * self._epoch_seconds)} left"
 
 
+class Stages:
+    """Writes a line of a stage (``ops.stages``) that takes long, every so many seconds; short ones stay unmentioned.
+
+    Args:
+      every_seconds: seconds that a stage takes without a line, and between two.
+      console, clock: as for ``Progress``.
+    """
+
+    def __init__(
+        self,
+        *,
+        every_seconds: float = 20.0,
+        console: rich.console.Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self._console, self._every_seconds, self._clock = console, every_seconds, clock
+        self._begun: dict[str, tuple[float, int]] = {}  # when a stage was told of first, and how far it was
+        self._done: dict[str, int] = {}
+        self._last = clock()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = self._clock()
+        if done <= self._done.get(what, total):  # another one of the same name
+            self._begun[what] = now, done
+        self._done[what] = done
+        begin, first = self._begun[what]
+        if now - max(begin, self._last) < self._every_seconds or done == first or done >= total:
+            return
+        self._last = now
+        left = (now - begin) / (done - first) * (total - done)
+        console = self._console or rich.console.Console(stderr=True)
+        text = f"{what}: {done / total:.0%}, {duration(left)} left"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 def duration(seconds: float) -> str:
     """A length of time for people: ``42 s``, ``3 min 20 s``, ``2 h 5 min``, ``1 d 3 h``."""
     total = max(0, round(seconds))

@@ -5,6 +5,7 @@ import io
 import pytest
 import rich.console
 
+from mbjax.ops import stages
 from mbjax.train import progress
 
 
@@ -74,3 +75,32 @@ def test_a_finished_run_may_be_opened():
 )
 def test_durations(seconds, text):
     assert progress.duration(seconds) == text
+
+
+def test_only_a_stage_that_takes_long_is_shown():
+    time, out = [0.0], io.StringIO()
+    console = rich.console.Console(file=out)
+    told = progress.Stages(every_seconds=20.0, console=console, clock=lambda: time[0])
+    for now, what, done in (
+        (0, "short", 0),
+        (2, "short", 1),
+        (3, "long", 0),
+        (5, "inside", 1),
+        (24, "long", 2),  # 21 s for two parts, eight are left
+        (30, "long", 3),  # too early after the line before
+        (44, "inside", 0),  # begins anew
+        (60, "long", 10),  # done
+        (63, "inside", 5),
+        (65, "inside", 9),
+    ):
+        time[0] = now
+        told(what, done, 10)
+    assert out.getvalue().splitlines() == ["long: 20%, 1 min 24 s left", "inside: 90%, 2 s left"]
+
+
+def test_listeners_hear_of_stages_while_they_listen():
+    found = []
+    with stages.heard(lambda *told: found.append(told)):
+        stages.tell("a", 0, 2)
+    stages.tell("a", 1, 2)
+    assert found == [("a", 0, 2)]
