@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -141,14 +141,26 @@ def ones(row: np.ndarray, column: np.ndarray, shape: tuple[int, int]) -> sparse.
 
 def without(matrix: sparse.csr_array, taken: sparse.csr_array) -> sparse.csr_array:
     """The stored entries of a matrix that another one does not store, as ones."""
+    matrix = _pattern(matrix)
     row, column = pairs(matrix)
     keep = has(taken, row, column) == 0
-    return ones(row[keep], column[keep], matrix.shape)
+    ptr = np.concatenate([[0], np.cumsum(keep)])[matrix.indptr]
+    return _pattern(sparse.csr_array((matrix.data[keep], column[keep], ptr), matrix.shape))
 
 
-def union(matrices, shape: tuple[int, int]) -> sparse.csr_array:
+def union(matrices: Iterable[sparse.csr_array], shape: tuple[int, int]) -> sparse.csr_array:
     """The entries that any of the matrices stores, as ones."""
-    found = [pairs(matrix) for matrix in matrices]
-    if not found:
-        return sparse.csr_array(shape, dtype=np.float32)
-    return ones(np.concatenate([r for r, _ in found]), np.concatenate([c for _, c in found]), shape)
+    found = sparse.csr_array(shape, dtype=np.float32)
+    for matrix in matrices:  # both are sorted, so that adding them goes through each once
+        found = sparse.csr_array(found + _pattern(matrix))
+    return _pattern(found)
+
+
+def _pattern(matrix: sparse.csr_array) -> sparse.csr_array:
+    """A matrix's stored entries, each once, as ones with sorted indices."""
+    if not matrix.has_sorted_indices:
+        matrix = matrix.sorted_indices()
+    indices, ptr = matrix.indices.astype(np.int32, copy=False), matrix.indptr
+    found = sparse.csr_array((np.ones(matrix.nnz, np.float32), indices, ptr), matrix.shape)
+    found.has_canonical_format = True
+    return found

@@ -167,9 +167,10 @@ def finish(
         one = found[behavior][part]
         x = whole.matrix(config.features, sources[behavior], one, of_part, part)
         device[behavior][part] = _placed(one.lists, x, usual)
+    history, met = teaching.history_numbers(of), candidates.met(of)
     for behavior, by_part in found.items():
-        users[behavior] = teaching.user_numbers(of, candidates.familiar(of, behavior).indptr)
-        device[behavior] |= _rest(train[behavior], of, [one.lists for one in by_part.values()])
+        users[behavior] = teaching.user_numbers(of, candidates.familiar(of, behavior).indptr, history)
+        device[behavior] |= _rest(train[behavior], met, [one.lists for one in by_part.values()])
         valid = evidence.valid.get(behavior)
         device[behavior] |= {
             "judged": jnp.asarray(valid is not None and valid.nnz > 0),
@@ -274,13 +275,13 @@ def _scale(x: np.ndarray) -> dict[str, Any]:
     return {"mean": jnp.asarray(mean, jnp.float32), "deviation": jnp.asarray(deviation, jnp.float32)}
 
 
-def _rest(target: sparse.csr_array, of: lists.Lists, searched: list[lists.Lists]) -> dict[str, Any]:
+def _rest(target: sparse.csr_array, met: sparse.csr_array, searched: list[lists.Lists]) -> dict[str, Any]:
     """Logarithms of the items' counts by the target + 1, [I], and of their sum over what is no candidate, [L].
 
     Where candidates and items met are all there are, ``is_left`` is false and the sum is that of all items.
     """
     count = np.asarray(target.sum(axis=0), np.float64).ravel() + 1
-    taken = candidates.met(of) @ count
+    taken = met @ count
     for chosen in searched[1:]:  # familiar ones are among those met
         taken = taken + np.bincount(chosen.row, count[chosen.item], minlength=taken.size)
     left = count.sum() - taken

@@ -217,20 +217,27 @@ def _of_rows(matrix: sparse.csr_array, rows: np.ndarray | None) -> sparse.csr_ar
     return found
 
 
-def user_numbers(of: lists.Lists, familiar: np.ndarray) -> np.ndarray:
+def user_numbers(of: lists.Lists, familiar: np.ndarray, history: np.ndarray | None = None) -> np.ndarray:
     """What the gate knows of users, float32 [L, 1 + K + K (K - 1) / 2]: logarithms of how much they have of each.
 
     Args:
       of: the users' histories.
       familiar: int [L + 1], where the familiar candidates of each begin, one after another.
+      history: ``history_numbers`` of the same lists, if these are known.
     """
+    history = history_numbers(of) if history is None else history
+    return np.column_stack([np.log1p(np.diff(familiar)), history]).astype(np.float32)
+
+
+def history_numbers(of: lists.Lists) -> np.ndarray:
+    """Those of them that are the same whatever is ranked: [L, K + K (K - 1) / 2]."""
     names = list(of.history)
-    columns = [np.log1p(np.diff(familiar))] + [np.log1p(np.diff(of.history[b].indptr)) for b in names]
+    columns = [np.log1p(np.diff(of.history[b].indptr)) for b in names]
     for place, a in enumerate(names):
         for b in names[place + 1 :]:
             both = np.asarray(of.history[a].multiply(of.history[b]).sum(axis=1)).ravel()
             columns.append(both / (np.diff(of.history[b].indptr) + 1.0))
-    return np.stack(columns, axis=1).astype(np.float32)
+    return np.stack(columns, axis=1)
 
 
 def _asked(users: np.ndarray, found: Mapping[str, lists.Lists], truth: sparse.csr_array) -> Counts:
