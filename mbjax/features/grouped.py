@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mbjax import types
-from mbjax.features import extent, lessons, prepared, regression, retrieval, whole
+from mbjax.features import extent, lessons, people, prepared, regression, retrieval, whole
 from mbjax.features.retrieval import PARTS
 from mbjax.ops import memory, stages
 
@@ -42,12 +42,12 @@ class Groups:
         """What stands among the graphs for each group: all of the same number of rows, the last ones empty."""
         config, behaviors = self.config, self.behaviors
         base = prepared.basis(config, self.info, self.evidence)
-        everyone, usual = prepared.people(self.evidence)
+        everyone, usual = people.ranked(self.evidence)
         rest = base._replace(fitted=None, searches={})
 
         def made(of) -> dict[str, Any]:
             found = prepared.find(config, base, of, dict.fromkeys(behaviors))
-            return prepared.finish(config, rest, self.evidence, found, prepared.People(of, None)).device
+            return prepared.finish(config, rest, self.evidence, found, people.People(of, None)).device
 
         more = {}
         if usual is not None:
@@ -62,7 +62,7 @@ class Groups:
             for start in range(0, len(some.user), self.size):
                 stages.tell("ranking users", first + start, self.rows.size)
                 stop = min(start + self.size, len(some.user))
-                who = prepared.People(some.span(start, stop), None)
+                who = people.People(some.span(start, stop), None)
                 part, of_part = _span(found, compared, start, stop)
                 device = prepared.finish(config, rest, self.evidence, part, who, compared=of_part).device
                 mine = self.members[self.rows[first + start : first + stop]]

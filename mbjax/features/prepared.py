@@ -1,6 +1,7 @@
 """Candidates of all users with their tables on the device, for what ranks them and for what learns from them.
 
-Knows of a model's configuration the fields ``penalty, new_items, features`` and what ``teaching`` and ``extent`` read.
+Knows of a model's configuration the fields ``penalty, new_items, features`` and what ``teaching``, ``extent`` and
+``people`` read.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from mbjax.features import (
     events,
     extent,
     lists,
+    people,
     regression,
     retrieval,
     similarity,
@@ -31,7 +33,6 @@ from mbjax.features import (
 from mbjax.ops import memory
 
 SLICE = 4096  # rows summed at once
-SAMPLE = 512  # users whose numbers say what is usual, where training's do not
 
 
 class Prepared(NamedTuple):
@@ -72,18 +73,6 @@ class Basis(NamedTuple):
     log: events.Log | None
 
 
-class People(NamedTuple):
-    """Who is ranked.
-
-    Attributes:
-      lists: their histories, without candidates: users of the statistics, then passive ones.
-      usual: int, ascending, a sample whose numbers say what is usual; None: those of all say it.
-    """
-
-    lists: lists.Lists
-    usual: np.ndarray | None
-
-
 def basis(config: Any, info: types.DatasetInfo, evidence: types.Evidence) -> Basis:
     """Fits and counts."""
     train = evidence.train
@@ -96,36 +85,17 @@ def basis(config: Any, info: types.DatasetInfo, evidence: types.Evidence) -> Bas
     return Basis(train, fitted, searches, table.counts(train), events.of_evidence(evidence))
 
 
-def people(evidence: types.Evidence) -> People:
-    """The users of the statistics and the passive ones.
-
-    Where validation pairs have joined those of training, counts and rates of all candidates are higher than experts and
-    gate have learned them. Means and deviations are those of a sample of users then, the same for all who are ranked.
-    """
-    train = evidence.train
-    of = candidates.histories(train, np.arange(next(iter(train.values())).shape[0]))
-    usual = None
-    if evidence.joined:
-        rng = np.random.default_rng([evidence.seed, 47])
-        usual = np.sort(rng.choice(len(of.user), min(SAMPLE, len(of.user)), replace=False))
-    if evidence.passive is not None:
-        number = next(iter(evidence.passive.values())).shape[0]
-        strangers = candidates.strangers(evidence.passive, len(of.user) + np.arange(number))
-        of = _joined(_only(of, usual) if evidence.alone else of, strangers)
-    return People(of, usual)
-
-
 def prepare(config: Any, info: types.DatasetInfo, evidence: types.Evidence) -> Prepared:
     """Finds the candidates of all users, or of those alone who are asked for, and makes their tables."""
-    base, (of, usual) = basis(config, info, evidence), people(evidence)
-    rows = _asked_for(config, info, evidence, People(of, usual))
+    base, (of, usual) = basis(config, info, evidence), people.ranked(evidence)
+    rows = people.asked_for(config, info, evidence, people.People(of, usual))
     found = find(config, base, of, rows)
     drafts = None
     if evidence.teach:
         drafts = teaching.drafts(config, info, evidence, base.fitted, list(base.searches.values()), base.log)
     base = base._replace(fitted=None, searches={})
     memory.release()
-    return finish(config, base, evidence, found, People(of, usual), drafts)._replace(asked=rows)
+    return finish(config, base, evidence, found, people.People(of, usual), drafts)._replace(asked=rows)
 
 
 Sought = Mapping[str, Mapping[str, retrieval.Found]]
@@ -151,7 +121,7 @@ def finish(
     base: Basis,
     evidence: types.Evidence,
     found: Mapping[str, Mapping[str, retrieval.Found]],
-    who: People,
+    who: people.People,
     drafts: teaching.Drafts | None = None,
     compared: Mapping[tuple[str, str], whole.Compared] | None = None,
 ) -> Prepared:
@@ -181,41 +151,6 @@ def finish(
     del found, compared, near
     memory.release()
     return Prepared(len(of.user), device, listed, users, lessons)
-
-
-def _asked_for(
-    config: Any, info: types.DatasetInfo, evidence: types.Evidence, who: People
-) -> dict[str, np.ndarray | None]:
-    """The rows of each behavior that candidates are found for; None: all.
-
-    Where training alone asks for them, those of a behavior that nothing is held out of only say what its numbers are
-    like: those of a sample of users do. Of very many users those are enough who are ranked on the way.
-    """
-    rows: dict[str, np.ndarray | None] = dict.fromkeys(info.behaviors)
-    size, is_large = len(who.lists.user), not extent.is_whole(config, info.num_users)
-    if evidence.alone and is_large:
-        usual = np.zeros(0, np.int64) if who.usual is None else who.usual
-        return dict.fromkeys(info.behaviors, np.concatenate([usual, np.arange(info.num_users, size)]))
-    if not evidence.teach or evidence.passive is not None:
-        return rows
-    sample = None
-    if is_large or (evidence.passing and size >= 4 * SAMPLE):
-        sample = np.sort(np.random.default_rng([evidence.seed, 53]).choice(size, min(SAMPLE, size), replace=False))
-    for behavior in info.behaviors:
-        if not teaching.judged(evidence, behavior):
-            rows[behavior] = sample
-        elif is_large:
-            rows[behavior] = _judges(evidence, behavior)
-    return rows
-
-
-def _judges(evidence: types.Evidence, behavior: str) -> np.ndarray:
-    """The users whose validation pairs of a behavior teach, and are ranked on the way."""
-    if evidence.asked is not None and behavior in evidence.asked:
-        return evidence.asked[behavior]
-    users = np.flatnonzero(np.diff(sparse.csr_array(evidence.valid[behavior]).indptr))
-    rng = np.random.default_rng([evidence.seed, 61])
-    return np.sort(rng.choice(users, min(extent.JUDGES, users.size), replace=False))
 
 
 def find(
@@ -289,32 +224,3 @@ def _rest(target: sparse.csr_array, met: sparse.csr_array, searched: list[lists.
     others = np.log(np.where(is_left, left, count.sum()))
     arrays = (np.log(count).astype(np.float32), others.astype(np.float32), is_left)
     return dict(zip(("popularity", "others", "is_left"), map(jnp.asarray, arrays), strict=True))
-
-
-def _only(of: lists.Lists, keep: np.ndarray | None) -> lists.Lists:
-    """Empty histories in the places of all users but some."""
-    chosen = np.zeros(len(of.user), bool)
-    chosen[[] if keep is None else keep] = True
-    rows = sparse.diags_array(chosen.astype(np.float32)).tocsr()
-
-    def kept(part: candidates.Pairs) -> dict[str, sparse.csr_array]:
-        found = {b: sparse.csr_array(rows @ m) for b, m in part.items()}
-        for matrix in found.values():
-            matrix.eliminate_zeros()
-            matrix.sort_indices()
-        return found
-
-    user = np.where(chosen, of.user, -1).astype(np.int32)
-    return lists.Lists(user, kept(of.history), kept(of.removed), of.ptr, of.item, of.clock)
-
-
-def _joined(of: lists.Lists, more: lists.Lists) -> lists.Lists:
-    """Lists without candidates, then more of them."""
-
-    def below(first: candidates.Pairs, second: candidates.Pairs) -> dict[str, sparse.csr_array]:
-        return {b: sparse.csr_array(sparse.vstack([m, second[b]], format="csr")) for b, m in first.items()}
-
-    user = np.concatenate([of.user, more.user])
-    history, removed = below(of.history, more.history), below(of.removed, more.removed)
-    clock = lists.Clock(*map(np.concatenate, zip(of.clock, more.clock, strict=True)))
-    return lists.Lists(user, history, removed, np.zeros(user.size + 1, np.int64), np.zeros(0, np.int32), clock)
