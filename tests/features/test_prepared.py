@@ -6,7 +6,7 @@ import pytest
 from scipy import sparse
 
 from mbjax import types
-from mbjax.features import prepared
+from mbjax.features import people, prepared
 from mbjax.models import funnel, funnel_config
 
 USERS, ITEMS = 40, 15
@@ -32,7 +32,7 @@ def expected(of, users):
 
 @pytest.mark.parametrize("joined", [False, True])
 def test_the_users_that_say_what_is_usual(joined, monkeypatch):
-    monkeypatch.setattr(prepared, "SAMPLE", 7)
+    monkeypatch.setattr(people, "SAMPLE", 7)
     found = made(joined=joined)
     users = np.sort(np.random.default_rng([3, 47]).choice(USERS, 7, replace=False)) if joined else np.arange(USERS)
     for behavior in INFO.behaviors:
@@ -45,7 +45,7 @@ def test_the_users_that_say_what_is_usual(joined, monkeypatch):
 
 
 def test_strangers_alone_are_measured_by_the_same_users(monkeypatch):
-    monkeypatch.setattr(prepared, "SAMPLE", 7)
+    monkeypatch.setattr(people, "SAMPLE", 7)
     passive = pairs(3, 1)
     both, alone = (made(joined=True, passive=passive, alone=is_alone) for is_alone in (False, True))
     for behavior in INFO.behaviors:
@@ -75,7 +75,7 @@ def test_what_experts_and_gate_see_is_standardized_by_the_graphs_where_pairs_hav
 
 
 def test_what_nobody_judges_is_prepared_for_a_sample_where_training_alone_asks(monkeypatch):
-    monkeypatch.setattr(prepared, "SAMPLE", 6)
+    monkeypatch.setattr(people, "SAMPLE", 6)
     held = {"buy": sparse.csr_array(np.eye(USERS, ITEMS, dtype=np.uint8))}
     whole, part = (made(teach=True, valid=held, passing=passing) for passing in (False, True))
     sample = np.sort(np.random.default_rng([3, 53]).choice(USERS, 6, replace=False))
