@@ -41,7 +41,7 @@ class Groups:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """What stands among the graphs for each group: all of the same number of rows, the last ones empty."""
         config, behaviors = self.config, self.behaviors
-        base = prepared.basis(config, self.info, self.evidence)
+        base = prepared.basis(config, self.info, self.evidence, behaviors)
         everyone, usual = people.ranked(self.evidence)
         rest = base._replace(fitted=None, searches={})
 

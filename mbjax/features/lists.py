@@ -108,7 +108,9 @@ def contributed(of: Lists, behavior: str, row: np.ndarray | None = None) -> np.n
 def joined(parts: Sequence[Lists], num_items: int) -> tuple[Lists, list[np.ndarray]]:
     """The candidates of several lists of the same users together, each once, and where they are: int32 [N] each."""
     keys = [part.row * num_items + part.item for part in parts]
-    whole = np.unique(np.concatenate(keys))
+    whole = np.concatenate(keys)
+    whole.sort(kind="stable")  # which merges what is sorted already
+    whole = whole[np.concatenate([[True], whole[1:] != whole[:-1]])[: whole.size]]
     ptr = np.searchsorted(whole, np.arange(len(parts[0].user) + 1, dtype=np.int64) * num_items)
     together = dataclasses.replace(parts[0], ptr=ptr, item=(whole % num_items).astype(np.int32))
     return together, [np.searchsorted(whole, key).astype(np.int32) for key in keys]

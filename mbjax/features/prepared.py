@@ -7,7 +7,7 @@ Knows of a model's configuration the fields ``penalty, new_items, features`` and
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -73,15 +73,15 @@ class Basis(NamedTuple):
     log: events.Log | None
 
 
-def basis(config: Any, info: types.DatasetInfo, evidence: types.Evidence) -> Basis:
-    """Fits and counts."""
+def basis(config: Any, info: types.DatasetInfo, evidence: types.Evidence, ranked: Sequence[str] | None = None) -> Basis:
+    """Fits and counts; new items are searched of some behaviors, or of all."""
     train = evidence.train
     chosen = None
     if (number := extent.regression_users(config, info.num_users)) < info.num_users:
         rng = np.random.default_rng([evidence.seed, 59])
         chosen = np.sort(rng.choice(info.num_users, number, replace=False))
     fitted = regression.fit(train, config.penalty, chosen)
-    searches = {b: retrieval.retriever(train, fitted, b) for b in info.behaviors}
+    searches = {b: retrieval.retriever(train, fitted, b) for b in ranked or info.behaviors}
     return Basis(train, fitted, searches, table.counts(train), events.of_evidence(evidence))
 
 
