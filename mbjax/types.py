@@ -68,7 +68,7 @@ class GraphSpec(NamedTuple):
         ``"right"`` (A D^-1) or ``"symmetric"`` (D^-1/2 A D^-1/2). Empty rows stay zero.
       entries: how several behaviors become one matrix: ``"union"`` (1 if any has the pair), ``"count"`` (how many
         have it) or ``"normalised_sum"`` (each normalised by itself, then added).
-      self_loops: adds the identity to a bipartite matrix before it is normalised.
+      self_loops: adds the identity to a bipartite matrix before it is normalized.
     """
 
     behaviors: tuple[str, ...]

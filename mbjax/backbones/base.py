@@ -73,7 +73,7 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def penalty(self) -> types.Array | float:
-        """The sum of squares of its regularised weights, the embedding tables not counted."""
+        """The sum of squares of its regularized weights, the embedding tables not counted."""
         return 0.0
 
     def drop(self, rows: types.Array, rate: float) -> types.Array:

@@ -11,7 +11,7 @@ pair), starting from what its predecessor ended with:
 
 Differences:
   cumulative graph: the paper (eq. 5) sums the separately normalized matrices of the behaviors up to k and the identity
-    k times; the released program normalises the summed counts once. Default ``cum_graph="count_sum"``, the program's;
+    k times; the released program normalizes the summed counts once. Default ``cum_graph="count_sum"``, the program's;
     ``"sum_of_normalised"`` is the paper's.
   layers: one number L in the paper; the program has one for each behavior: ``layers``.
 """

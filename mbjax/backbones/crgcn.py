@@ -5,7 +5,7 @@ Each behavior refines what its predecessor ended with by one convolution on its 
 .. math:: T^0 = E_0, \quad T^k = T^{k-1} + \frac{C_k(T^{k-1})}{|C_k(T^{k-1})|}, \quad Z^k = T^k
 
 with :math:`C_k` the map :math:`X \to \hat A_k X + b` applied L_k times, and :math:`\hat A_k` the bipartite matrix of
-behavior k, symmetrically normalised, without self loops. Lengths are of rows; a zero row stays zero.
+behavior k, symmetrically normalized, without self loops. Lengths are of rows; a zero row stays zero.
 
 Differences:
   bias: the paper has none; the released program removed the weight of its convolution and kept the bias, one vector
@@ -38,7 +38,7 @@ class CrgcnConfig(base.Section):
 
 
 class Crgcn(base.Backbone):
-    """The cascade and its biases, which are not regularised."""
+    """The cascade and its biases, which are not regularized."""
 
     @staticmethod
     def graphs(config: CrgcnConfig, info: types.DatasetInfo) -> dict[str, types.GraphSpec]:

@@ -7,7 +7,7 @@ users and another of items:
     X^1 = G_1(E_0), \quad X^{k+1} = G_{k+1}([X^k_u W^k_u ; X^k_v W^k_v]), \quad
     G_k(X) = \frac{1}{L_k+1} \sum_{l=0}^{L_k} \hat A_k^l X, \qquad Z^K = \sum_k X^k
 
-:math:`\hat A_k`: the bipartite matrix of behavior k, symmetrically normalised, without self loops.
+:math:`\hat A_k`: the bipartite matrix of behavior k, symmetrically normalized, without self loops.
 
 Differences:
   auxiliary behaviors: the model is trained and scored for the target only, with the sum of all blocks. As Z^k of the

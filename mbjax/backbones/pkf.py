@@ -16,7 +16,7 @@ Differences:
   projection strength: 1 in the paper, 0.3 in the released program: ``proj_scale``.
   what is projected: the message of the parallel stream in the paper, its next layer (message and residual) in the
     program: ``proj_source``.
-  self loops: the paper adds the identity before normalising: ``self_loops``, off as in the program.
+  self loops: the paper adds the identity before normalizing: ``self_loops``, off as in the program.
   attention of ``fusion="vanilla"``: eq. 13 multiplies W with the cascade's message alone; the text has W of [4, 4 D],
     and here it reads the four blocks side by side.
   parallel start: defined for the first behavior only in the paper; every one starts from the tables, as in the program.

@@ -75,7 +75,7 @@ class Head(nn.Module):
         return tuple(self.info.behaviors[j] for j in own_first(task, self.info.num_behaviors))
 
     def penalty(self) -> types.Array | float:
-        """The sum of squares of its regularised weights."""
+        """The sum of squares of its regularized weights."""
         return 0.0
 
     def rows(self, table: types.Array, users: types.Array | None) -> tuple[types.Array, types.Array]:

@@ -3,11 +3,11 @@ r"""Bilinear: the inner product with a weight for each coordinate, one vector fo
 .. math:: score_k(u, v) = \sum_d Z^k_{u,d}\, r_{k,d}\, Z^k_{v,d}
 
 The prediction of GHCF (Chen et al., AAAI 2021), the head "bilinear" of the tables of PKEF (CIKM 2023) and COPF (KDD
-2025), and what stands in for PME and DFME in their ablations. r is not regularised.
+2025), and what stands in for PME and DFME in their ablations. r is not regularized.
 
 Differences:
   full matrix: PKEF speaks of a matrix transformation; no released program has one. ``full`` gives each task a matrix
-    R_k, :math:`Z^k_u R_k Z^{kT}_v`, regularised as all matrices are.
+    R_k, :math:`Z^k_u R_k Z^{kT}_v`, regularized as all matrices are.
 """
 
 from __future__ import annotations

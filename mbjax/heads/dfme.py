@@ -29,7 +29,7 @@ Differences:
     give 0.000015 of a purchase's score there, 2 % of a view's; ``expert_scale=1`` gives them a hundred times as much.
   relation: the paper multiplies the self term by r as well (eq. 11): ``relation_on_self``.
   layers: what eq. 11 prints is the last layer, without a sum; the program adds up the layers 0 to L: ``output``.
-  regularised weights: eq. 17 squares all parameters; the program leaves out the relation vectors and the gate's bias:
+  regularized weights: eq. 17 squares all parameters; the program leaves out the relation vectors and the gate's bias:
     ``l2_on="parameters"`` of the model takes all.
   experts of a task: eq. 14 and the program use the graph and relation of the task; appendix A.3.3 those of the other
     behavior: ``expert_index="other"``.

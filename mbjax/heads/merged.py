@@ -4,7 +4,7 @@ A pair is represented by :math:`x = m_u || m_v` with :math:`m = \sum_k c_k Z^k`,
 leaky ReLUs of slope 0.1. The first of them splits into a user's and an item's part, which are computed once for each
 node; for a pair there remain their sum, its leaky ReLU, and the inner product with the weights that read it.
 
-Kernels are regularised, biases are not and start at zero; names of kernels end in ``kernel``.
+Kernels are regularized, biases are not and start at zero; names of kernels end in ``kernel``.
 
 Differences:
   merged input: PKEF writes weights lambda_k into the sum, COPF says that it weighs the representations, and neither

@@ -21,7 +21,7 @@ Differences:
     task, eq. 17 has no index; the program has one: ``shared_gate``.
   slots of the gate: in eq. 17 slot j belongs to behavior j; in the program slot 0 is the task's own, so that one and
     the same column of the shared W_g weighs other behaviors in other tasks: ``gate_slots``.
-  regularised weights: eq. 21 squares all parameters; the program leaves out the gate's bias: ``l2_on="parameters"`` of
+  regularized weights: eq. 21 squares all parameters; the program leaves out the gate's bias: ``l2_on="parameters"`` of
     the model takes all.
 """
 

@@ -2,7 +2,7 @@ r"""Residual: a hidden layer beside the product of rows, the prediction of GNMR 
 
 .. math:: x = s\, (Z^k_u \circ Z^k_v), \quad score_k(u, v) = \big( x + relu(x F_k + b_k) \big) \cdot f_k
 
-s: ``scale``. F and f are regularised.
+s: ``scale``. F and f are regularized.
 
 Differences:
   tasks: GNMR has one; here each has weights of its own.

@@ -1,6 +1,6 @@
 r"""Mult-VAE: a variational autoencoder for one behavior, or for the union of all.
 
-Liang et al., WWW 2018. The encoder gives mean and log-variance of a latent from the row-normalised, dropped-out
+Liang et al., WWW 2018. The encoder gives mean and log-variance of a latent from the row-normalized, dropped-out
 history; a linear decoder gives the logits of a multinomial over items:
 
 .. math::

@@ -14,7 +14,7 @@ Differences:
   loss: eq. 5 is a sum, over the observed pairs of each behavior and over negatives Y_r^- that are drawn for each by
     itself. Here, as in the program, it is a mean, and all behaviors share their negatives, items of none of them; what
     a user met by another behavior only is a negative of r. There is no option.
-  L2: the paper regularises and does not give the weight; the program's default is 0, and so is ``l2_weight``.
+  L2: the paper regularizes and does not give the weight; the program's default is 0, and so is ``l2_weight``.
   cascade: the paper adds the probability of the previous behavior; the released program chains logits,
     s_r = (f_r + s_{r-1}) / 2 + b: ``cascade="logit_mean"``.
   bias: the paper's item biases are of a behavior; the program has one vector for all: ``bias="shared"``.

@@ -11,7 +11,7 @@ p, q: rows of the embedding tables; gamma = 0.2, rho = 1e-4. The temperatures ar
 and buys: of users 1 with views and 0.5 with carts, of items 0.2.
 
 Differences:
-  L2: the paper, as we know it, regularises all parameters.
+  L2: the paper, as we know it, regularizes all parameters.
   batches: a pass of the program has every training pair of the target once; here as many triples, of users who are
     drawn without replacement for a batch and pairs that are drawn with it.
   score: the program ranks test items by the rows of all behaviors side by side, without the mixture and the maps that

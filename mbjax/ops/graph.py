@@ -119,7 +119,7 @@ def from_train(
       train: behavior -> CSR [U, I], the training pairs.
       passive: behavior -> CSR [N, I], the pairs of N further users, who are passive: they read, and nobody reads them.
         They come after the others, U + N users in all. ``Graph.matrix`` has rows of theirs and nothing else of them,
-        ``Graph.transpose`` nothing at all, and whatever is normalised by the degree of an item takes that of training.
+        ``Graph.transpose`` nothing at all, and whatever is normalized by the degree of an item takes that of training.
         So what a model makes of the items and of the other users is what it makes without them.
     """
     if passive is None:
