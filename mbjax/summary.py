@@ -11,7 +11,7 @@ from mbjax.report import Record
 TITLES = {"taobao": "Taobao", "jd": "JD", "retail_rocket": "Retail Rocket"}
 """Data sets of the tables, in their order."""
 METRIC = "hr@10"
-ONE_BEHAVIOR = ("bpr_mf", "gmf", "mlp", "neumf", "lightgcn")
+ONE_BEHAVIOR = ("bpr_mf", "gmf", "mlp", "neumf", "lightgcn", "ngcf")
 """Models that learn from the target alone."""
 VARIANTS = {("own_items", "conversion"): "own_items, conversion", ("ease", "left_out"): "ease, left_out"}
 """(model, ablation) -> the name under which it stands beside the models as they ship."""

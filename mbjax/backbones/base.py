@@ -25,7 +25,7 @@ class Encoding(NamedTuple):
       parallel: P, tables of a second stream that is trained beside it and not used to rank; () if there is none.
       alignment: two tables that a model may align, anchors and candidates; () if there are none.
       views: K tables, one for each behavior, that the star-shaped term aligns; (): those of ``behaviors``.
-      regularised: the rows that ``l2_on="encoded"`` squares; None: those of the trained behaviors.
+      regularized: the rows that ``l2_on="encoded"`` squares; None: those of the trained behaviors.
       merged: one table for all behaviors, where the encoder makes one beside those of each; None: it does not.
     """
 
@@ -33,7 +33,7 @@ class Encoding(NamedTuple):
     parallel: tuple[types.Array, ...] = ()
     alignment: tuple[types.Array, ...] = ()
     views: tuple[types.Array, ...] = ()
-    regularised: types.Array | None = None
+    regularized: types.Array | None = None
     merged: types.Array | None = None
 
 

@@ -87,4 +87,4 @@ class Ghcf(base.Backbone):
         nodes, relations = base.mean(states), base.mean(all_relations)
         user, item = base.users_items(nodes, info)
         tables = tuple(jnp.concatenate([user * relation, item]) for relation in relations)
-        return base.Encoding(tables, regularised=nodes)
+        return base.Encoding(tables, regularized=nodes)

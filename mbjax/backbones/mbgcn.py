@@ -106,7 +106,7 @@ class Mbgcn(base.Backbone):
         )
         # The L2 term has the user's row with the positive and with the negative.
         squared = jnp.concatenate([jnp.sqrt(jnp.float32(2.0)) * user, item])
-        return base.Encoding((table,) * info.num_behaviors, regularised=squared)
+        return base.Encoding((table,) * info.num_behaviors, regularized=squared)
 
     def _related(self, graphs, name, item):
         """What the items around each item by a behavior say of it, [I, D]."""

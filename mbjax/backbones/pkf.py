@@ -52,7 +52,7 @@ class PkfConfig(base.Section):
         "layer_out", description="what of the parallel stream is taken in: its next layer (program) or message (paper)"
     )
     parallel: bool = pydantic.Field(True, description="give the parallel stream to the loss too")
-    self_loops: bool = pydantic.Field(False, description="add self loops before normalising (paper)")
+    self_loops: bool = pydantic.Field(False, description="add self loops before normalizing (paper)")
 
 
 class Pkf(base.Backbone):

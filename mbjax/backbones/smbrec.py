@@ -70,7 +70,7 @@ class Smbrec(base.Backbone):
         # Of what is mixed and put side by side at layer 0: the mixture of equal rows is the row, K of them lie beside.
         own, other = base.users_items(base_table, info)
         squared = jnp.concatenate([own, jnp.sqrt(jnp.float32(info.num_behaviors)) * other])
-        return base.Encoding((*views[:-1], table), views=views, regularised=squared)
+        return base.Encoding((*views[:-1], table), views=views, regularized=squared)
 
 
 def _initial(config: SmbrecConfig, info: types.DatasetInfo) -> tuple[float, ...]:

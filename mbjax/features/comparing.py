@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from mbjax.features import events, late, lists
 
 SMALL = 1e-3  # added to a sum or maximum of similarities before its logarithm
 SHRINKAGE = 10.0  # users
-CHUNK = 2_000_000  # (candidate, item of the history) taken at once
+CHUNK = 250_000  # (candidate, item of the history) taken at once: what stays in a cache
 
 Near = dict[str, np.ndarray]
 """``sum_A_B``, ``max_A_B``, ``shrunk_A_B`` (a sum with ``SHRINKAGE``) and ``walk_A_B`` (a sum of walks), behavior A of
@@ -41,6 +41,19 @@ def names(behaviors: Sequence[str], ranked: Collection[str], *, timed: bool = Fa
     return found + [f"{kind}_{b}" for kind in LATE for b in behaviors if b in ranked and timed]
 
 
+class Users(NamedTuple):
+    """Users of each item by a behavior, float32 [I]: how many, the root of that, and the root without one of them."""
+
+    number: np.ndarray
+    root: np.ndarray
+    less: np.ndarray
+
+    @classmethod
+    def of(cls, number: np.ndarray) -> Users:
+        """With the roots; of nobody they are 1."""
+        return cls(number, np.sqrt(np.maximum(number, 1)), np.sqrt(np.maximum(number - 1, 1)))
+
+
 class Part:
     """Lists whose columns are being entered."""
 
@@ -51,10 +64,11 @@ class Part:
         if asked.log is not None:
             self.late = late.weighted(asked.log, of)
             self.met[ANY] = self.late.ptr, self.late.item
+        self.length = {b: np.diff(ptr) for b, (ptr, _) in self.met.items()}
         self.worth = worth[np.maximum(of.user, 0)]
         self.place = np.searchsorted(items, of.item).astype(np.int32)
         self.order = np.argsort(self.place, kind="stable")
-        self.sorted = self.place[self.order]
+        self.sorted, self.sorted_row = self.place[self.order], self.row[self.order]
         self.is_part = (of.user >= 0).astype(np.float32)
         self.own = {b: lists.contributed(of, b, self.row).astype(np.uint8) for b in behaviors}
         nothing = np.float16(np.log(SMALL))
@@ -66,59 +80,81 @@ class Part:
         if a == ANY and (self.log is None or b not in self.ranked):
             return self.order[:0]
         low, high = np.searchsorted(self.sorted, [start, stop])
-        mine = self.order[low:high]
-        mine = mine[line[self.place[mine]] >= 0]
-        return mine[np.diff(self.met[a][0])[self.row[mine]] > 0]
+        keep = self.length[a][self.sorted_row[low:high]] > 0
+        keep &= line[self.sorted[low:high]] >= 0
+        return self.order[low:high][keep]
 
     def cut(self, a: str, chosen: np.ndarray) -> Iterator[np.ndarray]:
         """Runs of about ``CHUNK`` items of histories."""
-        ends = np.cumsum(np.diff(self.met[a][0])[self.row[chosen]], dtype=np.int64)
+        ends = np.cumsum(self.length[a][self.row[chosen]], dtype=np.int64)
         cuts = np.searchsorted(ends, np.arange(CHUNK, ends[-1] if ends.size else 0, CHUNK))
         yield from (part for part in np.split(chosen, np.unique(cuts)) if part.size)
 
     def reduce(
-        self, picked: np.ndarray, a: str, b: str, shared: list[np.ndarray], line: np.ndarray, counts: Any
+        self,
+        picked: np.ndarray,
+        a: str,
+        b: str,
+        shared: np.ndarray,
+        line: np.ndarray,
+        users: Mapping[str, Users],
     ) -> None:
         """Enters the columns of some candidates, whose histories by ``a`` are not empty.
 
         Args:
           picked: the candidates.
           a, b: behaviors of history and candidate.
-          shared: tiles of counts and of walks, flat.
+          shared: a tile of counts, flat; with walks as the imaginary part where ``b`` is ranked by any lists.
           line: of the tile, of each item that is a candidate.
-          counts: users of each item, by behavior.
+          users: of each item, by behavior.
         """
         row = self.row[picked]
         stored, place, length, first = self._places(picked, a, line)
         met = self.met[a][1][stored]
         contributed, is_part = self.own[b][picked].astype(np.float32), self.is_part[row]
+        is_counted = contributed.any()
+
+        found = shared.take(place)
 
         def others_of(counted: np.ndarray, own: np.ndarray) -> np.ndarray:
-            value = counted.take(place)
-            # Where the item itself is in the history nothing is shared, and nothing is to be taken off.
-            return np.maximum(value - np.repeat(own, length), 0) if contributed.any() else value
+            value = np.ascontiguousarray(counted)
+            if is_counted:
+                # Where the item itself is in the history nothing is shared, and nothing is to be taken off.
+                value -= np.repeat(own, length)
+                np.maximum(value, 0, out=value)
+            return value
 
-        value = others_of(shared[0], contributed)
-        others = np.sqrt(np.maximum(counts[b][self.of.item[picked]] - contributed, 1))
-        whole, less = np.sqrt(np.maximum(counts[a], 1)), np.sqrt(np.maximum(counts[a] - 1, 1))
-        of_met = less[met] if is_part.all() else np.where(np.repeat(is_part, length) > 0, less[met], whole[met])
+        value = others_of(found.real, contributed)
+        others = np.sqrt(np.maximum(users[b].number[self.of.item[picked]] - contributed, 1))
+        root, less = users[a].root, users[a].less
+        of_met = less[met] if is_part.all() else np.where(np.repeat(is_part, length) > 0, less[met], root[met])
         if b in self.ranked:
-            damped = value / (of_met * np.repeat(others, length) + np.float32(SHRINKAGE))
+            damped = np.repeat(others, length)
+            damped *= of_met
+            damped += np.float32(SHRINKAGE)
+            np.divide(value, damped, out=damped)
             self._enter(f"shrunk_{a}_{b}", picked, np.add.reduceat(damped, first))
-            walks = others_of(shared[1], contributed * self.worth[row]) / of_met
+            walks = others_of(found.imag, contributed * self.worth[row])
+            walks /= of_met
             self._enter(f"walk_{a}_{b}", picked, np.add.reduceat(walks, first) / others)
         value /= of_met
         self._enter(f"sum_{a}_{b}", picked, np.add.reduceat(value, first) / others)
         self._enter(f"max_{a}_{b}", picked, np.maximum.reduceat(value, first) / others)
 
     def reduce_late(
-        self, picked: np.ndarray, a: str, b: str, shared: list[np.ndarray], line: np.ndarray, counts: Any
+        self,
+        picked: np.ndarray,
+        a: str,
+        b: str,
+        shared: np.ndarray,
+        line: np.ndarray,
+        users: Mapping[str, Users],
     ) -> None:
         """Likewise the columns of items of late; ``a`` is any behavior."""
         place, where, length, first = self._places(picked, a, line)
         contributed = self.own[b][picked].astype(np.float32)
-        value = np.maximum(shared[0].take(where) - np.repeat(contributed, length), 0)
-        others = np.sqrt(np.maximum(counts[b][self.of.item[picked]] - contributed, 1))
+        value = np.maximum(shared.take(where) - np.repeat(contributed, length), 0)
+        others = np.sqrt(np.maximum(users[b].number[self.of.item[picked]] - contributed, 1))
         for kind in LATE:
             weight = getattr(self.late, kind)[place]
             self._enter(f"{kind}_{b}", picked, np.add.reduceat(value * weight, first) / others)
@@ -127,7 +163,7 @@ class Part:
         """Of what candidates' users met: where it is stored, where in a tile, how many, where each candidate begins."""
         ptr, item = self.met[a]
         row = self.row[picked]
-        length = np.diff(ptr)[row]
+        length = self.length[a][row]
         first = np.concatenate([[0], np.cumsum(length)[:-1]])
         place = lists.ragged(ptr[row], length)
         width = next(iter(self.of.history.values())).shape[1]

@@ -20,9 +20,12 @@ Counts are made once, in dense tiles of items, and serve all lists that are aske
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -32,6 +35,8 @@ from mbjax.ops import neighbors, stages, threads
 
 WORTH = 30.0  # pairs, of a user who counts 1 in walks
 DENSE = 24_000_000  # entries of a dense tile of counts
+MOST, ROWS = 64_000_000, 512
+"""Of many items a tile has up to ``MOST`` entries, so that it has ``ROWS`` items: each tile costs much beside them."""
 
 
 def aggregate(train: Mapping[str, sparse.csr_array], asked: Sequence[comparing.Asked]) -> list[comparing.Near]:
@@ -46,28 +51,28 @@ def aggregate(train: Mapping[str, sparse.csr_array], asked: Sequence[comparing.A
     """
     num_items = next(iter(train.values())).shape[1]
     counts = {b: np.asarray(m.sum(axis=0), np.float32).ravel() for b, m in train.items()}
+    users = {b: comparing.Users.of(number) for b, number in counts.items()}
     met = sum(np.diff(m.indptr) for m in train.values())
     worth = (WORTH / np.maximum(met, 1)).astype(np.float32)  # [U]
     # Only items that are candidates need rows of counts.
     items = np.unique(np.concatenate([np.zeros(0, np.int32), *(np.unique(one.lists.item) for one in asked)]))
     parts = [comparing.Part(one, list(train), items, worth) for one in asked]
-    tile = max(1, min(DENSE // num_items, items.size))
-    dense = [np.zeros(tile * num_items, np.float32) for _ in range(2)]
+    tile = max(1, min(max(DENSE // num_items, min(ROWS, MOST // num_items)), items.size))
+    whole = np.zeros(tile * num_items, np.complex64)
+    alone = whole.view(np.float32)[: whole.size]
     with concurrent.futures.ThreadPoolExecutor(threads.number()) as pool, _Ahead() as ahead:
         for tile_of in ahead.of(_tiles(train, worth, items, counts, parts, tile)):
             stages.tell("counting what items share", tile_of.number, tile_of.total)
             places = tile_of.row * np.int64(num_items) + tile_of.shared.indices
-            dense[0][places] = tile_of.shared.data.real
-            if tile_of.has_walks:
-                dense[1][places] = tile_of.shared.data.imag
-            arguments = (tile_of.a, tile_of.b, dense, tile_of.line, counts)
+            dense = whole if tile_of.has_walks else alone
+            dense[places] = tile_of.shared.data
+            arguments = (tile_of.a, tile_of.b, dense, tile_of.line, users)
             spans = [
                 (part, span) for part, of in zip(parts, tile_of.wanted, strict=True) for span in part.cut(tile_of.a, of)
             ]
             reduce = comparing.Part.reduce_late if tile_of.a == comparing.ANY else comparing.Part.reduce
             list(pool.map(lambda one, how=reduce, rest=arguments: how(*one, *rest), spans))
-            for table in dense:
-                table[places] = 0
+            dense[places] = 0
     return [part.found for part in parts]
 
 
@@ -94,8 +99,8 @@ class _Tile(NamedTuple):
 
 def _tiles(
     train, worth: np.ndarray, items: np.ndarray, counts, parts: list[comparing.Part], tile: int
-) -> Iterator[_Tile]:
-    """Tiles of items that are candidates, for each two behaviors.
+) -> Iterator[Callable[[], _Tile | None]]:
+    """Makers of tiles of items that are candidates, for each two behaviors; None: no list wants it.
 
     Counts and walks are sums over the same users, which one product of complex numbers goes through once.
     """
@@ -115,27 +120,46 @@ def _tiles(
             if has_walks:
                 right.data = right.data + 1j * (worth[lists.pairs(right)[0]] * right.data.real)
             for start in range(0, able.size, tile):
+                yield functools.partial(
+                    _tile,
+                    (number, total, a, b, has_walks),
+                    line - start,
+                    parts,
+                    left,
+                    right,
+                    items,
+                    able[start : start + tile],
+                )
                 number += 1
-                mine = able[start : start + tile]
-                wanted = [part.chosen(a, b, line, mine[0], mine[-1] + 1) for part in parts]
-                if any(chosen.size for chosen in wanted):
-                    row, shared = neighbors.share(left, right, items[mine])
-                    yield _Tile(number - 1, total, a, b, has_walks, line - start, wanted, row, shared)
+
+
+def _tile(head, line: np.ndarray, parts, left, right, items: np.ndarray, mine: np.ndarray) -> _Tile | None:
+    _, _, a, b, _ = head
+    wanted = [part.chosen(a, b, line, mine[0], mine[-1] + 1) for part in parts]
+    if not any(chosen.size for chosen in wanted):
+        return None
+    row, shared = neighbors.share(left, right, items[mine])
+    return _Tile(*head, line, wanted, row, shared)
 
 
 class _Ahead:
-    """Makes the next of something in a thread of its own, while the one before is used."""
+    """Makes what comes next in threads of its own, while the one before is used."""
 
     def __enter__(self) -> _Ahead:
-        self.pool = concurrent.futures.ThreadPoolExecutor(1)
+        self.number = min(2, threads.number())
+        self.pool = concurrent.futures.ThreadPoolExecutor(self.number)
         return self
 
     def __exit__(self, *error: object) -> None:
         self.pool.shutdown(cancel_futures=True)
 
-    def of(self, those: Iterator[Any]) -> Iterator[Any]:
-        """The same, one after another."""
-        coming = self.pool.submit(next, those, None)
-        while (one := coming.result()) is not None:
-            coming = self.pool.submit(next, those, None)
-            yield one
+    def of(self, makers: Iterator[Callable[[], _Tile | None]]) -> Iterator[_Tile]:
+        """What they make, one after another."""
+        coming: collections.deque[concurrent.futures.Future[_Tile | None]] = collections.deque()
+        for make in itertools.chain(makers, [None] * self.number):
+            if make is not None:
+                coming.append(self.pool.submit(make))
+            if coming and (make is None or len(coming) > self.number):
+                one = coming.popleft().result()
+                if one is not None:
+                    yield one

@@ -36,7 +36,7 @@ from mbjax.ops import all_users, one_by_one, pairs, whole_data
 
 L2On = Literal["tables", "batch", "norms", "parameters", "encoded", "weights"]
 L2_ON = (
-    "the whole embedding tables and regularised weights; half the rows of the batch and those weights / batch size; "
+    "the whole embedding tables and regularized weights; half the rows of the batch and those weights / batch size; "
     "the lengths of the tables, not squared, / (items + 1); all parameters, with biases and what else is left free; "
     "half the encoded rows of the batch and those weights / batch size (with ranking=whole_data: of its users and of "
     "all items, not divided); or half those weights alone"
@@ -214,11 +214,11 @@ class Composed(nn.Module):
         info = self.info
         trained = [task for task, weight in enumerate(behavior_weights(self.config, info)) if weight]
         tables = [
-            encoding.behaviors[task] if encoding.regularised is None else encoding.regularised for task in trained
+            encoding.behaviors[task] if encoding.regularized is None else encoding.regularized for task in trained
         ]
         rows = 0.0
         if self.config.ranking == "whole_data":
-            for table in tables if encoding.regularised is None else tables[:1]:
+            for table in tables if encoding.regularized is None else tables[:1]:
                 user, item = base.users_items(table, info)
                 rows += jnp.dot(batch.weight, jnp.sum(jnp.square(user[batch.user]), axis=1))
                 rows += batch.share * jnp.sum(jnp.square(item))

@@ -70,7 +70,7 @@ def test_other_normalisations_are_matrices_of_their_own(drawn):
     assert set(source.module(name="cigf")[1]) == {"view", "buy"}
 
 
-def test_only_the_kernels_of_the_attention_are_regularised(drawn, key):
+def test_only_the_kernels_of_the_attention_are_regularized(drawn, key):
     module, graphs = drawn(3).module(name="cigf", layers=[3, 1, 2])
     params = module.init(key, graphs, jnp.ones((6, 4)))["params"]
     kernels = {"attention_view_2", "attention_view_3", "attention_buy_2"}

@@ -46,7 +46,7 @@ def test_the_cascade_only_adds_rows_of_length_one_or_none(drawn, key):
     assert not all(np.concatenate([m.any(axis=1), m.any(axis=0)]).all() for m in source.matrices)
 
 
-def test_the_biases_start_at_zero_and_are_not_regularised(drawn, key):
+def test_the_biases_start_at_zero_and_are_not_regularized(drawn, key):
     source = drawn(2)
     module, graphs = source.module(name="crgcn", layers=[2, 1])
     params = module.init(key, graphs, jnp.ones((6, 5)))["params"]

@@ -1,4 +1,4 @@
-"""EHCF: the vectors of three behaviors by hand, one mask for all, what is regularised."""
+"""EHCF: the vectors of three behaviors by hand, one mask for all, what is regularized."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_one_mask_of_the_users_for_all_behaviors(drawn, key):
     assert np.all(module.apply(params, graphs, jnp.ones((6, 8))).behaviors[0] == 1)
 
 
-def test_the_maps_alone_are_regularised_and_start_within_their_limits(drawn, key):
+def test_the_maps_alone_are_regularized_and_start_within_their_limits(drawn, key):
     module, graphs = drawn(3).module(name="ehcf")
     params = module.init(key, graphs, jnp.ones((6, 4)))["params"]
     maps = [value for name, value in params.items() if name.startswith("map_")]

@@ -59,7 +59,7 @@ def test_it_is_the_formula(drawn, num_behaviors, options, weights):
     module, graphs = source.module(name="ghcf", num_layers=2, **options)
     params = {"params": {name: jnp.asarray(value, jnp.float32) for name, value in params.items()}}
     encoding = module.apply(params, graphs, jnp.asarray(base, jnp.float32))
-    np.testing.assert_allclose(encoding.regularised, node, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(encoding.regularized, node, rtol=1e-4, atol=1e-5)
 
 
 def test_entries_are_dropped_while_training_alone(drawn, key):
@@ -67,7 +67,7 @@ def test_entries_are_dropped_while_training_alone(drawn, key):
     rows = jax.random.normal(key, (6, 8))
     params = module.init(key, graphs, rows)
     still, dropped = (
-        module.apply(params, graphs, rows, rngs=rngs).regularised - rows / 2 for rngs in ({}, {"dropout": key})
+        module.apply(params, graphs, rows, rngs=rngs).regularized - rows / 2 for rngs in ({}, {"dropout": key})
     )
     gone = np.isclose(dropped, 0, atol=1e-6) & ~np.isclose(still, 0, atol=1e-6)
     assert 0.2 < gone.mean() < 0.8

@@ -1,4 +1,4 @@
-"""GNMR: two nodes by hand, the formula node by node, what is regularised, heads that do not divide, the loss."""
+"""GNMR: two nodes by hand, the formula node by node, what is regularized, heads that do not divide, the loss."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_it_is_the_formula(drawn, num_behaviors, tables):
         np.testing.assert_allclose(made, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_matrices_are_regularised_and_biases_and_the_tables_of_layer_0_are_not(drawn):
+def test_matrices_are_regularized_and_biases_and_the_tables_of_layer_0_are_not(drawn):
     params = drawn_params(np.random.default_rng(4), 2, 1, True)
     module, _ = drawn(2).module(name="gnmr", num_layers=1, channels=CHANNELS, tables="separate")
     free = ("own_user", "own_item", "joined_bias")

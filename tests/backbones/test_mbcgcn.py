@@ -53,7 +53,7 @@ def test_a_node_without_any_pair_keeps_its_row_through_the_maps(tiny):
     np.testing.assert_allclose(made[1][[1, 3]], [[0.5, 0.25], [1.5, 2.0]])
 
 
-def test_the_maps_are_regularised_and_drawn_like_the_tables(drawn, key):
+def test_the_maps_are_regularized_and_drawn_like_the_tables(drawn, key):
     module, graphs = drawn(3).module(name="mbcgcn", init_std=0.01)
     params = module.init(key, graphs, jnp.zeros((6, 32)))
     assert set(params["params"]) == {f"{side}_map_{name}" for side in ("user", "item") for name in ("view", "cart")}

@@ -88,8 +88,8 @@ def test_pairs_and_entries_are_dropped_while_training_alone(drawn, key):
         options = {"name": "mbgcn", "edge_dropout_rate": of_pairs, "dropout_rate": of_entries}
         module, graphs = drawn(2).module(**options)
         params = module.init(key, graphs, rows)
-        still = module.apply(params, graphs, rows).regularised
-        made = module.apply(params, graphs, rows, rngs={"dropout": key}).regularised
+        still = module.apply(params, graphs, rows).regularized
+        made = module.apply(params, graphs, rows, rngs={"dropout": key}).regularized
         assert np.any(made[:, :4] == 0) == (of_entries > 0)  # a node's own part has no pairs to lose
         assert np.any(made[:, 4:] != still[:, 4:])
 

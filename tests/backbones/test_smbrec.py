@@ -49,7 +49,7 @@ def test_it_is_the_formula(drawn, num_behaviors):
     variables = {"params": {name: jnp.asarray(value, jnp.float32) for name, value in params.items()}}
     encoding = module.apply(variables, graphs, jnp.asarray(base, jnp.float32))
     np.testing.assert_allclose(encoding.views, views, rtol=1e-4, atol=1e-5)
-    squares = np.square(encoding.regularised).sum(axis=1)
+    squares = np.square(encoding.regularized).sum(axis=1)
     np.testing.assert_allclose(squares, np.square(base).sum(axis=1) * ([1] * 3 + [num_behaviors] * 3), rtol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""The residual head: the formula, what is regularised, gradients."""
+"""The residual head: the formula, what is regularized, gradients."""
 
 from __future__ import annotations
 

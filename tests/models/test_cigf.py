@@ -1,4 +1,4 @@
-"""CIGF's regime: equal weights of 1, scores times 300, whole tables and kernels regularised."""
+"""CIGF's regime: equal weights of 1, scores times 300, whole tables and kernels regularized."""
 
 from __future__ import annotations
 

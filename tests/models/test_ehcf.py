@@ -60,7 +60,7 @@ def test_the_loss_is_the_sum_over_all_pairs(key, kind):
             graphs,
             jnp.concatenate([params["params"][side] for side in ("user", "item")]),
         )
-        user, item = vector.regularised[:23], vector.regularised[23:]
+        user, item = vector.regularized[:23], vector.regularized[23:]
         squares = 0.01 / 2 * (np.sum(np.square(user[batch.user[:7]])) + np.sum(np.square(item)))
     np.testing.assert_allclose(parts["l2"], squares, rtol=1e-5)
 
