@@ -27,10 +27,10 @@ class Rows:
     """The rows of a log in order of time, and which of them are kept after each step.
 
     Attributes:
-      user, item: codes [n], positions among the sorted raw ids of the whole log.
+      user, item: codes [n], int32 wherever they fit, positions among the sorted raw ids of the whole log.
       ids: ``"user"`` and ``"item"`` -> those raw ids.
       times: [n], ascending.
-      behavior: codes [n], place in the funnel; -1 for behaviors that are not used.
+      behavior: int16 [n], place in the funnel; -1 for behaviors that are not used.
       kept: bool [n].
       dropped: what each step left out, for ``Content``.
       cuts: a note on the cuts of a time split.
@@ -46,7 +46,7 @@ class Rows:
             coded(table[field]) for field in ("user", "item", "behavior")
         )
         self.ids = {"user": users, "item": items}
-        self._name = name.astype(np.int32)
+        self._name = name
         self.times = table["time"]
         if not self.times.is_sorted():
             order = table.select(pl.arg_sort_by("time", maintain_order=True)).to_series()
@@ -54,7 +54,7 @@ class Rows:
             order = order.to_numpy()
             self.user, self.item, self._name = self.user[order], self.item[order], self._name[order]
         place = {name: k for k, name in enumerate(behaviors)}
-        self.behavior = np.array([place.get(name, -1) for name in self._names], np.int64)[self._name]
+        self.behavior = np.array([place.get(name, -1) for name in self._names], np.int16)[self._name]
         self.kept = np.ones(table.height, dtype=bool)
         self.dropped: list[content.Dropped] = []
         self.cuts = ""
@@ -102,9 +102,13 @@ class Rows:
 
     def drop_repeated(self) -> None:
         """Keeps the first of equal interactions."""
-        keys = (self.user * len(self.ids["item"]) + self.item) * len(self.behaviors) + self.behavior
         kept = np.flatnonzero(self.kept)
-        first = pl.Series(keys[kept]).is_first_distinct().to_numpy()
+        keys = self.user[kept].astype(np.int64) * len(self.ids["item"])
+        keys += self.item[kept]
+        keys *= len(self.behaviors)
+        keys += self.behavior[kept]
+        first = pl.Series(keys).is_first_distinct().to_numpy()
+        del keys
         self.kept[kept[~first]] = False
         for place, behavior in enumerate(self.behaviors):
             is_of = self.behavior[kept] == place
@@ -140,22 +144,23 @@ class Rows:
 
 def codes(column: pl.Series) -> np.ndarray:
     """Position of each value among the sorted distinct values, int64; of a column without nulls."""
-    return coded(column)[0]
+    return coded(column)[0].astype(np.int64)
 
 
 def coded(column: pl.Series) -> tuple[np.ndarray, pl.Series]:
-    """The same, and the sorted distinct values."""
+    """The same, int32 wherever they fit, and the sorted distinct values."""
     distinct = column.unique().sort()
+    kind = np.int32 if len(distinct) <= np.iinfo(np.int32).max else np.int64
     if column.dtype == pl.String:
         # Each text is looked up among the distinct ones; a rank would sort all of them.
-        return column.cast(pl.Enum(distinct)).to_physical().to_numpy().astype(np.int64), distinct
+        return column.cast(pl.Enum(distinct)).to_physical().to_numpy().astype(kind), distinct
     if column.dtype.is_integer() and len(column) and column.dtype not in (pl.Int128, pl.UInt128):
         least, most = int(distinct[0]), int(distinct[-1])
         if most - least < _DENSE * len(column) and most <= np.iinfo(np.int64).max:
-            place = np.zeros(most - least + 1, np.int64)
+            place = np.zeros(most - least + 1, kind)
             place[distinct.cast(pl.Int64).to_numpy() - least] = np.arange(len(distinct))
             return place[column.cast(pl.Int64).to_numpy() - least], distinct
-    return column.rank("dense").to_numpy().astype(np.int64) - 1, distinct
+    return (column.rank("dense").to_numpy().astype(np.int64) - 1).astype(kind), distinct
 
 
 def _nearly(name: str, names: tuple[str, ...]) -> str | None:

@@ -239,15 +239,15 @@ def _content(name, rows: cleaning.Rows, part, layout, notes, empty) -> content.C
     kept = rows.kept
     events = {} if layout.time is None else log_events.of(rows, part, layout)
     has = {what: rows.has(what) for what in ("user", "item")}
-    user, item = ((np.cumsum(has[what]) - 1)[codes[kept]] for what, codes in (("user", rows.user), ("item", rows.item)))
-    behavior, part = rows.behavior[kept], part[kept]
-    pairs = np.stack([user, item], axis=1)
+    place = {what: np.cumsum(found, dtype=np.int32) - 1 for what, found in has.items()}
+
+    def pairs(code: int, k: int) -> np.ndarray:
+        of = np.flatnonzero(kept & (part == code) & (rows.behavior == k))
+        return np.stack([place["user"][rows.user[of]], place["item"][rows.item[of]]], axis=1)
+
     held_out = {"leave_one_out": (_TRAIN, _TEST), "time_80_10_10": (_TRAIN, _VALID, _TEST)}[layout.split]
     made = {
-        content.PUBLISHED_SPLITS[code]: {
-            b: pairs[(part == code) & (behavior == k)] for k, b in enumerate(rows.behaviors)
-        }
-        for code in held_out
+        content.PUBLISHED_SPLITS[code]: {b: pairs(code, k) for k, b in enumerate(rows.behaviors)} for code in held_out
     }
     users, items = (vocabulary.Vocabulary(rows.ids[what].filter(pl.Series(has[what]))) for what in ("user", "item"))
     return content.build(

@@ -30,10 +30,11 @@ def of(rows: cleaning.Rows, part: np.ndarray, layout: options.LogOptions) -> mom
     has = {what: rows.has(what) for what in ("user", "item")}
     usable = (rows.behavior >= 0) & has["user"][rows.user] & has["item"][rows.item]
     place = {what: np.cumsum(found) - 1 for what, found in has.items()}
-    where = np.where(rows.kept, part, -1)
+    where = np.where(rows.kept, part, np.int8(-1))
     lies = _in_time(seconds, where) if layout.split == "time_80_10_10" else _before_last(rows, where)
     # A row that was left out as a repetition lies where its moment does; the others where the split put them.
-    where = np.where(rows.kept, where, np.where(usable, lies, -1))
+    where = np.where(rows.kept, where, np.where(usable, lies, np.int8(-1)))
+    del usable, lies
     keys = place["user"][rows.user] * int(has["item"].sum()) + place["item"][rows.item]
     found: dict[str, dict[str, moments.Moments]] = {}
     for code in (_TRAIN, _VALID) if layout.split == "time_80_10_10" else (_TRAIN,):
@@ -47,7 +48,7 @@ def of(rows: cleaning.Rows, part: np.ndarray, layout: options.LogOptions) -> mom
 def _in_time(seconds: np.ndarray, part: np.ndarray) -> np.ndarray:
     """The part that each row's moment lies in."""
     cuts = [seconds[part >= code].min(initial=np.inf) for code in (_VALID, _TEST)]
-    return np.searchsorted(cuts, seconds, side="right")
+    return np.searchsorted(cuts, seconds, side="right").astype(np.int8)
 
 
 def _before_last(rows: cleaning.Rows, part: np.ndarray) -> np.ndarray:
@@ -55,4 +56,4 @@ def _before_last(rows: cleaning.Rows, part: np.ndarray) -> np.ndarray:
     tested = np.full(rows.user.max() + 1, rows.user.size)
     chosen = np.flatnonzero(part == _TEST)
     np.minimum.at(tested, rows.user[chosen], chosen)
-    return np.where(np.arange(rows.user.size) < tested[rows.user], _TRAIN, -1)
+    return np.where(np.arange(rows.user.size) < tested[rows.user], np.int8(_TRAIN), np.int8(-1))

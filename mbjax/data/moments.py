@@ -34,10 +34,12 @@ Parts = Mapping[str, Mapping[str, Moments]]  # split -> behavior -> events
 
 def of(keys: np.ndarray, seconds: np.ndarray) -> Moments:
     """Moments of events [n] in any order."""
-    order = np.lexsort((seconds, keys))
-    distinct, first = np.unique(keys[order], return_index=True)
-    ptr = np.concatenate([first, [keys.size]]).astype(np.int64)
-    return Moments(distinct.astype(np.int64), ptr, np.asarray(seconds, np.float64)[order])
+    is_in_order = (seconds[1:] >= seconds[:-1]).all()
+    order = np.argsort(keys, kind="stable") if is_in_order else np.lexsort((seconds, keys))
+    seconds, keys = np.asarray(seconds, np.float64)[order], keys[order]
+    del order
+    first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])[: keys.size])
+    return Moments(keys[first].astype(np.int64), np.concatenate([first, [keys.size]]).astype(np.int64), seconds)
 
 
 def joined(parts: Iterable[Moments]) -> Moments:

@@ -385,5 +385,5 @@ WIDE = st.one_of(st.integers(-5, 5), st.integers(-(2**63), 2**63 - 1))
 def test_codes_are_places_among_the_sorted_values(column):
     values = sorted(set(column.to_list()))
     codes, distinct = cleaning.coded(column)
-    assert codes.dtype == np.int64 and codes.tolist() == [values.index(v) for v in column.to_list()]
+    assert codes.dtype == np.int32 and codes.tolist() == [values.index(v) for v in column.to_list()]
     assert distinct.to_list() == values and distinct.dtype == column.dtype
