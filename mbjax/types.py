@@ -33,6 +33,8 @@ class DatasetInfo(NamedTuple):
       num_items: I.
       behaviors: names in funnel order, the target last.
       times: whether it is known when pairs happened.
+      later: whether the validation pairs that it comes with happened after all training pairs, as of a log that is cut
+        in time.
     """
 
     name: str
@@ -40,6 +42,7 @@ class DatasetInfo(NamedTuple):
     num_items: int
     behaviors: tuple[str, ...]
     times: bool = False
+    later: bool = False
 
     @property
     def target(self) -> str:

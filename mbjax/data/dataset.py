@@ -40,7 +40,6 @@ class Dataset:
       repeats: see ``content.Content``.
       events: ``"train"`` and ``"valid"`` -> behavior -> when pairs happened, of ``info.behaviors``; empty where that is
         not known of each behavior. Those of training are of all pairs that the files have in training, held out or not.
-      later: whether validation pairs of the files happened after all training pairs; also where they are not used.
     """
 
     info: types.DatasetInfo
@@ -60,11 +59,10 @@ class Dataset:
     repeated: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
     repeats: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
     events: moments.Parts = dataclasses.field(default_factory=dict)
-    later: bool = False
 
     def without_times(self) -> Dataset:
         """The same pairs, of which it is not known when they happened."""
-        return dataclasses.replace(self, info=self.info._replace(times=False), events={})
+        return dataclasses.replace(self, info=self.info._replace(times=False, later=False), events={})
 
     def user_index(self, raws) -> np.ndarray:
         """Indices of raw user ids, int32 [n], as ``Vocabulary.index``; whoever was left out is told why."""
@@ -147,8 +145,11 @@ def prepare(source: content.Content, choice=None) -> Dataset:
     notes += dropped + held + drawn + [*_without_target(valid, "valid", target), *_without_target(test, "test", target)]
     shape = (source.num_users, source.num_items)
     events = _events(source, behaviors, rule)
+    later = bool(events) and _later(source, behaviors)
     return Dataset(
-        info=types.DatasetInfo(source.name, source.num_users, source.num_items, behaviors, times=bool(events)),
+        info=types.DatasetInfo(
+            source.name, source.num_users, source.num_items, behaviors, times=bool(events), later=later
+        ),
         train={b: _matrix(keys, shape) for b, keys in train.items()},
         valid={b: _matrix(keys, shape) for b, keys in valid.items() if keys.size},
         test={b: _matrix(keys, shape) for b, keys in test.items() if keys.size},
@@ -165,7 +166,6 @@ def prepare(source: content.Content, choice=None) -> Dataset:
         repeated=repeated if rule == "file" else repeated | {"valid": {}},
         repeats=source.repeats,
         events=events,
-        later=_later(source, behaviors) if events else False,
         unused={b: _matrix(keys, shape) for b, keys in _unused(of, train, valid, test).items() if keys.size},
     )
 
@@ -182,6 +182,7 @@ def _events(source: content.Content, behaviors: tuple[str, ...], rule: str) -> m
 
 
 def _later(source: content.Content, behaviors: tuple[str, ...]) -> bool:
+    """Whether validation pairs of the files happened after all training pairs; also where they are not used."""
     train, valid = (moments.of_parts(source.events, split, behaviors).values() for split in ("train", "valid"))
     return moments.end(train) <= moments.begin(valid) < np.inf
 

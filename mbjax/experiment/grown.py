@@ -87,7 +87,8 @@ def read(workdir: str | pathlib.Path, config: configuration.Config, checkpoint: 
         "holds now, parameters are as they were trained",
         *now.notes,
     ]
-    info = types.DatasetInfo(then["name"], len(users), len(items), behaviors, times)
+    later = times and bool(then.get("later", True))
+    info = types.DatasetInfo(then["name"], len(users), len(items), behaviors, times, later)
     grown = data.Dataset(
         info=info,
         train=train,

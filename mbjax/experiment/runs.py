@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Sequence
@@ -74,9 +75,14 @@ def as_trained(
       CheckpointError: it was, the model uses them, and they are gone.
     """
     dataset = data.load(config.dataset, config.data) if dataset is None else dataset
-    then = bool(folder.dataset().get("times"))
+    known = folder.dataset()
+    then = bool(known.get("times"))
     if then == dataset.info.times:
-        return dataset
+        # Before it was told whether a split is one in time, models took times from any.
+        later = then and bool(known.get("later", True))
+        if later == dataset.info.later:
+            return dataset
+        return dataclasses.replace(dataset, info=dataset.info._replace(later=later))
     if dataset.info.times:
         return dataset.without_times()
     if models.entry(config.model_name).build(config.model, dataset.info._replace(times=True), 1).times:

@@ -349,7 +349,7 @@ def _events(dataset: data.Dataset, train, joined: bool, passive, passive_events)
     if passive is not None:
         of = moments.of_parts({"": passive_events or {}}, "", train)
         found["passive_events"] = {b: moments.aligned(of[b], m, end) for b, m in passive.items()}
-    return found | {"later": dataset.later}
+    return found | {"later": dataset.info.later}
 
 
 def _held(dataset: data.Dataset, behavior: str) -> list[Any]:

@@ -57,6 +57,12 @@ class FunnelConfig(pydantic.BaseModel):
     taught_folds: int = pydantic.Field(6, ge=0, description="folds that are taken out and taught")
     max_lists: int = pydantic.Field(12000, ge=1, description="most lists of a fold [users]")
     list_length: int = pydantic.Field(64, ge=2, description="most candidates of a training list; a sample of more")
+    times: Literal["auto", "always"] = pydantic.Field(
+        "auto",
+        description="whether the family time is seen; auto: where validation pairs are later than all training pairs. "
+        "Elsewhere, as where each user's last pair is tested, what is late among the known pairs was never taken, and "
+        "a model would learn to avoid it",
+    )
     cross_fitting: bool = pydantic.Field(
         True, description="take what is to be predicted out of the numbers first; false: they know the answers"
     )
@@ -83,6 +89,22 @@ class FunnelConfig(pydantic.BaseModel):
         f"them {extent.MOST:,}, and of more than 600,000 fewer, down to {extent.FEWEST:,}",
     )
     steps: int = pydantic.Field(60, ge=1, description="steps of an epoch")
+
+
+def is_timed(config: FunnelConfig, info: types.DatasetInfo) -> bool:
+    """Whether experts see when things happened."""
+    return "time" in config.features and info.times and (info.later or config.times == "always")
+
+
+def notes(config: FunnelConfig, info: types.DatasetInfo) -> tuple[str, ...]:
+    """What of the data is not looked at, in a sentence."""
+    if "time" not in config.features or not info.times or is_timed(config, info):
+        return extent.notes(config, info)
+    return (
+        "funnel: times are not looked at, since validation pairs are not later than all training pairs; with a split in "
+        "time (--log.split=time_80_10_10) they are, and lists go by what is recent (model.times)",
+        *extent.notes(config, info),
+    )
 
 
 def penalty_of(config: FunnelConfig, evidence: types.Evidence) -> float:

@@ -229,6 +229,7 @@ def describe(dataset: Any) -> dict[str, Any]:
         "num_items": int(dataset.info.num_items),
         "behaviors": list(dataset.info.behaviors),
         "times": bool(dataset.info.times),
+        "later": bool(dataset.info.later),
         "valid_rule": dataset.valid_rule,
         "mask_valid": bool(dataset.mask_valid),
         "pairs": {split: {name: int(matrix.nnz) for name, matrix in held.items()} for split, held in splits.items()},

@@ -46,7 +46,7 @@ def test_repeated_rows_count_up_to_the_tested_pair(tmp_path):
     assert shown(found, "train", "view") == {("a", "x"): [10, 20], ("a", "y"): [40], ("a", "z"): [70]}
     assert shown(found, "train", "buy") == {("a", "x"): [30], ("b", "x"): [15, 80]}
     prepared = data.dataset.prepare(found)
-    assert prepared.info.times and not prepared.later
+    assert prepared.info.times and not prepared.info.later
 
 
 def test_parts_know_what_happened_in_them(tmp_path):
@@ -60,9 +60,9 @@ def test_parts_know_what_happened_in_them(tmp_path):
     assert shown(found, "valid", "view") == {("a", "x"): [75]}
     assert shown(found, "valid", "buy") == {("b", "z"): [70]}
     prepared = data.dataset.prepare(found)
-    assert prepared.later and set(prepared.events) == {"train", "valid"}
+    assert prepared.info.later and set(prepared.events) == {"train", "valid"}
     again = data.dataset.prepare(found, data.Options(valid="into_train"))
-    assert again.later and again.events["train"]["view"].seconds.tolist() == [6, 60, 75, 7, 8]
+    assert again.info.later and again.events["train"]["view"].seconds.tolist() == [6, 60, 75, 7, 8]
     assert not prepared.without_times().events and not prepared.without_times().info.times
 
 

@@ -17,7 +17,7 @@ from mbjax.features import table
 from mbjax.models import funnel, funnel_config
 
 USERS, ITEMS, VIEWS, BUYS = 150, 40, 10, 3
-SMALL = {"hidden": 0, "hidden_new": 0, "members": 2, "penalty": 5.0, "steps": 20, "new_items": 4}
+SMALL = {"hidden": 0, "hidden_new": 0, "members": 2, "penalty": 5.0, "steps": 20, "new_items": 4, "times": "always"}
 HOUR = 3600.0
 
 
@@ -119,7 +119,7 @@ def test_another_origin_of_time_changes_nothing():
 def test_columns_are_absent_without_times():
     source = log()
     bare = source.without_times()
-    with_, without = (funnel.build(funnel_config.FunnelConfig(), s.info, 64) for s in (source, bare))
+    with_, without = (funnel.build(funnel_config.FunnelConfig(times="always"), s.info, 64) for s in (source, bare))
     assert with_.times and not without.times
     wide, narrow = (
         dict(model.prepare(wiring.evidence(s, None, times=model.times)))["funnel"]["buy"]
@@ -173,3 +173,56 @@ def test_validation_pairs_that_join_bring_their_times():
     seconds = sparse.csr_array((joined.events["buy"].seconds, matrix.indices, matrix.indptr), matrix.shape).toarray()
     np.testing.assert_array_equal(seconds[user, item], 900 * HOUR)
     assert isinstance(joined, types.Evidence) and not joined.valid
+
+
+def followed(num_users=120, num_views=12) -> data.Dataset:
+    """A quarter of the views is followed by a purchase at once, by chance alone; each user's last one is tested."""
+    rng = np.random.default_rng(8)
+    pairs = {split: {"view": [], "buy": []} for split in content.PUBLISHED_SPLITS}
+    when = {"view": [], "buy": []}
+    for user in range(num_users):
+        viewed = rng.permutation(ITEMS)[:num_views]
+        pairs["train"]["view"] += [(user, i) for i in viewed]
+        when["view"] += (HOUR * np.arange(num_views)).tolist()
+        bought = np.sort(rng.choice(num_views, 4, replace=False))
+        held = int(rng.integers(0, 3))
+        for place, at in enumerate(bought):
+            split = "test" if place == 3 else "valid" if place == held else "train"
+            pairs[split]["buy"].append((user, viewed[at]))
+            if split == "train":
+                when["buy"].append(HOUR * at + 60.0)
+    return timed(num_users, ITEMS, pairs, when)
+
+
+def test_what_is_late_is_not_taken_for_what_is_not_bought():
+    """Among known pairs the late ones were never bought, since the tested pair is the last: times would be avoided."""
+    source = followed()
+
+    def place(**options):
+        """Share of the open views that are ranked before the tested one: a half by chance."""
+        found = scores_of(source, **options)
+        open_ = source.train["view"].toarray() - source.train["buy"].toarray() - source.valid["buy"].toarray()
+        tested = (found * source.test["buy"].toarray()).sum(axis=1, keepdims=True)
+        return (((found > tested) & (open_ > 0)).sum(axis=1) / (open_.sum(axis=1) - 1)).mean()
+
+    assert 0.4 < place(times="auto") < 0.6
+    assert place(times="always") > 0.6
+
+
+def scores_of(source, **options):
+    model, params, graphs, _ = trained(source, **options)
+    tables = jax.jit(model.encode)(params, graphs)
+    number = source.info.num_users
+    return np.asarray(model.score(params, tables, jnp.arange(number), 0, ITEMS, 1), np.float64)
+
+
+def test_times_are_looked_at_where_the_split_is_in_time():
+    info = types.DatasetInfo("made", 9, 9, ("view", "buy"), times=True)
+    config = funnel_config.FunnelConfig()
+    for later, how, expected in ((False, "auto", False), (True, "auto", True), (False, "always", True)):
+        model = funnel.build(config.model_copy(update={"times": how}), info._replace(later=later), 8)
+        assert model.times == expected == (not model.notes)
+    (note,) = funnel.build(config, info, 8).notes
+    assert "time_80_10_10" in note
+    assert not funnel.build(config, info._replace(times=False), 8).notes
+    assert not funnel.build(config.model_copy(update={"features": ("ease",)}), info, 8).notes
