@@ -101,8 +101,8 @@ def notes(config: FunnelConfig, info: types.DatasetInfo) -> tuple[str, ...]:
     if "time" not in config.features or not info.times or is_timed(config, info):
         return extent.notes(config, info)
     return (
-        "funnel: times are not looked at, since validation pairs are not later than all training pairs; with a split in "
-        "time (--log.split=time_80_10_10) they are, and lists go by what is recent (model.times)",
+        "funnel: times are not looked at, since validation pairs are not later than all training pairs; with a split "
+        "in time (--log.split=time_80_10_10) they are, and lists go by what is recent (model.times)",
         *extent.notes(config, info),
     )
 
