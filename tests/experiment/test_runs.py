@@ -10,9 +10,10 @@ import pytest
 import trial
 
 from mbjax import config as configuration
-from mbjax import errors, experiment, models
-from mbjax.experiment import wiring
+from mbjax import data, errors, experiment, models, types
+from mbjax.experiment import runs, wiring
 from mbjax.models import ease_penalty
+from mbjax.train import run_folder
 
 
 def test_restored_parameters_give_the_tables_of_the_run(four):
@@ -95,6 +96,17 @@ def test_another_state_of_the_data_is_refused(four, folder, tmp_path):
     other = trial.config(folder, data__target="view")
     with pytest.raises(errors.CheckpointError, match="other data: behaviors"):
         experiment.evaluate_run(four.workdir, other)
+
+
+@pytest.mark.parametrize(("kept", "later"), [({}, True), ({"later": False}, False), ({"later": True}, True)])
+def test_a_run_of_before_looks_at_times_as_it_did(kept, later, tmp_path):
+    """Whether a split is one in time was not kept once; models took times from any then."""
+    info = types.DatasetInfo("log", 3, 4, ("view", "buy"), times=True)
+    dataset = data.Dataset(info, {}, {}, {}, None, None, False, "none", "ab")
+    place = run_folder.RunFolder(tmp_path)
+    place.dataset_file.write_text(json.dumps({"times": True} | kept))
+    config = configuration.load("popularity", "demo", models.entry("popularity").config)
+    assert runs.as_trained(place, config, dataset).info == info._replace(later=later)
 
 
 def test_what_a_model_chose_at_training_is_not_chosen_again(folder, tmp_path, monkeypatch, capsys):

@@ -61,6 +61,7 @@ def test_a_new_folder_holds_configuration_data_identity_and_vocabularies(folder)
         "num_items": 3,
         "behaviors": ["click", "buy"],
         "times": False,
+        "later": False,
         "valid_rule": "none",
         "mask_valid": True,
         "pairs": {"train": {"click": 3, "buy": 2}, "valid": {}, "test": {"buy": 2}},
