@@ -188,7 +188,7 @@ def test_a_folder_written_of_a_log_is_the_log(tmp_path, monkeypatch, capsys, spl
     found = data.load(tmp_path / "shop")
     assert captured.err == "" and captured.out.startswith("log: 300 rows (")
     assert captured.out.endswith(f" pairs of 9 users; fingerprint {found.fingerprint[:12]})\n")
-    same = ("info", "fingerprint", "users", "items", "valid_rule", "mask_valid", "later", "repeated")
+    same = ("info", "fingerprint", "users", "items", "valid_rule", "mask_valid", "repeated")
     for field in same:
         assert getattr(found, field) == getattr(of_log, field), field
     for part in ("train", "valid", "test", "unused"):
