@@ -54,6 +54,23 @@ class Users(NamedTuple):
         return cls(number, np.sqrt(np.maximum(number, 1)), np.sqrt(np.maximum(number - 1, 1)))
 
 
+class Shared(NamedTuple):
+    """What some items by behavior ``b`` share with all by ``a``.
+
+    Attributes:
+      a, b: behaviors of history and candidate.
+      tile: counts, flat; with walks as the imaginary part where ``b`` is ranked by any lists.
+      line: of the tile, of each item that is a candidate.
+      users: of each item, by behavior.
+    """
+
+    a: str
+    b: str
+    tile: np.ndarray
+    line: np.ndarray
+    users: Mapping[str, Users]
+
+
 class Part:
     """Lists whose columns are being entered."""
 
@@ -90,31 +107,16 @@ class Part:
         cuts = np.searchsorted(ends, np.arange(CHUNK, ends[-1] if ends.size else 0, CHUNK))
         yield from (part for part in np.split(chosen, np.unique(cuts)) if part.size)
 
-    def reduce(
-        self,
-        picked: np.ndarray,
-        a: str,
-        b: str,
-        shared: np.ndarray,
-        line: np.ndarray,
-        users: Mapping[str, Users],
-    ) -> None:
-        """Enters the columns of some candidates, whose histories by ``a`` are not empty.
-
-        Args:
-          picked: the candidates.
-          a, b: behaviors of history and candidate.
-          shared: a tile of counts, flat; with walks as the imaginary part where ``b`` is ranked by any lists.
-          line: of the tile, of each item that is a candidate.
-          users: of each item, by behavior.
-        """
+    def reduce(self, picked: np.ndarray, shared: Shared) -> None:
+        """Enters the columns of some candidates, whose histories by ``shared.a`` are not empty."""
+        a, b, tile, line, users = shared
         row = self.row[picked]
         stored, place, length, first = self._places(picked, a, line)
         met = self.met[a][1][stored]
         contributed, is_part = self.own[b][picked].astype(np.float32), self.is_part[row]
         is_counted = contributed.any()
 
-        found = shared.take(place)
+        found = tile.take(place)
 
         def others_of(counted: np.ndarray, own: np.ndarray) -> np.ndarray:
             value = np.ascontiguousarray(counted)
@@ -141,19 +143,12 @@ class Part:
         self._enter(f"sum_{a}_{b}", picked, np.add.reduceat(value, first) / others)
         self._enter(f"max_{a}_{b}", picked, np.maximum.reduceat(value, first) / others)
 
-    def reduce_late(
-        self,
-        picked: np.ndarray,
-        a: str,
-        b: str,
-        shared: np.ndarray,
-        line: np.ndarray,
-        users: Mapping[str, Users],
-    ) -> None:
-        """Likewise the columns of items of late; ``a`` is any behavior."""
+    def reduce_late(self, picked: np.ndarray, shared: Shared) -> None:
+        """Likewise the columns of items of late; ``shared.a`` is any behavior."""
+        a, b, tile, line, users = shared
         place, where, length, first = self._places(picked, a, line)
         contributed = self.own[b][picked].astype(np.float32)
-        value = np.maximum(shared.take(where) - np.repeat(contributed, length), 0)
+        value = np.maximum(tile.take(where) - np.repeat(contributed, length), 0)
         others = np.sqrt(np.maximum(users[b].number[self.of.item[picked]] - contributed, 1))
         for kind in LATE:
             weight = getattr(self.late, kind)[place]

@@ -66,12 +66,12 @@ def aggregate(train: Mapping[str, sparse.csr_array], asked: Sequence[comparing.A
             places = tile_of.row * np.int64(num_items) + tile_of.shared.indices
             dense = whole if tile_of.has_walks else alone
             dense[places] = tile_of.shared.data
-            arguments = (tile_of.a, tile_of.b, dense, tile_of.line, users)
+            shared = comparing.Shared(tile_of.a, tile_of.b, dense, tile_of.line, users)
             spans = [
                 (part, span) for part, of in zip(parts, tile_of.wanted, strict=True) for span in part.cut(tile_of.a, of)
             ]
             reduce = comparing.Part.reduce_late if tile_of.a == comparing.ANY else comparing.Part.reduce
-            list(pool.map(lambda one, how=reduce, rest=arguments: how(*one, *rest), spans))
+            list(pool.map(lambda one, how=reduce, of=shared: how(*one, of), spans))
             dense[places] = 0
     return [part.found for part in parts]
 
