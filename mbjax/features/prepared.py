@@ -130,6 +130,7 @@ def finish(
     near: list[comparing.Near] = []
     if compared is None:
         compared, near = compare(base, found, drafts)
+        memory.release()  # what threads made of tiles
     sources = {b: table.Source(train, base.counts, b, base.log) for b in behaviors}
     lessons = drafts.lessons(config, sources, near) if drafts else None
     device, users = {b: {} for b in behaviors}, {}
