@@ -72,6 +72,8 @@ class GraphSpec(NamedTuple):
       entries: how several behaviors become one matrix: ``"union"`` (1 if any has the pair), ``"count"`` (how many
         have it) or ``"normalised_sum"`` (each normalised by itself, then added).
       self_loops: adds the identity to a bipartite matrix before it is normalized.
+      parts: the pairs of a bipartite matrix are dealt into so many parts, by a hash of the pair.
+      part: which of the parts is entered, its values times ``parts``, so that the mean of all parts is the matrix.
     """
 
     behaviors: tuple[str, ...]
@@ -79,6 +81,8 @@ class GraphSpec(NamedTuple):
     normalisation: str = "none"
     entries: str = "union"
     self_loops: bool = False
+    parts: int = 1
+    part: int = 0
 
 
 @struct.dataclass

@@ -76,9 +76,10 @@ SWITCHES = {
     "align": {"model__alignment__weight": 0.1},
     "wo_dropout": {"model__backbone__edge_dropout_rate": 0.0, "model__backbone__dropout_rate": 0.0},
 }
+SWITCHES["parts"] = {"model__backbone__graph_parts": 3}
 SWITCHES["counts"] = SWITCHES["wo_dropout"] | {"model__backbone__related": "users"}
 TERMS = [("copf", "norms"), ("lightgcn_m", "parameters"), ("copf", "all_nodes"), ("bigel", "align")]
-TERMS += [("mbgcn", "wo_dropout"), ("mbgcn", "counts")]
+TERMS += [("mbgcn", "wo_dropout"), ("mbgcn", "counts"), ("lightgcn", "parts")]
 
 
 @pytest.mark.exhaustive

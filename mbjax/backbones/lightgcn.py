@@ -8,17 +8,20 @@ A model of one behavior; every behavior is given its representation.
 Differences:
   initial values: normal with standard deviation 0.01 in one released program, 0.1 in the other: ``init_std``.
   edge dropout: optional in the released programs and off; not offered.
+  propagation on some neighbors: not in the paper; ``graph_parts`` (``mbjax/backbones/dealt.py``), by default 1: all.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import pydantic
 from flax import linen as nn
 
 from mbjax import types
-from mbjax.backbones import base
+from mbjax.backbones import base, dealt
 from mbjax.ops import graph
 
 
@@ -35,6 +38,7 @@ class LightgcnConfig(base.Section):
     init_std: float = pydantic.Field(
         0.0, ge=0, description="standard deviation of normal initial values; 0: Xavier's uniform ones"
     )
+    graph_parts: int = pydantic.Field(1, ge=1, le=dealt.MOST, description=dealt.DESCRIPTION)
 
 
 class Lightgcn(base.Backbone):
@@ -48,29 +52,36 @@ class Lightgcn(base.Backbone):
     @staticmethod
     def graphs(config: LightgcnConfig, info: types.DatasetInfo) -> dict[str, types.GraphSpec]:
         """The target's matrix, or each behavior's."""
-        names = dict.fromkeys(_sources(config, info))
-        return {
-            base.matrix_name((name,), "symmetric"): types.GraphSpec((name,), "bipartite", "symmetric") for name in names
+        specs = {
+            base.matrix_name((name,), "symmetric"): types.GraphSpec((name,), "bipartite", "symmetric")
+            for name in dict.fromkeys(_sources(config, info))
         }
+        return specs | dealt.specs(specs, config.graph_parts)
 
     def __call__(self, graphs: types.Graphs, base_table: types.Array) -> base.Encoding:
         """Encodes all nodes."""
         config, info = self.config, self.info
         sources = _sources(config, info)
-        made = {
-            name: convolve(graphs[base.matrix_name((name,), "symmetric")], base_table, config.num_layers)
-            for name in dict.fromkeys(sources)
-        }
+        made = {}
+        for name in dict.fromkeys(sources):
+            matrix = base.matrix_name((name,), "symmetric")
+            products = dealt.products(self, graphs, matrix, config.graph_parts, config.num_layers)
+            made[name] = mean_of_layers(products, base_table)
         return base.Encoding(tuple(made[name] for name in sources))
 
 
 def convolve(matrix: types.Graph, state: types.Array, num_layers: int) -> types.Array:
     """The mean of layers 0 .. L, float [U + I, D]."""
+    return mean_of_layers([functools.partial(graph.spmm, matrix)] * num_layers, state)
+
+
+def mean_of_layers(products: Sequence[Callable[[types.Array], types.Array]], state: types.Array) -> types.Array:
+    """The mean of E0 and of what the products, one for each layer, make of it in turn; float [U + I, D]."""
     total = state
-    for _ in range(num_layers):
-        state = graph.spmm(matrix, state)
+    for product in products:
+        state = product(state)
         total = total + state
-    return total / (num_layers + 1)
+    return total / (len(products) + 1)
 
 
 def _sources(config: LightgcnConfig, info: types.DatasetInfo) -> tuple[str, ...]:

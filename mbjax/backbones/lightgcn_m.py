@@ -9,6 +9,7 @@ Differences:
     program. That the graph is the union, and that every behavior has the same representation, are the simplest
     readings; others are ``entries`` and ``tables``. We take it not to be K separate LightGCNs, since Table 3 has
     those, w/o COGCN, with other numbers (here ``lightgcn`` with ``pairs="own"``).
+  propagation on some neighbors: ``graph_parts``, as in ``mbjax/backbones/dealt.py``; off by default.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import pydantic
 from flax import linen as nn
 
 from mbjax import types
-from mbjax.backbones import base, lightgcn
+from mbjax.backbones import base, dealt, lightgcn
 
 
 class LightgcnMConfig(base.Section):
@@ -39,6 +40,7 @@ class LightgcnMConfig(base.Section):
     init_std: float = pydantic.Field(
         0.0, ge=0, description="standard deviation of normal initial values; 0: Xavier's uniform ones"
     )
+    graph_parts: int = pydantic.Field(1, ge=1, le=dealt.MOST, description=dealt.DESCRIPTION)
 
 
 class LightgcnM(base.Backbone):
@@ -53,21 +55,23 @@ class LightgcnM(base.Backbone):
     def graphs(config: LightgcnMConfig, info: types.DatasetInfo) -> dict[str, types.GraphSpec]:
         """One matrix of all behaviors."""
         spec = types.GraphSpec(info.behaviors, "bipartite", "symmetric", config.entries)
-        return {base.matrix_name(info.behaviors, "symmetric", config.entries): spec}
+        specs = {base.matrix_name(info.behaviors, "symmetric", config.entries): spec}
+        return specs | dealt.specs(specs, config.graph_parts)
 
     @nn.compact
     def __call__(self, graphs: types.Graphs, base_table: types.Array) -> base.Encoding:
         """Encodes all nodes."""
         config, info = self.config, self.info
-        matrix = graphs[base.matrix_name(info.behaviors, "symmetric", config.entries)]
-        own = lightgcn.convolve(matrix, base_table, config.num_layers)
+        name = base.matrix_name(info.behaviors, "symmetric", config.entries)
+        products = dealt.products(self, graphs, name, config.graph_parts, config.num_layers)
+        own = lightgcn.mean_of_layers(products, base_table)
         if config.tables == "shared":
             return base.Encoding((own,) * info.num_behaviors)
         others = []
         for name in info.auxiliary:
             sizes = (("user", info.num_users), ("item", info.num_items))
             tables = [self.param(f"{side}_{name}", self.base_init, (n, base_table.shape[1])) for side, n in sizes]
-            others.append(lightgcn.convolve(matrix, jnp.concatenate(tables), config.num_layers))
+            others.append(lightgcn.mean_of_layers(products, jnp.concatenate(tables)))
         return base.Encoding((*others, own))
 
     def penalty(self) -> types.Array | float:

@@ -71,11 +71,13 @@ def shapes(specs: Mapping[str, types.GraphSpec], train: Mapping[str, scipy.spars
         rows, columns = next(iter(train.values())).shape
         if spec.shape == "item_item":
             number, rows = assemble(spec, train).nnz, columns
+        elif spec.parts > 1:
+            number, rows, columns = assemble(spec, train).nnz, rows + columns, rows + columns
         else:
             if behaviors not in counted:
                 counted[behaviors] = sampling.count(train, spec.behaviors).nnz
             number = counted[behaviors]
-        if spec.shape == "bipartite":
+        if spec.shape == "bipartite" and spec.parts == 1:
             rows = columns = rows + columns
             number = 2 * number + spec.self_loops * rows
         is_same = spec.normalisation in ("none", "symmetric") and spec.entries == "union"
@@ -168,7 +170,30 @@ def assemble(
         if spec.self_loops:
             own = scipy.sparse.csr_array(own + scipy.sparse.eye_array(own.shape[0], dtype=np.float32))
         columns = np.asarray(own.sum(axis=1), np.float64)  # of the symmetric matrix, before anybody was added
-    return normalise(own, spec.normalisation, columns)
+    return _part(normalise(own, spec.normalisation, columns), spec)
+
+
+def _part(matrix: scipy.sparse.csr_array, spec: types.GraphSpec) -> scipy.sparse.csr_array:
+    """The entries of one part, times the number of parts; what is on the diagonal is in every part as it is.
+
+    A pair's entries are in one part both ways, so that the transpose of a part is the part of the transpose.
+    """
+    if spec.parts == 1:
+        return matrix
+    if spec.shape != "bipartite":
+        raise ValueError(f"a graph of shape '{spec.shape}' has no parts")
+    row = np.repeat(np.arange(matrix.shape[0], dtype=np.uint64), np.diff(matrix.indptr))
+    column = matrix.indices.astype(np.uint64)
+    # The finalizer of MurmurHash3 mixes both ends into every bit.
+    word = np.minimum(row, column) << np.uint64(32) | np.maximum(row, column)
+    for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+        word = (word ^ word >> np.uint64(33)) * np.uint64(factor)
+    word ^= word >> np.uint64(33)
+    is_loop = row == column
+    keep = is_loop | (word % np.uint64(spec.parts) == spec.part)
+    data = np.where(is_loop, matrix.data, spec.parts * matrix.data)
+    pointers = np.concatenate([[0], np.cumsum(keep)])[matrix.indptr]
+    return scipy.sparse.csr_array((data[keep], matrix.indices[keep], pointers), shape=matrix.shape)
 
 
 def _together(matrix: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
