@@ -9,10 +9,7 @@ import numpy as np
 import polars as pl
 
 from mbjax import wording
-from mbjax.data import content, vocabulary
-
-_DENSE = 8
-"""Numbers that span at most this many times the rows are looked up in a table of the span."""
+from mbjax.data import coding, content, vocabulary
 
 
 class Reason(NamedTuple):
@@ -43,7 +40,7 @@ class Rows:
         self.behaviors = behaviors
         # Texts are turned into numbers before they are put in order of time: numbers are moved faster.
         (self.user, users), (self.item, items), (name, self._names) = (
-            coded(table[field]) for field in ("user", "item", "behavior")
+            coding.coded(table[field]) for field in ("user", "item", "behavior")
         )
         self.ids = {"user": users, "item": items}
         self._name = name
@@ -140,27 +137,6 @@ class Rows:
             some = f" ({used.sum():,} used)" if not used.all() else ""
             numbers.append(f"{wording.count(used.size, what)}{some}")
         return "; ".join([f"log: {', '.join(numbers)}", *self._steps])
-
-
-def codes(column: pl.Series) -> np.ndarray:
-    """Position of each value among the sorted distinct values, int64; of a column without nulls."""
-    return coded(column)[0].astype(np.int64)
-
-
-def coded(column: pl.Series) -> tuple[np.ndarray, pl.Series]:
-    """The same, int32 wherever they fit, and the sorted distinct values."""
-    distinct = column.unique().sort()
-    kind = np.int32 if len(distinct) <= np.iinfo(np.int32).max else np.int64
-    if column.dtype == pl.String:
-        # Each text is looked up among the distinct ones; a rank would sort all of them.
-        return column.cast(pl.Enum(distinct)).to_physical().to_numpy().astype(kind), distinct
-    if column.dtype.is_integer() and len(column) and column.dtype not in (pl.Int128, pl.UInt128):
-        least, most = int(distinct[0]), int(distinct[-1])
-        if most - least < _DENSE * len(column) and most <= np.iinfo(np.int64).max:
-            place = np.zeros(most - least + 1, kind)
-            place[distinct.cast(pl.Int64).to_numpy() - least] = np.arange(len(distinct))
-            return place[column.cast(pl.Int64).to_numpy() - least], distinct
-    return (column.rank("dense").to_numpy().astype(np.int64) - 1).astype(kind), distinct
 
 
 def _nearly(name: str, names: tuple[str, ...]) -> str | None:

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from mbjax import errors
-from mbjax.data import options, raw_table, tables, text, times
+from mbjax.data import coding, options, raw_table, tables, text, times
 
 _FIELDS = ("user", "item", "behavior", "time")
 _BLANKS = " \t"
@@ -27,13 +27,16 @@ _LEFT_OUT = {
 _NOBODY = {"nan", "-nan", "null", "none", "nil", "na", "n/a", "#n/a", "#na", "<na>", "<null>", "undefined", "\\n"}
 
 
-def read(path: str | os.PathLike, layout: options.LogOptions, notes: list[str] | None = None) -> pl.DataFrame:
+def read(
+    path: str | os.PathLike, layout: options.LogOptions, notes: list[str] | None = None, *, is_compact: bool = False
+) -> pl.DataFrame:
     """Reads a log.
 
     Args:
       path: of a file, a pipe, or a folder of parts.
       layout: names of columns, and the form of the file.
       notes: gets a line for each thing in the file that deserves a look.
+      is_compact: texts of a Parquet file may be returned as ``coding.texts``.
 
     Returns:
       Columns ``user``, ``item`` (any type of single values), ``behavior`` (text) and ``time`` (numbers or
@@ -46,7 +49,8 @@ def read(path: str | os.PathLike, layout: options.LogOptions, notes: list[str] |
     path = pathlib.Path(path)
     notes = [] if notes is None else notes
     names = {field: getattr(layout, field) for field in _FIELDS if getattr(layout, field) is not None}
-    source = tables.read(path, layout, set(names.values()))
+    repeating = {names[field] for field in ("user", "item", "behavior") if field in names} - {names.get("time")}
+    source = tables.read(path, layout, set(names.values()), repeating if is_compact else ())
     places = {field: _place(source, name, field, path) for field, name in names.items()}
     if source.has_header and _is_headerless(source, places):
         raise errors.ConfigError(f"{path}: the columns are named by line 1. {_headerless(source)}")
@@ -159,7 +163,11 @@ def _stripped(table: pl.DataFrame, source: raw_table.Table, places, names, notes
 def require_filled(column: pl.Series, what: str, fail: times.Fail) -> None:
     """Raises for the first null, NaN, or text of nothing or blanks alone."""
     empty = column.is_null()
-    if column.dtype in (pl.String, pl.Categorical, pl.Enum):
+    if coding.is_texts(column):
+        found = coding.distinct(column).drop_nulls()
+        blank = found.filter(found.str.strip_chars() == "")
+        empty = empty | coding.is_any(column, blank).fill_null(True) if len(blank) else empty
+    elif column.dtype in (pl.String, pl.Categorical, pl.Enum):
         empty = empty | (column.cast(pl.String).str.strip_chars() == "").fill_null(True)
     if column.dtype == pl.Binary:
         empty = empty | (column.bin.size() == 0).fill_null(True)
@@ -199,7 +207,7 @@ def _nobodies(column: pl.Series, field: str, what: str) -> list[str]:
     """A note if an id is what programs write for no value: it would be one user of all who are unknown."""
     if column.dtype not in (pl.String, pl.Categorical, pl.Enum):
         return []
-    counts = column.cast(pl.String).value_counts(name="rows")
+    counts = coding.counts(column)
     odd = counts.filter(pl.col(column.name).str.strip_chars().str.to_lowercase().is_in(_NOBODY)).sort(
         pl.col("rows"), column.name, descending=[True, False]
     )
@@ -215,4 +223,4 @@ def _names(column: pl.Series, said: dict[str, str], path: pathlib.Path) -> pl.Se
     """Behaviors as text."""
     if column.dtype.is_nested() or column.dtype in (pl.Binary, pl.Object):
         raise errors.DataError(f"{path}: {said['behavior']} has type {column.dtype}; behaviors are texts or numbers.")
-    return column.cast(pl.String)
+    return column if coding.is_texts(column) else column.cast(pl.String)

@@ -15,7 +15,7 @@ import polars as pl
 from scipy import sparse
 
 from mbjax import errors, paths, wording
-from mbjax.data import cleaning, columns, log, moments, options, vocabulary
+from mbjax.data import coding, columns, log, moments, options, vocabulary
 from mbjax.data import times as clock
 
 NAMED = 5  # most ids that a line names
@@ -105,7 +105,7 @@ def read(
     usable = (known_item >= 0) & (behavior >= 0)
     notes += _notes(table, known_item, behavior, behaviors)
 
-    rank = cleaning.codes(table["user"])
+    rank = coding.codes(table["user"])
     _, first, row = np.unique(rank, return_index=True, return_inverse=True)
     order = np.argsort(first)  # of the first event
     position = np.empty(order.size, np.int64)

@@ -38,7 +38,7 @@ def read(path: str | os.PathLike, layout=None, name: str | None = None) -> conte
     path = pathlib.Path(path)
     layout = resolve(layout)
     notes: list[str] = []
-    table = columns.read(path, layout, notes)
+    table = columns.read(path, layout, notes, is_compact=True)
     if not table.height:
         raise errors.DataError(f"{path}: holds {'no rows' if layout.columns else 'a header and no rows'}.")
     if readers.is_pipe(path):

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from mbjax import errors
-from mbjax.data import options, raw_table, readers, text
+from mbjax.data import coding, options, raw_table, readers, text
 
 FORMATS = (*text.SEPARATORS, "parquet")
 
@@ -36,7 +36,12 @@ def parts(folder: pathlib.Path) -> list[pathlib.Path]:
     return found if len({suffix(path) for path in found}) == 1 else []
 
 
-def read(path: str | os.PathLike, layout: options.LogOptions, wanted: Collection[str] | None = None) -> raw_table.Table:
+def read(
+    path: str | os.PathLike,
+    layout: options.LogOptions,
+    wanted: Collection[str] | None = None,
+    repeating: Collection[str] = (),
+) -> raw_table.Table:
     """Reads the columns of a log.
 
     Args:
@@ -44,6 +49,8 @@ def read(path: str | os.PathLike, layout: options.LogOptions, wanted: Collection
       layout: the form of the file.
       wanted: names of the columns to keep, of which some may not be there; None keeps all. Of a text file all are
         checked, of a Parquet file that is not packed the others are not read at all.
+      repeating: names of columns whose texts occur in many rows: of Parquet they are kept as ``coding.TEXTS``, so that
+        no more of them is ever in memory than the parts that are just read.
 
     Raises:
       ConfigError: an unknown format, or an option that does not go with it.
@@ -62,7 +69,7 @@ def read(path: str | os.PathLike, layout: options.LogOptions, wanted: Collection
                 raise errors.ConfigError(
                     f"data.log.{option} is of text files, and {path.name} is Parquet: leave it out."
                 )
-        return _parquet(path, files, wanted)
+        return _parquet(path, files, wanted, repeating)
     tables = [text.Text(file, kind, layout).table(wanted) for file in files]
     return tables[0] if len(tables) == 1 else _united(files, tables, wanted)
 
@@ -85,7 +92,9 @@ def _format(path: pathlib.Path, layout: options.LogOptions) -> str:
     return kind
 
 
-def _parquet(path: pathlib.Path, files: list[pathlib.Path], wanted: Collection[str] | None) -> raw_table.Table:
+def _parquet(
+    path: pathlib.Path, files: list[pathlib.Path], wanted: Collection[str] | None, repeating: Collection[str]
+) -> raw_table.Table:
     try:
         if path.is_dir():
             # Values may stand in the names of the folders: behavior=buy/part-0.parquet.
@@ -94,9 +103,17 @@ def _parquet(path: pathlib.Path, files: list[pathlib.Path], wanted: Collection[s
             found = pl.scan_parquet(path, glob=False)
         else:
             found = pl.scan_parquet(io.BytesIO(readers.read_bytes(path)))
-        names = found.collect_schema().names()
+        schema = found.collect_schema()
+        names = schema.names()
         here = raw_table.places(names, wanted)
-        frame = found.select(names[place] for place in here).collect()
+        chosen = [
+            pl.col(names[k]).cast(coding.texts())
+            if names[k] in repeating and schema[names[k]] == pl.String
+            else pl.col(names[k])
+            for k in here
+        ]
+        # Part by part, in their order.
+        frame = found.select(chosen).collect(engine="streaming")
     except pl.exceptions.PolarsError as error:
         raise errors.DataError(f"{path}: cannot be read as Parquet ({text.short_line(error)}).") from error
     return raw_table.Table(names, frame, lambda row: f"{path}, row {row + 1}", places=here)

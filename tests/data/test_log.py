@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import mbjax
 from mbjax import config, data, errors
-from mbjax.data import cleaning, dataset, log
+from mbjax.data import coding, dataset, log
 
 
 def written(folder, rows, name="shop.csv"):
@@ -375,6 +375,7 @@ WIDE = st.one_of(st.integers(-5, 5), st.integers(-(2**63), 2**63 - 1))
 @given(
     column=st.one_of(
         st.lists(TEXTS, max_size=20).map(lambda v: pl.Series(v, dtype=pl.String)),
+        st.lists(TEXTS, max_size=20).map(lambda v: pl.Series(v, dtype=pl.String).cast(coding.texts())),
         st.lists(st.integers(-5, 40), max_size=20).map(lambda v: pl.Series(v, dtype=pl.Int64)),
         st.lists(WIDE, max_size=20).map(lambda v: pl.Series(v, dtype=pl.Int64)),
         st.lists(st.integers(2**64 - 9, 2**64 - 1), max_size=20).map(lambda v: pl.Series(v, dtype=pl.UInt64)),
@@ -384,6 +385,49 @@ WIDE = st.one_of(st.integers(-5, 5), st.integers(-(2**63), 2**63 - 1))
 )
 def test_codes_are_places_among_the_sorted_values(column):
     values = sorted(set(column.to_list()))
-    codes, distinct = cleaning.coded(column)
+    codes, distinct = coding.coded(column)
     assert codes.dtype == np.int32 and codes.tolist() == [values.index(v) for v in column.to_list()]
-    assert distinct.to_list() == values and distinct.dtype == column.dtype
+    assert distinct.to_list() == values
+    assert distinct.dtype == (pl.String if coding.is_texts(column) else column.dtype)
+
+
+def test_what_is_coded_while_it_is_read_is_what_is_read_as_a_whole(tmp_path):
+    """Parts of a folder, whose texts have a dictionary, beside the same rows in a text file."""
+    rng = np.random.default_rng(0)
+    rows = pl.DataFrame(
+        {
+            "user": [f"u{k}" for k in rng.integers(0, 40, 900)],
+            "item": [f"i{k}" for k in rng.integers(0, 60, 900)],
+            "behavior": np.array(["view", "cart", "buy", "stray"])[rng.integers(0, 4, 900)],
+            "time": rng.integers(0, 10**6, 900),
+        }
+    )
+    (tmp_path / "log").mkdir()
+    for part, start in enumerate(range(0, 900, 300)):
+        rows[start : start + 300].write_parquet(tmp_path / "log" / f"part-{part}.parquet")
+    rows.write_csv(tmp_path / "log.csv")
+    layout = data.LogOptions(behaviors=("view", "cart", "buy"), min_user_count=2)
+    coded, whole = (log.read(tmp_path / name, layout, "log") for name in ("log", "log.csv"))
+    assert coded.users.series.dtype == coded.items.series.dtype == pl.String
+    assert coded.users == whole.users and coded.items == whole.items and coded.notes == whole.notes
+    assert [d.ids for d in coded.dropped] == [d.ids for d in whole.dropped] and coded.dropped
+    for split, by_behavior in whole.keys.items():
+        for behavior, keys in by_behavior.items():
+            np.testing.assert_array_equal(coded.keys[split][behavior], keys)
+
+
+@pytest.mark.parametrize(("field", "value"), [("user", ""), ("item", "  "), ("behavior", None)])
+def test_an_empty_text_of_a_part_is_found_by_its_row(tmp_path, field, value):
+    rows = {"user": ["a", "b", "c"], "item": ["x", "y", "z"], "behavior": ["buy"] * 3, "time": [1, 2, 3]}
+    rows[field][1] = value
+    pl.DataFrame(rows).write_parquet(tmp_path / "part-0.parquet")
+    with pytest.raises(errors.DataError, match=f"row 2: column '{field}' is empty"):
+        log.read(tmp_path, data.LogOptions(behaviors=("buy",)))
+
+
+def test_a_category_of_the_users_own_stays_one(tmp_path):
+    rows = {"user": ["b", "a", "b"], "item": ["x", "y", "z"], "behavior": ["buy"] * 3, "time": [1, 2, 3]}
+    pl.DataFrame(rows).cast({"user": pl.Categorical}).write_parquet(tmp_path / "log.parquet")
+    found = log.read(tmp_path / "log.parquet", data.LogOptions(behaviors=("buy",), require_target_train=False))
+    assert isinstance(found.users.series.dtype, pl.Categorical) and sorted(found.users.series.to_list()) == ["a", "b"]
+    assert not coding.is_texts(found.users.series)
