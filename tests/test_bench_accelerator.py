@@ -158,6 +158,7 @@ def test_comparison_by_hand(script):
     assert script.compared(here, {}) == {}
 
 
+@pytest.mark.exhaustive
 def test_the_script_goes_on_after_a_part_that_fails(script, folder, tmp_path, capsys):
     out = tmp_path / "here.json"
     missing = tmp_path / "missing"

@@ -106,6 +106,7 @@ def test_new_users_are_ranked_and_nobody_else_changes(name):
         assert len({tuple(order) for order in orders[:4]}) == 4
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", LEFT_OUT)
 def test_a_stranger_gets_the_list_that_he_would_have_as_a_user(name):
     """As a stranger he is nowhere in the data; as a user he is in every statistic and has to be taken out of each."""

@@ -292,6 +292,7 @@ def vocabularies(built):
     return built.dataset.users, built.dataset.items, built.dataset.info.behaviors
 
 
+@pytest.mark.exhaustive
 def test_a_log_that_has_grown_is_solved_with_the_penalty_of_the_run(base, tmp_path, monkeypatch):
     """It has no validation pairs to choose another one by."""
     folder, _ = base

@@ -31,6 +31,7 @@ def encoded(model, evidence, judged):
     return topk.encode(model, params, model.judged(graphs) if judged else graphs)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("joined", "passive", "judged"), usual.cases([(True, True, False), (False, False, True)], lambda case: case[0])
 )

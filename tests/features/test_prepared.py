@@ -44,6 +44,7 @@ def test_the_users_that_say_what_is_usual(joined, monkeypatch):
         np.testing.assert_allclose(found.device[behavior]["scale"]["mean"], numbers.mean(axis=0), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.exhaustive
 def test_strangers_alone_are_measured_by_the_same_users(monkeypatch):
     monkeypatch.setattr(people, "SAMPLE", 7)
     passive = pairs(3, 1)
@@ -74,6 +75,7 @@ def test_what_experts_and_gate_see_is_standardized_by_the_graphs_where_pairs_hav
     np.testing.assert_allclose(values[True, "trained"], values[False, "trained"], rtol=1e-5)
 
 
+@pytest.mark.exhaustive
 def test_what_nobody_judges_is_prepared_for_a_sample_where_training_alone_asks(monkeypatch):
     monkeypatch.setattr(people, "SAMPLE", 6)
     held = {"buy": sparse.csr_array(np.eye(USERS, ITEMS, dtype=np.uint8))}

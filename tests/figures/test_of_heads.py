@@ -19,6 +19,7 @@ def run(tmp_path_factory):
     return place
 
 
+@pytest.mark.exhaustive
 def test_cosines_are_those_of_the_gradients(run, tmp_path):
     drawn = of_heads.conflict([run / "copf"])
     made, params, _ = experiment.restore(run / "copf")

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import planted
 import pytest
+import usual
 from scipy import sparse
 
 from mbjax import errors, types
@@ -58,7 +59,7 @@ def mean_rank(source, found):
     return np.mean(ranks)
 
 
-@pytest.mark.parametrize("is_fitted", [True, False], ids=["cross-fitted", "leaking"])
+@pytest.mark.parametrize("is_fitted", usual.cases([True, False], bool))
 def test_a_leak_would_be_learned_and_there_is_none(is_fitted):
     """Which of the viewed items is bought is chance: beside c others nothing is learned but log(1 + c)."""
     source = log()
@@ -79,7 +80,7 @@ def test_a_leak_would_be_learned_and_there_is_none(is_fitted):
         assert loss < 0.6 * chance
 
 
-@pytest.mark.parametrize("gate", ["user", "constant"])
+@pytest.mark.parametrize("gate", usual.cases(["user", "constant"], {"user"}.__contains__))
 def test_the_gate_learns_how_often_a_familiar_item_comes_next(gate):
     source = log(0.7)
     _, params, graphs, _ = trained(source, 4, gate=gate)
@@ -94,7 +95,7 @@ def test_the_gate_learns_how_often_a_familiar_item_comes_next(gate):
     assert np.mean(1 / (1 + np.exp(-value))) == pytest.approx(share, abs=0.05)
 
 
-@pytest.mark.parametrize("new_items", [4, 40], ids=["few are searched", "all are"])
+@pytest.mark.parametrize("new_items", usual.cases([4, 40], {4}.__contains__))  # of all items few are searched, or all
 def test_scores_are_log_probabilities_of_what_can_come(new_items):
     source = log(0.7)
     model, params, graphs, _ = trained(source, 1, new_items=new_items)
@@ -156,6 +157,7 @@ def test_what_a_run_tells_is_how_often_familiar_items_come_next():
     assert len(rows["buy"]["familiar"].split(" + ")) == 2
 
 
+@pytest.mark.exhaustive
 def test_with_nothing_new_left_familiar_items_have_all_the_probability():
     """A user who has viewed the whole catalog: whatever the gate says, there is nothing else to come."""
     source = log(0.5)

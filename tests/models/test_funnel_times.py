@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import planted
 import pytest
+import usual
 from scipy import sparse
 
 from mbjax import data, types
@@ -70,7 +71,10 @@ def hits(source, found) -> float:
     return np.mean(source.test["buy"].toarray()[np.arange(USERS), first])
 
 
-@pytest.mark.parametrize("sources", [("folds", "valid"), ("folds",)], ids=["both", "folds alone"])
+BOTH = ("folds", "valid")
+
+
+@pytest.mark.parametrize("sources", usual.cases([(BOTH,), (("folds",),)], {(BOTH,)}.__contains__))
 def test_recency_decides_and_is_found(sources):
     source = log()
     assert source.info.times
@@ -81,7 +85,7 @@ def test_recency_decides_and_is_found(sources):
         assert hits(source, scores(trained(source, sources=sources, features=table.FAMILIES[:-1]))) < 0.4
 
 
-@pytest.mark.parametrize("is_fitted", [True, False], ids=["cross-fitted", "leaking"])
+@pytest.mark.parametrize("is_fitted", usual.cases([True, False], bool))
 def test_no_fold_knows_its_own_moments(is_fitted):
     """Each item is met by one user alone: that it was bought this week is the answer, and nobody else says it."""
     rng = np.random.default_rng(7)
@@ -110,12 +114,14 @@ def test_no_fold_knows_its_own_moments(is_fitted):
     assert 0.85 < share < 1.05 if is_fitted else share < 0.5
 
 
+@pytest.mark.exhaustive
 def test_another_origin_of_time_changes_nothing():
     first, second = (trained(log(shift), 1)[2]["funnel"]["buy"] for shift in (0.0, 1.6e9))
     for part in ("familiar", "new"):
         np.testing.assert_array_equal(*(np.asarray(made[part]["x"]) for made in (first, second)))
 
 
+@pytest.mark.exhaustive
 def test_columns_are_absent_without_times():
     source = log()
     bare = source.without_times()

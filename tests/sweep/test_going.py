@@ -127,6 +127,7 @@ def test_records_of_another_sweep_are_refused(tmp_path, capsys):
         sweep(tmp_path / "s", Work(), resume=True, grid=("penalty=3,1", "seed=0,1"))
 
 
+@pytest.mark.exhaustive
 def test_folders_without_a_name_are_numbered(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert sweep(None, Work()) == sweep(None, Work()) == 0
