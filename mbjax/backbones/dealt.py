@@ -3,6 +3,9 @@ r"""Propagation along a part of the pairs, for graphs of which a training step c
 The pairs are dealt into n parts. In a training step layer l goes along those of part (r + l) mod n, each with n times
 its weight, r drawn for the step. So every layer's product has the mean of the whole graph's over r, for an n-th of its
 cost, and the layers of a step do not go to and fro along the same few pairs. Ranking goes along all of them.
+
+Differences: no paper of these models has it, and it is off by default. Others draw neighbors of each node of a batch
+anew (GraphSAGE, PinSage); here the parts are fixed for a run, so that nothing is assembled in a step.
 """
 
 from __future__ import annotations

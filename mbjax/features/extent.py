@@ -16,10 +16,10 @@ from mbjax.ops import inverse, memory
 
 JUDGES = 10_000
 """Of very many users those who are ranked on the way, and whose validation pairs teach, of each behavior."""
-FEWEST, MOST = 2048, 4096
+FEWEST, MOST = 2048, 8192
 """Users of a regression that is not of all. Each list of somebody else takes the square of them, and lessons alone have
 some hundred thousand."""
-PRODUCT = 1e13  # users times that square
+PRODUCT = 500_000 * 4096**2  # users times that square
 BYTES = 3 * 10**8  # of the tables of users who are ranked at once
 NEAR_BYTES = 2 * 10**9  # of the similarities of users that are counted at once
 WORK = 32  # bytes of a candidate beside its similarities, while these are counted
@@ -39,7 +39,7 @@ def regression_users(config: Any, num_users: int) -> int:
 
 
 def _regression_users(num_users: int) -> int:
-    return max(FEWEST, min(MOST, int((PRODUCT / num_users) ** 0.5)))
+    return max(FEWEST, min(MOST, round((PRODUCT / num_users) ** 0.5)))
 
 
 def table_bytes(

@@ -78,7 +78,7 @@ class FunnelConfig(pydantic.BaseModel):
         2.0, ge=0, description="factor of the squares of an expert's weights, divided by the number of its lists"
     )
     whole_users: int = pydantic.Field(
-        50_000,
+        25_000,
         ge=1,
         description="of more users than these the regression is of some (regression_users), validation pairs of "
         "10,000 a behavior teach and are ranked on the way, and tables are made for some users after others",
@@ -86,7 +86,7 @@ class FunnelConfig(pydantic.BaseModel):
     regression_users: Literal["auto"] | pydantic.PositiveInt = pydantic.Field(
         "auto",
         description="users that the regression is fitted to, a sample of more; auto: all up to whole_users, beyond "
-        f"them {extent.MOST:,}, and of more than 600,000 fewer, down to {extent.FEWEST:,}",
+        f"them {extent.MOST:,}, and of more than 125,000 fewer, down to {extent.FEWEST:,}",
     )
     steps: int = pydantic.Field(60, ge=1, description="steps of an epoch")
 
