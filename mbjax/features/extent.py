@@ -1,6 +1,6 @@
 """How much is made at once: of all users, or of some after others where there are very many; and whether it fits.
 
-Knows of a model's configuration the fields ``whole_users, regression_users, new_items, features``.
+Knows of a model's configuration the fields ``whole_users, regression_users, new_items, features, times``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,11 @@ PRODUCT = 500_000 * 4096**2  # users times that square
 BYTES = 3 * 10**8  # of the tables of users who are ranked at once
 NEAR_BYTES = 2 * 10**9  # of the similarities of users that are counted at once
 WORK = 32  # bytes of a candidate beside its similarities, while these are counted
+
+
+def is_timed(config: Any, info: types.DatasetInfo) -> bool:
+    """Whether it is looked at when things happened."""
+    return "time" in config.features and info.times and (info.later or config.times == "always")
 
 
 def is_whole(config: Any, num_users: int) -> bool:
@@ -52,7 +57,7 @@ def table_bytes(
     for behavior in info.behaviors if ranked is None else ranked:
         familiar = (pairs - train[behavior].nnz) / info.num_users
         for number, is_familiar in ((familiar, True), (most_new, False)):
-            names = table.names(info.behaviors, behavior, familiar=is_familiar)
+            names = table.names(info.behaviors, behavior, familiar=is_familiar, timed=is_timed(config, info))
             total += 2 * number * len(whole.shown(config.features, names))
     return total
 
@@ -64,7 +69,7 @@ def group_size(config: Any, info: types.DatasetInfo, train: candidates.Pairs, ra
 
 def groups_at_once(config: Any, info: types.DatasetInfo, train: candidates.Pairs, ranked: Collection[str]) -> int:
     """Groups whose similarities are counted at once: all that users share is counted anew each time."""
-    each = 2 * len(comparing.names(info.behaviors, ranked, timed=info.times)) + WORK
+    each = 2 * len(comparing.names(info.behaviors, ranked, timed=is_timed(config, info))) + WORK
     familiar = sum(m.nnz for m in train.values()) / info.num_users
     of_user = each * (familiar + len(ranked) * 1.25 * config.new_items)
     return max(1, int(NEAR_BYTES / of_user / group_size(config, info, train, ranked)))

@@ -73,7 +73,7 @@ def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_siz
     chosen: list[float] = []  # the penalty of training, which serves wherever more pairs have joined it
     few = 0 if extent.is_whole(config, info.num_users) else extent.JUDGES
     names = [(b, part) for b in info.behaviors for part in PARTS]
-    timed = funnel_config.is_timed(config, info)
+    timed = extent.is_timed(config, info)
     columns = {
         (b, part): whole.shown(
             config.features, table.names(info.behaviors, b, familiar=part == "familiar", timed=timed)

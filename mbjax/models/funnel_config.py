@@ -91,14 +91,9 @@ class FunnelConfig(pydantic.BaseModel):
     steps: int = pydantic.Field(60, ge=1, description="steps of an epoch")
 
 
-def is_timed(config: FunnelConfig, info: types.DatasetInfo) -> bool:
-    """Whether experts see when things happened."""
-    return "time" in config.features and info.times and (info.later or config.times == "always")
-
-
 def notes(config: FunnelConfig, info: types.DatasetInfo) -> tuple[str, ...]:
     """What of the data is not looked at, in a sentence."""
-    if "time" not in config.features or not info.times or is_timed(config, info):
+    if "time" not in config.features or not info.times or extent.is_timed(config, info):
         return extent.notes(config, info)
     return (
         "funnel: times are not looked at, since validation pairs are not later than all training pairs; with a split "

@@ -71,11 +71,9 @@ def hits(source, found) -> float:
     return np.mean(source.test["buy"].toarray()[np.arange(USERS), first])
 
 
-BOTH = ("folds", "valid")
-
-
-@pytest.mark.parametrize("sources", usual.cases([(BOTH,), (("folds",),)], {(BOTH,)}.__contains__))
+@pytest.mark.parametrize("sources", usual.cases(["folds,valid", "folds"], {"folds,valid"}.__contains__))
 def test_recency_decides_and_is_found(sources):
+    sources = tuple(sources.split(","))
     source = log()
     assert source.info.times
     without = funnel.build(funnel_config.FunnelConfig(features=table.FAMILIES[:-1]), source.info, 64)
