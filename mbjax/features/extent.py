@@ -16,7 +16,7 @@ from mbjax.ops import inverse, memory
 
 JUDGES = 10_000
 """Of very many users those who are ranked on the way, and whose validation pairs teach, of each behavior."""
-FEWEST, MOST = 2048, 8192
+FEWEST, MOST = 2048, 4096
 """Users of a regression that is not of all. Each list of somebody else takes the square of them, and lessons alone have
 some hundred thousand."""
 PRODUCT = 500_000 * 4096**2  # users times that square

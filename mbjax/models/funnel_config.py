@@ -86,7 +86,7 @@ class FunnelConfig(pydantic.BaseModel):
     regression_users: Literal["auto"] | pydantic.PositiveInt = pydantic.Field(
         "auto",
         description="users that the regression is fitted to, a sample of more; auto: all up to whole_users, beyond "
-        f"them {extent.MOST:,}, and of more than 125,000 fewer, down to {extent.FEWEST:,}",
+        f"them {extent.MOST:,}, and of more than 500,000 fewer, down to {extent.FEWEST:,}",
     )
     steps: int = pydantic.Field(60, ge=1, description="steps of an epoch")
 
