@@ -68,6 +68,7 @@ def shaken(params):
     return structure.unflatten([leaf + jnp.asarray(0.1 * rng.normal(size=leaf.shape), leaf.dtype) for leaf in leaves])
 
 
+@pytest.mark.exhaustive
 def test_every_model_says_how():
     said = {name: built(name).model.fold_in for name in models.MODELS}
     assert {name for name, how in said.items() if how == types.EXACT} == {*EXACT, *LEFT_OUT}

@@ -48,6 +48,7 @@ def test_an_interrupted_second_run_goes_on(cache, folder, tmp_path, capsys, monk
     assert (tmp_path / "run" / "retrain" / "metrics.jsonl").read_bytes() == before
 
 
+@pytest.mark.exhaustive
 def test_it_needs_an_epoch_chosen_on_validation(folder, tmp_path):
     outcome = experiment.train(trial.config(folder, protocol="paper"), tmp_path / "run")
     with pytest.raises(errors.ConfigError, match="nothing was chosen on validation pairs"):

@@ -109,6 +109,7 @@ def test_a_run_of_before_looks_at_times_as_it_did(kept, later, tmp_path):
     assert runs.as_trained(place, config, dataset).info == info._replace(later=later)
 
 
+@pytest.mark.exhaustive
 def test_what_a_model_chose_at_training_is_not_chosen_again(folder, tmp_path, monkeypatch, capsys):
     config = configuration.load("ease", str(folder), models.entry("ease").config)
     monkeypatch.setattr(ease_penalty, "choose", lambda *given: 30.0)

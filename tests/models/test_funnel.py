@@ -145,6 +145,7 @@ def test_what_does_not_fit_is_refused_before_it_is_made(free, what, monkeypatch)
         trained(log(), 1)
 
 
+@pytest.mark.exhaustive
 def test_what_a_run_tells_is_how_often_familiar_items_come_next():
     """Half of the held-out purchases are of viewed items; nobody has anything but views to be familiar with."""
     source = log(0.5)

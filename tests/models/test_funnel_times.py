@@ -136,6 +136,7 @@ def test_columns_are_absent_without_times():
         np.testing.assert_array_equal(np.asarray(wide[part]["x"])[:, chosen], np.asarray(narrow[part]["x"]))
 
 
+@pytest.mark.exhaustive
 def test_new_users_have_the_numbers_of_users():
     """A user who is taken out and comes back with the same events is ranked by the same numbers; without times, too."""
     source = log()
