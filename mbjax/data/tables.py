@@ -49,7 +49,7 @@ def read(
       layout: the form of the file.
       wanted: names of the columns to keep, of which some may not be there; None keeps all. Of a text file all are
         checked, of a Parquet file that is not packed the others are not read at all.
-      repeating: names of columns whose texts occur in many rows: of Parquet they are kept as ``coding.TEXTS``, so that
+      repeating: names of columns whose texts occur in many rows: of Parquet they are kept as ``coding.texts``, so that
         no more of them is ever in memory than the parts that are just read.
 
     Raises:
