@@ -29,6 +29,7 @@ def module(monkeypatch):
     return made
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("form", "size"), [("dual", 23), ("primal", 62)])
 def test_the_script_measures_and_writes(folder, tmp_path, module, form, size, capsys):
     out = tmp_path / "ease.json"
@@ -53,6 +54,7 @@ def test_the_script_measures_and_writes(folder, tmp_path, module, form, size, ca
     assert "all that training does" in capsys.readouterr().out
 
 
+@pytest.mark.exhaustive
 def test_mistakes_are_one_line(folder, module, capsys):
     assert module.main(["--dataset=nowhere"]) == 2 and "unknown data set" in capsys.readouterr().err
     assert module.main([f"--dataset={folder}", "--model.rank=3", "--repeat=1", "--seconds=0.001"]) == 2

@@ -52,6 +52,7 @@ def test_multiplications_of_a_pair(folder, fields, count):
     assert load("nmtr").products(settings(folder, **fields)) == count
 
 
+@pytest.mark.exhaustive
 def test_the_script_measures_and_writes(folder, tmp_path, monkeypatch, capsys):
     module = load("nmtr")
     monkeypatch.setattr(rates, "measure", lambda table: rates.Rates(flops=1e9, near=1e6, far=1e5))

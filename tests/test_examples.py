@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import polars as pl
+import pytest
 import scipy.sparse
 import toy
 import yaml
@@ -98,6 +99,7 @@ def test_the_backbone_of_the_guide_works_in_the_frame(key, tmp_path, monkeypatch
     assert loss.shape == () and set(parts) == {"bpr_view", "bpr_cart", "bpr_buy", "contrastive", "l2"}
 
 
+@pytest.mark.exhaustive
 def test_the_own_log_is_read_as_its_configuration_says(tmp_path, monkeypatch):
     example = runpy.run_path(str(EXAMPLES / "own_log.py"))
     seen, train = {}, mbjax.train_run

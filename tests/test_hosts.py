@@ -173,6 +173,7 @@ def test_large_arrays_go_from_host_to_host_in_pieces():
     assert [process.wait(timeout=600) for process in each] == [0, 0]
 
 
+@pytest.mark.exhaustive
 def test_lists_of_two_processes_are_those_of_one(runs, tmp_path):
     folder, _ = runs
     port = str(free_port())

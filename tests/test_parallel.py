@@ -45,6 +45,7 @@ def trained(devices, backend):
     return losses, step, jax.device_get(run.placement.here(state).params)
 
 
+@pytest.mark.exhaustive
 def test_loss_and_gradient_of_a_step_and_the_loss_of_twenty():
     (one, one_step, _), (four, four_step, _) = trained(1, "pmap"), trained(4, "pmap")
     np.testing.assert_allclose(four[0], one[0], rtol=1e-5)

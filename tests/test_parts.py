@@ -78,6 +78,7 @@ def by_sorting(data, scores, behavior, kind, k):
     return np.mean(values, axis=0), int((truth & of_kind).sum())
 
 
+@pytest.mark.exhaustive
 @settings(max_examples=10, deadline=None)
 @given(
     seed=st.integers(0, 10**6),

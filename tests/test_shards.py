@@ -157,6 +157,7 @@ def test_no_device_has_to_hold_all_before_the_first_step():
     assert {device for leaf in leaves for device in leaf.devices()} == {jax.local_devices(backend="cpu")[0]}
 
 
+@pytest.mark.exhaustive
 def test_a_run_goes_on_with_fewer_devices(tmp_path):
     """Four devices begin, one goes on, two end it; 23 users are no multiple of any."""
     given = {"train__eval_every": 0, "evaluate__anchors": ()}

@@ -162,6 +162,7 @@ def test_program_prints_tables(folder, capsys, small):
     assert max(len(line) for line in lines if not line.endswith(".")) <= 80  # sentences end in a point
 
 
+@pytest.mark.exhaustive
 def test_program_prints_what_needs_no_learning(folder, capsys, small):
     """On validation pairs, unless test pairs are asked for: the same numbers as from Python."""
     seen = {}

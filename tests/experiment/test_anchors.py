@@ -11,6 +11,7 @@ from mbjax.data import options
 from mbjax.experiment import anchors, wiring
 
 
+@pytest.mark.exhaustive
 def test_they_are_the_models_with_these_settings():
     source = toy.dataset(3)
     found = dict(anchors.without_learning(source, "valid", 5))

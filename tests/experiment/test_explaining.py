@@ -51,6 +51,7 @@ CASES = [
 ]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("model", "fields"), usual.cases(CASES, lambda case: case is CASES[0]))
 def test_shares_add_up_to_the_score(model, fields, logs):
     place = run_of(logs, model, **fields)
@@ -72,6 +73,7 @@ def test_shares_add_up_to_the_score(model, fields, logs):
         assert found.met == tuple(b for b in train if train[b][row, column])
 
 
+@pytest.mark.exhaustive
 def test_a_planted_pair_is_what_speaks(logs):
     """Item i1 is bought by those who viewed i0, and by nobody else."""
     lines = ["user,item,behavior,time"]

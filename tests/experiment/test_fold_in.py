@@ -21,7 +21,7 @@ from mbjax.models import cascading_rank
 from mbjax.ops import graph
 
 USERS, ITEMS = 23, 31
-QUICK = ("bvae", "ease", "als", "itemknn", "own_items", "popularity", "cascading_rank", "copf")
+QUICK = ("bvae", "als", "itemknn", "own_items", "popularity", "cascading_rank")
 QUICK += ("crgcn",)
 EXACT = ("bvae", "multivae", "vaepp", "ease", "als", "itemknn", "cross_occurrence", "own_items", "popularity")
 LEFT_OUT = ("funnel",)  # exact too, where the user himself is no part of the statistics

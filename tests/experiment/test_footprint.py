@@ -38,6 +38,7 @@ def test_a_step_that_does_not_fit_is_refused_and_leaves_no_folder(folder, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.exhaustive
 def test_who_was_asked_trains_as_who_was_not(folder, tmp_path, monkeypatch):
     config = trial.config(folder, "bpr_mf", train__epochs=2, train__monitor="mean:ndcg")
     training.train(config, tmp_path / "one")

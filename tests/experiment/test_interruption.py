@@ -152,6 +152,7 @@ def test_an_epoch_that_is_over_is_refused(folder, copy, epochs, step, where):
     assert (copy / "config.yaml").read_text() == before
 
 
+@pytest.mark.exhaustive
 def test_a_resumed_run_may_look_more_often_and_wait_longer(four, folder, copy):
     changes = {"train__eval_every": 2, "train__patience": 3}
     outcome = experiment.train(trial.config(folder, **changes), copy, resume=True)
@@ -160,6 +161,7 @@ def test_a_resumed_run_may_look_more_often_and_wait_longer(four, folder, copy):
     assert outcome.tables["last"] == four.tables["last"]
 
 
+@pytest.mark.exhaustive
 def test_a_folder_that_is_in_use_is_refused(folder, copy, monkeypatch):
     before, tried = (copy / "metrics.jsonl").read_text(), []
 

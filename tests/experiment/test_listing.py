@@ -237,6 +237,7 @@ def test_a_user_is_listed_from_his_events_alone(base, tmp_path, capsys):
     assert lists.filter(user="stranger").height == 28
 
 
+@pytest.mark.exhaustive
 def test_newer_events_of_a_known_user_count(base, tmp_path, capsys):
     folder, rows = base
     before = lists_of(folder / "run", tmp_path, users=["u03"], top_k=30)
@@ -308,6 +309,7 @@ def test_a_log_that_has_grown_is_solved_with_the_penalty_of_the_run(base, tmp_pa
     assert lists["auto"].equals(lists[30.0]) and not lists["auto"].equals(lists[ease_penalty.DEFAULT])
 
 
+@pytest.mark.exhaustive
 def test_a_log_that_has_grown_is_listed_on_request(base, tmp_path, capsys):
     folder, rows = base
     old = lists_of(folder / "run", tmp_path, users=["u00"], top_k=30)

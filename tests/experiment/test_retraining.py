@@ -55,6 +55,7 @@ def test_it_needs_an_epoch_chosen_on_validation(folder, tmp_path):
         experiment.retrain(trial.config(folder, protocol="paper"), outcome)
 
 
+@pytest.mark.exhaustive
 def test_a_closed_form_keeps_the_settings_that_it_chose(folder, tmp_path, capsys):
     config = configuration.load("ease", str(folder), models.entry("ease").config)
     first = experiment.train(config, tmp_path / "run")

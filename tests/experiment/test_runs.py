@@ -30,6 +30,7 @@ def untold(row):
     return {name: value for name, value in row.items() if name not in ("groups", "familiar", "new")}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_eval_py_in_a_fresh_process_gives_the_same_values(cache, four, tmp_path):
     file = tmp_path / "users.parquet"

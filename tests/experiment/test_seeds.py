@@ -43,6 +43,7 @@ def interrupt(patch, after):
     patch.setattr(progress.Progress, "chunk", chunk)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("devices", "after", "over"),
     [(1, 4 * trial.STEPS + 2, {0}), pytest.param(2, 5, set(), marks=pytest.mark.exhaustive)],

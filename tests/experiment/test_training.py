@@ -161,6 +161,7 @@ def test_evaluates_after_the_last_epoch_only_and_compiles_once(folder, tmp_path,
     assert outcome.epochs == {"last": 2, "valid": 2}
 
 
+@pytest.mark.exhaustive
 def test_patience_counts_evaluations_without_a_better_value(folder, tmp_path, monkeypatch):
     values = iter([0.3, 0.2, 0.4, 0.1, 0.4])
     monkeypatch.setattr(selections, "monitored", lambda *arguments: next(values))
@@ -174,6 +175,7 @@ def test_patience_counts_evaluations_without_a_better_value(folder, tmp_path, mo
     assert again.rows == outcome.rows
 
 
+@pytest.mark.exhaustive
 def test_training_ends_with_an_evaluation_when_its_time_is_over(folder, tmp_path):
     config = trial.config(folder, train__epochs=50, train__eval_every=40, train__max_minutes=1e-6)
     outcome = experiment.train(config, tmp_path / "run")
@@ -201,6 +203,7 @@ def test_an_untrained_model_runs_from_end_to_end(folder, tmp_path, capsys):
     assert "toy, test split. visited" in said and "at step" not in said  # nothing was trained: there is no checkpoint
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "model",
     usual.cases(["own_items", "itemknn", "cross_occurrence", "cascading_rank"], {"own_items", "itemknn"}.__contains__),

@@ -73,6 +73,7 @@ def test_many_arrays_are_counted_by_kind():
     assert warm_start._listed([*names, "mix"]) == "experts (12 arrays), mix"
 
 
+@pytest.mark.exhaustive
 def test_a_run_from_another_and_its_resumption(four, two, folder, tmp_path):
     """The option reaches training; once there is a checkpoint the other run may be gone."""
     other = shutil.copytree(two, tmp_path / "other")

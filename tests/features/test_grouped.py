@@ -55,6 +55,7 @@ def test_groups_of_users_have_the_tables_of_all(joined, passive, judged, monkeyp
         np.testing.assert_allclose(whole[behavior]["rest"], parts[behavior]["rest"], atol=2e-3)
 
 
+@pytest.mark.exhaustive
 def test_an_evaluation_has_the_tables_of_its_users_alone(monkeypatch):
     evidence = types.Evidence(pairs(USERS, 0), seed=3)
     whole = encoded(built(), evidence, False)["buy"]

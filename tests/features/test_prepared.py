@@ -59,6 +59,7 @@ def test_strangers_alone_are_measured_by_the_same_users(monkeypatch):
             np.testing.assert_allclose(*theirs, rtol=2e-3, atol=2e-3)
 
 
+@pytest.mark.exhaustive
 def test_what_experts_and_gate_see_is_standardized_by_the_graphs_where_pairs_have_joined():
     model = funnel.build(CONFIG.model_copy(update={"hidden": 3, "hidden_new": 3}), INFO, 8)
     train = types.Evidence(pairs(USERS, 0), seed=3)

@@ -45,6 +45,7 @@ def test_cosines_are_those_of_the_gradients(run, tmp_path):
     assert (tmp_path / "conflict.png").stat().st_size > 5000
 
 
+@pytest.mark.exhaustive
 def test_experts_are_those_of_expert_use(run):
     drawn = of_heads.experts([run / "copf"])
     made, params, _ = experiment.restore(run / "copf")

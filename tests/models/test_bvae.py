@@ -121,6 +121,7 @@ def test_loss_is_the_literal_formula(monkeypatch, key, options, literal, place):
     np.testing.assert_allclose(value, sum(parts.values()), rtol=1e-6)
 
 
+@pytest.mark.exhaustive
 def test_fixed_weights_replace_the_uncertainty(monkeypatch, key):
     monkeypatch.setattr(bvae.noise, "normal", lambda words, stream, shape: jnp.zeros((words.shape[0], *shape)))
     losses_by_weight = []
@@ -133,6 +134,7 @@ def test_fixed_weights_replace_the_uncertainty(monkeypatch, key):
     np.testing.assert_allclose(losses_by_weight[2], np.mean(losses_by_weight[:2]), rtol=1e-5)
 
 
+@pytest.mark.exhaustive
 def test_identity_gates_have_no_effect_and_learned_ones_have(key):
     for mode, same in (("identity", True), ("behavior_softmax", False)):
         source, model, graphs, params = make(gate_mode=mode)
@@ -208,6 +210,7 @@ def test_noise_of_each_behavior_or_of_all(monkeypatch, key, shared):
     assert noise.shape[1:] == (3, SIZE) and np.allclose(noise, 0.0) is shared
 
 
+@pytest.mark.exhaustive
 def test_resampling_draws_for_every_task(monkeypatch, key):
     inputs = []
     real = losses.multinomial_nll

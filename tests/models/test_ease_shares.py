@@ -58,6 +58,7 @@ def test_shares_and_worth_are_those_of_the_regressions(form, own_columns):
     assert table.rows[1][:2] == ("view", "cart") and "penalty 0.5" in table.title
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("own_columns", ["kept", "left_out"])
 def test_shares_of_few_eigenvectors_add_up_too(own_columns):
     source = toy.dataset()

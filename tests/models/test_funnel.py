@@ -80,6 +80,7 @@ def test_a_leak_would_be_learned_and_there_is_none(is_fitted):
         assert loss < 0.6 * chance
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("gate", usual.cases(["user", "constant"], {"user"}.__contains__))
 def test_the_gate_learns_how_often_a_familiar_item_comes_next(gate):
     source = log(0.7)
@@ -171,6 +172,7 @@ def test_with_nothing_new_left_familiar_items_have_all_the_probability():
     assert np.exp(np.delete(values, bought)).sum() == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.exhaustive
 def test_fewer_users_than_behaviors_are_a_batch():
     """A quarter of a batch of three lists is one list, not none."""
     source = log(0.5)

@@ -45,6 +45,7 @@ def test_a_multiple_of_the_pairs_of_a_mean_user(monkeypatch):
     assert funnel_config.penalty_of(given, evidence()) == 7.0 and len(asked) == 2
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("penalty", usual.cases(["auto", 7.0], {"auto"}.__contains__))
 def test_it_is_chosen_once_and_kept_where_validation_pairs_have_joined(monkeypatch, penalty):
     used, prepare = [], prepared.prepare

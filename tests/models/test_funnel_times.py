@@ -71,6 +71,7 @@ def hits(source, found) -> float:
     return np.mean(source.test["buy"].toarray()[np.arange(USERS), first])
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("sources", usual.cases(["folds,valid", "folds"], {"folds,valid"}.__contains__))
 def test_recency_decides_and_is_found(sources):
     sources = tuple(sources.split(","))
@@ -83,6 +84,7 @@ def test_recency_decides_and_is_found(sources):
         assert hits(source, scores(trained(source, sources=sources, features=table.FAMILIES[:-1]))) < 0.4
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("is_fitted", usual.cases([True, False], bool))
 def test_no_fold_knows_its_own_moments(is_fitted):
     """Each item is met by one user alone: that it was bought this week is the answer, and nobody else says it."""

@@ -31,6 +31,7 @@ def test_histories_and_tasks(options, read, written, tasks):
     assert model.tasks == tasks
 
 
+@pytest.mark.exhaustive
 def test_of_one_behavior_it_is_bvae_without_uncertainty(monkeypatch, key):
     for module in (bvae, multivae):
         monkeypatch.setattr(module.noise, "normal", lambda words, stream, shape: jnp.zeros((words.shape[0], *shape)))
