@@ -1,6 +1,6 @@
 # make demo    install, train funnel on the embedded funnel data set, write ranked lists and plots
 # make test    install, check style, run the test suite
-# make test-all  the same with every model taken through every contract (twice as long)
+# make test-all  the same with every model taken through every contract (several times as long)
 #
 # Needed: make and Python 3.11 or newer. Everything is installed into $(VENV), nothing elsewhere.
 # A second 'make demo' shows the finished run again; remove runs/demo to train anew.
