@@ -183,6 +183,7 @@ def test_four_devices_do_what_one_does(name):
         np.testing.assert_array_equal(first.data, last.data)  # the copies stay equal
 
 
+@pytest.mark.exhaustive
 def test_gradients_of_four_devices_add_up(trained):
     experiment, _, states, _ = trained
     model, params = experiment.model, _device(states[1]).params

@@ -93,6 +93,7 @@ def test_a_planted_pair_is_what_speaks(logs):
     assert found.shares["share"][0] > 0.5 * found.score > 0.1
 
 
+@pytest.mark.exhaustive
 def test_in_words(logs, capsys):
     place = run_of(logs, "ease", **CASES[0][1])
     capsys.readouterr()

@@ -151,6 +151,7 @@ def test_paper_tests_as_it_goes_and_keeps_no_best(folder, tmp_path):
     assert where == {"checkpoint": "last", "step": 9}
 
 
+@pytest.mark.exhaustive
 def test_evaluates_after_the_last_epoch_only_and_compiles_once(folder, tmp_path, monkeypatch):
     chex.clear_trace_counter()
     made = wiring.build(trial.config(folder, train__epochs=3, train__eval_every=0))

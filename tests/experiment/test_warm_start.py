@@ -119,6 +119,7 @@ def test_rows_of_other_items_are_refused(views, folder, tmp_path):
         experiment.train(config, tmp_path / "run")
 
 
+@pytest.mark.exhaustive
 def test_the_command_line_says_it(four, folder, tmp_path, capsys):
     argv = trial.options(folder, tmp_path / "run", train__init_from=four.workdir, train__epochs=1)
     assert cli.train_main(argv) == 0

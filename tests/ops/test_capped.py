@@ -68,6 +68,7 @@ def test_a_list_is_found_behind_all_items_of_large_groups():
     assert lists_of(scores, group, 12, 1, 5, tile=8).item.tolist() == [[0, 30, 60, 61, 62]]
 
 
+@pytest.mark.exhaustive
 @given(
     seed=st.integers(0, 2**32 - 1),
     levels=st.sampled_from([3, 1000]),
