@@ -24,21 +24,9 @@ def is_texts(column: pl.Series) -> bool:
     return isinstance(column.dtype, pl.Categorical) and column.dtype.categories.namespace() == _NAMESPACE
 
 
-def distinct(column: pl.Series) -> pl.Series:
-    """The distinct values in any order; of coded texts, the texts."""
-    return column.unique().cast(pl.String) if is_texts(column) else column.unique()
-
-
 def counts(column: pl.Series) -> pl.DataFrame:
     """The distinct values, coded texts as texts, and in ``rows`` how many rows have each."""
     return column.value_counts(name="rows").with_columns(pl.col(column.name).cast(pl.String))
-
-
-def is_any(column: pl.Series, values: pl.Series) -> pl.Series:
-    """bool [n]: whether each value, coded or not, is one of some texts; null where there is no value."""
-    if is_texts(column):
-        return column.is_in(values.cast(column.dtype))
-    return column.cast(pl.String).is_in(values)
 
 
 def codes(column: pl.Series) -> np.ndarray:

@@ -164,9 +164,10 @@ def require_filled(column: pl.Series, what: str, fail: times.Fail) -> None:
     """Raises for the first null, NaN, or text of nothing or blanks alone."""
     empty = column.is_null()
     if coding.is_texts(column):
-        found = coding.distinct(column).drop_nulls()
+        found = column.unique().cast(pl.String).drop_nulls()  # each once: of all rows they may be more than memory has
         blank = found.filter(found.str.strip_chars() == "")
-        empty = empty | coding.is_any(column, blank).fill_null(True) if len(blank) else empty
+        if len(blank):
+            empty = empty | column.is_in(blank.cast(column.dtype)).fill_null(True)
     elif column.dtype in (pl.String, pl.Categorical, pl.Enum):
         empty = empty | (column.cast(pl.String).str.strip_chars() == "").fill_null(True)
     if column.dtype == pl.Binary:
