@@ -35,6 +35,12 @@ import pytest  # noqa: E402
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_finish():
+    """Modules and what was collected stay until the end."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_unconfigure():
     """Each process that runs tests has a folder of compiled programs of its own."""
     shutil.rmtree(COMPILED, ignore_errors=True)
@@ -47,17 +53,29 @@ _since_counted = 0
 
 @pytest.fixture(autouse=True)
 def few_compiled_programs():
-    """A process that compiled too many programs dies of it, deep in XLA: they are let go of before."""
+    """A process that compiled too many programs dies of it, deep in XLA: they are let go of before.
+
+    What stays is not searched for garbage again: runs do that between their stages, and going through all that a
+    hundred tests have compiled took a fifth of the suite's time.
+    """
     global _since_counted
     yield
     _since_counted += 1
-    if _since_counted < 20 or not MAPPED.exists():
+    if _since_counted < 20:
         return
     _since_counted = 0
+    if _is_crowded():
+        jax.clear_caches()
+        gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
+def _is_crowded() -> bool:
+    if not MAPPED.exists():
+        return False
     with MAPPED.open("rb") as lines:
-        if sum(1 for _ in lines) > MOST_MAPPED:
-            jax.clear_caches()
-            gc.collect()
+        return sum(1 for _ in lines) > MOST_MAPPED
 
 
 @pytest.fixture
