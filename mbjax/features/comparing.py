@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 from mbjax.features import events, late, lists
 
@@ -15,9 +16,27 @@ CHUNK = 250_000  # (candidate, item of the history) taken at once: what stays in
 
 Near = dict[str, np.ndarray]
 """``sum_A_B``, ``max_A_B``, ``shrunk_A_B`` (a sum with ``SHRINKAGE``) and ``walk_A_B`` (a sum of walks), behavior A of
-the history and B of the candidate, ``last_B`` and ``recent_B`` -> float16 [N], logarithms of the value + ``SMALL``."""
-LATE = ("last", "recent")
+the history and B of the candidate, ``sum_B_via_A`` and ``max_B_via_A``, behavior B of the history and A of what is
+shared, ``last_B`` and ``recent_B`` -> float16 [N], logarithms of the value + ``SMALL``."""
+LATE, ALIKE = ("last", "recent"), ("sum", "max")
 ANY = ""  # met by any behavior
+
+
+class How(NamedTuple):
+    """What is compared, and how.
+
+    Attributes:
+      alike: whether what is ranked is compared by the other behaviors too, ``sum_B_via_A``.
+      added: users who are thought to share each two items, added to those counted in sums and maxima.
+    """
+
+    alike: bool = False
+    added: float = 0.0
+
+    @classmethod
+    def of(cls, config: Any) -> How:
+        """As a model's configuration says, of which this knows the fields ``features, added_users``."""
+        return cls("alike" in config.features, config.added_users)
 
 
 class Asked(NamedTuple):
@@ -27,17 +46,24 @@ class Asked(NamedTuple):
       lists: the lists.
       ranked: the behaviors B that have all columns.
       log: when everything happened; None: there is nothing of late.
+      train: behavior -> CSR [U, I], the statistics of these lists, where they are others than everybody's; matrices
+        that are the same are the same objects.
+      how: what is compared.
     """
 
     lists: lists.Lists
     ranked: Collection[str]
     log: events.Log | None = None
+    train: Mapping[str, sparse.csr_array] | None = None
+    how: How = How()
 
 
-def names(behaviors: Sequence[str], ranked: Collection[str], *, timed: bool = False) -> list[str]:
+def names(behaviors: Sequence[str], ranked: Collection[str], *, timed: bool = False, alike: bool = False) -> list[str]:
     """The columns of ``Near``."""
     found = [f"{kind}_{a}_{b}" for a in behaviors for b in behaviors for kind in ("sum", "max")]
     found += [f"{kind}_{a}_{b}" for kind in ("shrunk", "walk") for a in behaviors for b in behaviors if b in ranked]
+    pairs = [(b, a) for b in behaviors if b in ranked and alike for a in behaviors if a != b]
+    found += [f"{kind}_{b}_via_{a}" for b, a in pairs for kind in ALIKE]
     return found + [f"{kind}_{b}" for kind in LATE for b in behaviors if b in ranked and timed]
 
 
@@ -77,6 +103,7 @@ class Part:
     def __init__(self, asked: Asked, behaviors: Sequence[str], items: np.ndarray, worth: np.ndarray):
         of = asked.lists
         self.of, self.row, self.ranked, self.log = of, of.row.astype(np.int32), asked.ranked, asked.log
+        self.how = asked.how
         self.met = {b: (m.indptr, m.indices) for b, m in of.history.items()}
         if asked.log is not None:
             self.late = late.weighted(asked.log, of)
@@ -88,16 +115,26 @@ class Part:
         self.sorted, self.sorted_row = self.place[self.order], self.row[self.order]
         self.is_part = (of.user >= 0).astype(np.float32)
         self.own = {b: lists.contributed(of, b, self.row).astype(np.uint8) for b in behaviors}
+        self.alike = [b for b in asked.ranked if asked.how.alike]
+        # Of each item of a history by what is ranked, whether the statistics have it of its user by another behavior.
+        self.shared = {(b, a): _contributed(of, b, a) for b in self.alike for a in behaviors if a != b}
         nothing = np.float16(np.log(SMALL))
-        columns = names(behaviors, asked.ranked, timed=asked.log is not None)
+        columns = names(behaviors, asked.ranked, timed=asked.log is not None, alike=asked.how.alike)
         self.found = {name: np.full(of.item.size, nothing) for name in columns}
 
     def chosen(self, a: str, b: str, line: np.ndarray, start: int, stop: int) -> np.ndarray:
         """Candidates that are items start .. stop - 1 and have a line, of users who have a history of ``a``."""
         if a == ANY and (self.log is None or b not in self.ranked):
             return self.order[:0]
+        return self._among(a, line, start, stop)
+
+    def via(self, a: str, line: np.ndarray, start: int, stop: int) -> dict[str, np.ndarray]:
+        """Likewise of users who have a history of each ranked behavior but ``a``, by which items are compared."""
+        return {b: self._among(b, line, start, stop) for b in self.alike if b != a}
+
+    def _among(self, behavior: str, line: np.ndarray, start: int, stop: int) -> np.ndarray:
         low, high = np.searchsorted(self.sorted, [start, stop])
-        keep = self.length[a][self.sorted_row[low:high]] > 0
+        keep = self.length[behavior][self.sorted_row[low:high]] > 0
         keep &= line[self.sorted[low:high]] >= 0
         return self.order[low:high][keep]
 
@@ -139,9 +176,23 @@ class Part:
             walks = others_of(found.imag, contributed * self.worth[row])
             walks /= of_met
             self._enter(f"walk_{a}_{b}", picked, np.add.reduceat(walks, first) / others)
+        value += self._added(picked, met, length)
         value /= of_met
         self._enter(f"sum_{a}_{b}", picked, np.add.reduceat(value, first) / others)
         self._enter(f"max_{a}_{b}", picked, np.maximum.reduceat(value, first) / others)
+
+    def reduce_via(self, picked: np.ndarray, behavior: str, shared: Shared) -> None:
+        """Enters how like the history of a ranked behavior candidates are, by ``shared.a``, which is ``shared.b``."""
+        a, tile, users = shared.a, shared.tile, shared.users[shared.a]
+        stored, place, length, first = self._places(picked, behavior, shared.line)
+        met = self.met[behavior][1][stored]
+        contributed, own = self.own[a][picked].astype(np.float32), self.shared[behavior, a][stored].astype(np.float32)
+        value = np.maximum(np.ascontiguousarray(tile.take(place).real) - np.repeat(contributed, length) * own, 0)
+        value += self._added(picked, met, length)
+        value /= np.where(own > 0, users.less[met], users.root[met])
+        others = np.sqrt(np.maximum(users.number[self.of.item[picked]] - contributed, 1))
+        self._enter(f"sum_{behavior}_via_{a}", picked, np.add.reduceat(value, first) / others)
+        self._enter(f"max_{behavior}_via_{a}", picked, np.maximum.reduceat(value, first) / others)
 
     def reduce_late(self, picked: np.ndarray, shared: Shared) -> None:
         """Likewise the columns of items of late; ``shared.a`` is any behavior."""
@@ -153,6 +204,12 @@ class Part:
         for kind in LATE:
             weight = getattr(self.late, kind)[place]
             self._enter(f"{kind}_{b}", picked, np.add.reduceat(value * weight, first) / others)
+
+    def _added(self, picked: np.ndarray, met: np.ndarray, length: np.ndarray) -> np.ndarray | float:
+        """Users who are thought to share a candidate and each item met, but for an item and itself: float32."""
+        if not self.how.added:
+            return 0.0
+        return (met != np.repeat(self.of.item[picked], length)) * np.float32(self.how.added)
 
     def _places(self, picked: np.ndarray, a: str, line: np.ndarray) -> tuple[np.ndarray, ...]:
         """Of what candidates' users met: where it is stored, where in a tile, how many, where each candidate begins."""
@@ -167,3 +224,12 @@ class Part:
 
     def _enter(self, name: str, picked: np.ndarray, value: np.ndarray) -> None:
         self.found[name][picked] = np.log(value + np.float32(SMALL))
+
+
+def _contributed(of: lists.Lists, behavior: str, other: str) -> np.ndarray:
+    """Whether the statistics have each item of the histories of a behavior of its user by another one, uint8 [nnz]."""
+    row, item = lists.pairs(of.history[behavior])
+    found = lists.has(of.history[other], row, item)
+    if of.removed[other].nnz:
+        found = found + lists.has(of.removed[other], row, item)
+    return (found * (of.user >= 0)[row]).astype(np.uint8)

@@ -1,6 +1,7 @@
 """How much is made at once: of all users, or of some after others where there are very many; and whether it fits.
 
-Knows of a model's configuration the fields ``whole_users, regression_users, new_items, features, times``.
+Knows of a model's configuration the fields ``whole_users, regression_users, new_items, features, times`` and what
+``comparing.How`` reads.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ def group_size(config: Any, info: types.DatasetInfo, train: candidates.Pairs, ra
 
 def groups_at_once(config: Any, info: types.DatasetInfo, train: candidates.Pairs, ranked: Collection[str]) -> int:
     """Groups whose similarities are counted at once: all that users share is counted anew each time."""
-    each = 2 * len(comparing.names(info.behaviors, ranked, timed=is_timed(config, info))) + WORK
+    alike = comparing.How.of(config).alike
+    each = 2 * len(comparing.names(info.behaviors, ranked, timed=is_timed(config, info), alike=alike)) + WORK
     familiar = sum(m.nnz for m in train.values()) / info.num_users
     of_user = each * (familiar + len(ranked) * 1.25 * config.new_items)
     return max(1, int(NEAR_BYTES / of_user / group_size(config, info, train, ranked)))

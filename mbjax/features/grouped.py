@@ -58,7 +58,7 @@ class Groups:
         for first in range(0, self.rows.size, several):
             some = everyone.only(self.rows[first : first + several])
             found = prepared.find(config, base, some, dict.fromkeys(behaviors))
-            compared, _ = prepared.compare(rest, found)
+            compared, _ = prepared.compare(config, rest, found)
             for start in range(0, len(some.user), self.size):
                 stages.tell("ranking users", first + start, self.rows.size)
                 stop = min(start + self.size, len(some.user))

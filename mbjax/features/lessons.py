@@ -7,6 +7,7 @@ ranked behavior alone, for new ones out of all.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -26,11 +27,13 @@ class Draft(NamedTuple):
       part: ``"familiar"`` or ``"new"``.
       found: the lists and what the regression says.
       positive: float32 [N], 1 for the pairs to be predicted.
+      train: the statistics of its table, where they are others than everybody's.
     """
 
     part: str
     found: retrieval.Found
     positive: np.ndarray
+    train: candidates.Pairs | None = None
 
 
 class Fold(NamedTuple):
@@ -40,11 +43,13 @@ class Fold(NamedTuple):
       users: int [L], ascending.
       taken: CSR [L, I], the pairs to be predicted.
       begin: nothing is known from then on; None: all else is.
+      everyone: CSR [U, I], the pairs of the fold, of those users too who have no list of it.
     """
 
     users: np.ndarray
     taken: sparse.csr_array
     begin: float | None = None
+    everyone: sparse.csr_array | None = None
 
     @property
     def until(self) -> np.ndarray:
@@ -97,7 +102,13 @@ def folds(
         if users.size > most:
             users = np.sort(rng.choice(users, most, replace=False))
         if users.size:
-            yield Fold(users, sparse.csr_array(mine[users]), begin[k])
+            yield Fold(users, sparse.csr_array(mine[users]), begin[k], mine)
+
+
+def without(train: candidates.Pairs, fold: Fold, target: str) -> dict[str, sparse.csr_array]:
+    """The statistics without the pairs of a fold, whoever has them: what does not change is the same object."""
+    kept = lists.without(train[target].astype(np.float32), fold.everyone)
+    return {b: kept.astype(m.dtype) if b == target else m for b, m in train.items()}
 
 
 def removed(train: candidates.Pairs, fold: Fold, target: str, log: events.Log | None) -> dict[str, sparse.csr_array]:
@@ -122,15 +133,25 @@ def everywhere(train: candidates.Pairs, users: np.ndarray, taken: sparse.csr_arr
     return found
 
 
-def draft(found: retrieval.Found, truth: sparse.csr_array, part: str) -> Draft | None:
-    """The lists that hold a right answer, of pairs ``truth`` CSR [L, I]; None if none does."""
+def draft(
+    found: retrieval.Found, truth: sparse.csr_array, part: str, known: candidates.Pairs | None = None
+) -> Draft | None:
+    """The lists that hold a right answer, of pairs ``truth`` CSR [L, I]; None if none does.
+
+    ``known``: the statistics of their table, which do not have these pairs; None: everybody's, which do.
+    """
     right = found.lists.of(truth)
     keep = np.bincount(found.lists.row, right, minlength=len(found.lists.user)) > 0
     if not keep.any():
         return None
     inside = keep[found.lists.row]
     predicted = regression.Predicted(*(x[..., inside] for x in found.predicted))
-    return Draft(part, retrieval.Found(found.lists.only(np.flatnonzero(keep)), predicted), right[inside])
+    chosen = found.lists.only(np.flatnonzero(keep))
+    if known is not None:
+        chosen = dataclasses.replace(
+            chosen, removed={b: sparse.csr_array(m.shape, dtype=m.dtype) for b, m in chosen.removed.items()}
+        )
+    return Draft(part, retrieval.Found(chosen, predicted), right[inside], known)
 
 
 def searched(columns: table.Columns, by_regression: bool = True) -> np.ndarray:

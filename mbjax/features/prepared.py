@@ -103,7 +103,7 @@ Sought = Mapping[str, Mapping[str, retrieval.Found]]
 
 
 def compare(
-    base: Basis, found: Sought, drafts: teaching.Drafts | None = None
+    config: Any, base: Basis, found: Sought, drafts: teaching.Drafts | None = None
 ) -> tuple[dict[tuple[str, str], whole.Compared], list[comparing.Near]]:
     """Similarities of candidates, by behavior and part, and of the lists of drafts.
 
@@ -111,7 +111,9 @@ def compare(
     """
     parts = {(b, part): one.lists for b, by_part in found.items() for part, one in by_part.items()}
     together, places = lists.joined(list(parts.values()), next(iter(base.train.values())).shape[1])
-    asked = [comparing.Asked(together, list(found), base.log), *(drafts.asked(base.log) if drafts else ())]
+    how = comparing.How.of(config)
+    asked = [comparing.Asked(together, list(found), base.log, None, how)]
+    asked += drafts.asked(base.log, how) if drafts else ()
     near = similarity.aggregate(base.train, asked)
     return {name: whole.Compared(near[0], place) for name, place in zip(parts, places, strict=True)}, near[1:]
 
@@ -129,7 +131,7 @@ def finish(
     train, (of, usual), behaviors = base.train, who, list(found)
     near: list[comparing.Near] = []
     if compared is None:
-        compared, near = compare(base, found, drafts)
+        compared, near = compare(config, base, found, drafts)
         memory.release()  # what threads made of tiles
     sources = {b: table.Source(train, base.counts, b, base.log) for b in behaviors}
     lessons = drafts.lessons(config, sources, near) if drafts else None

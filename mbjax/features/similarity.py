@@ -15,6 +15,9 @@ other users who met h by any behavior and i by b, and weights v_h of ``late.Late
 
     last_b, recent_b (u, i) = sum over h != i of v_h c_b(h, i) / sqrt(n_b(i))
 
+What a user has met by b, which may be little, speaks for what is like it in the eyes of those who met both by a: the
+sum and maximum of cos_aa over his history by b, with his own contribution taken out where he met h by a too.
+
 Counts are made once, in dense tiles of items, and serve all lists that are asked for.
 """
 
@@ -50,8 +53,7 @@ def aggregate(train: Mapping[str, sparse.csr_array], asked: Sequence[comparing.A
       ``Near`` of each of ``asked``.
     """
     num_items = next(iter(train.values())).shape[1]
-    counts = {b: np.asarray(m.sum(axis=0), np.float32).ravel() for b, m in train.items()}
-    users = {b: comparing.Users.of(number) for b, number in counts.items()}
+    counted = _Counted()
     met = sum(np.diff(m.indptr) for m in train.values())
     worth = (WORTH / np.maximum(met, 1)).astype(np.float32)  # [U]
     # Only items that are candidates need rows of counts.
@@ -61,17 +63,24 @@ def aggregate(train: Mapping[str, sparse.csr_array], asked: Sequence[comparing.A
     whole = np.zeros(tile * num_items, np.complex64)
     alone = whole.view(np.float32)[: whole.size]
     with concurrent.futures.ThreadPoolExecutor(threads.number()) as pool, _Ahead() as ahead:
-        for tile_of in ahead.of(_tiles(train, worth, items, counts, parts, tile)):
+        for tile_of in ahead.of(_tiles(train, worth, items, counted, parts, [one.train for one in asked], tile)):
             stages.tell("counting what items share", tile_of.number, tile_of.total)
             places = tile_of.row * np.int64(num_items) + tile_of.shared.indices
             dense = whole if tile_of.has_walks else alone
             dense[places] = tile_of.shared.data
-            shared = comparing.Shared(tile_of.a, tile_of.b, dense, tile_of.line, users)
+            shared = comparing.Shared(tile_of.a, tile_of.b, dense, tile_of.line, tile_of.users)
             spans = [
                 (part, span) for part, of in zip(parts, tile_of.wanted, strict=True) for span in part.cut(tile_of.a, of)
             ]
             reduce = comparing.Part.reduce_late if tile_of.a == comparing.ANY else comparing.Part.reduce
             list(pool.map(lambda one, how=reduce, of=shared: how(*one, of), spans))
+            via = [
+                (part, span, behavior)
+                for part, by_behavior in zip(parts, tile_of.via, strict=True)
+                for behavior, of in by_behavior.items()
+                for span in part.cut(behavior, of)
+            ]
+            list(pool.map(lambda one, of=shared: comparing.Part.reduce_via(*one, of), via))
             dense[places] = 0
     return [part.found for part in parts]
 
@@ -82,7 +91,9 @@ class _Tile(NamedTuple):
     Attributes:
       number, total: of the tile, and how many there are.
       line: of each item that is a candidate, its line in the tile.
+      users: of each item, by behavior.
       wanted: of each of ``asked`` the candidates that are of the tile.
+      via: likewise, by the behavior of the history, where items are compared by one behavior.
       row, shared: as ``neighbors.share`` gives them; counts, and walks as the imaginary part of them.
     """
 
@@ -92,54 +103,80 @@ class _Tile(NamedTuple):
     b: str
     has_walks: bool
     line: np.ndarray
+    users: Mapping[str, comparing.Users]
     wanted: list[np.ndarray]
+    via: list[dict[str, np.ndarray]]
     row: np.ndarray
     shared: sparse.csr_array
 
 
+class _Counted(dict):
+    """The users of each item of a matrix, counted once."""
+
+    def of(self, matrix: sparse.csr_array) -> comparing.Users:
+        """Of a matrix that stays."""
+        if id(matrix) not in self:
+            self[id(matrix)] = comparing.Users.of(np.asarray(matrix.sum(axis=0), np.float32).ravel())
+        return self[id(matrix)]
+
+
 def _tiles(
-    train, worth: np.ndarray, items: np.ndarray, counts, parts: list[comparing.Part], tile: int
+    train,
+    worth: np.ndarray,
+    items: np.ndarray,
+    counted: _Counted,
+    parts: list[comparing.Part],
+    own: Sequence[Mapping[str, sparse.csr_array] | None],
+    tile: int,
 ) -> Iterator[Callable[[], _Tile | None]]:
     """Makers of tiles of items that are candidates, for each two behaviors; None: no list wants it.
 
-    Counts and walks are sums over the same users, which one product of complex numbers goes through once.
+    Counts and walks are sums over the same users, which one product of complex numbers goes through once. Lists that
+    have statistics of their own have tiles of their own of what differs.
     """
     log = next((part.log for part in parts if part.log is not None), None)
     ranked = {b for part in parts for b in part.ranked}
-    ables = {b: np.flatnonzero(counts[b][items] > 0) for b in train}  # the others share nothing
-    histories = {b: {**train, **({comparing.ANY: log.met} if log is not None and b in ranked else {})} for b in train}
-    total, number = sum(-(-ables[b].size // tile) * len(histories[b]) for b in train), 0
-    for b, of_candidates in train.items():
-        able, line = ables[b], np.full(items.size, -1, np.int32)
+    known = [train if one is None else one for one in own]
+    tasks: dict[tuple, list[int]] = {}
+    for b in train:
+        for a in (*train, *((comparing.ANY,) if log is not None and b in ranked else ())):
+            for place, of in enumerate(known):
+                matrices = (of[b], log.met if a == comparing.ANY else of[a])
+                tasks.setdefault((a, b, *map(id, matrices)), [*matrices]).append(place)
+    sizes = {key: np.flatnonzero(counted.of(right_of[0]).number[items] > 0) for key, right_of in tasks.items()}
+    total, number = sum(-(-able.size // tile) for able in sizes.values()), 0
+    by_item: dict[int, sparse.csr_array] = {}
+    for key, (of_candidates, of_history, *places) in tasks.items():
+        a, b = key[:2]
+        able, line = sizes[key], np.full(items.size, -1, np.int32)
         line[able] = np.arange(able.size)
-        by_item = sparse.csr_array(of_candidates.T)
-        for a, of_history in histories[b].items():
-            has_walks = b in ranked and a != comparing.ANY
-            kind = np.complex64 if has_walks else np.float32
-            left, right = by_item.astype(kind), sparse.csr_array(of_history.astype(kind))
-            if has_walks:
-                right.data = right.data + 1j * (worth[lists.pairs(right)[0]] * right.data.real)
-            for start in range(0, able.size, tile):
-                yield functools.partial(
-                    _tile,
-                    (number, total, a, b, has_walks),
-                    line - start,
-                    parts,
-                    left,
-                    right,
-                    items,
-                    able[start : start + tile],
-                )
-                number += 1
+        if id(of_candidates) not in by_item:
+            by_item = {id(of_candidates): sparse.csr_array(of_candidates.T)}
+        has_walks = b in ranked and a != comparing.ANY
+        kind = np.complex64 if has_walks else np.float32
+        left, right = by_item[id(of_candidates)].astype(kind), sparse.csr_array(of_history.astype(kind))
+        if has_walks:
+            right.data = right.data + 1j * (worth[lists.pairs(right)[0]] * right.data.real)
+        users = {b: counted.of(of_candidates)}
+        if a != comparing.ANY:
+            users[a] = counted.of(of_history)
+        for start in range(0, able.size, tile):
+            mine = able[start : start + tile]
+            head = (number, total, a, b, has_walks)
+            yield functools.partial(_tile, head, line - start, users, parts, set(places), left, right, items, mine)
+            number += 1
 
 
-def _tile(head, line: np.ndarray, parts, left, right, items: np.ndarray, mine: np.ndarray) -> _Tile | None:
+def _tile(head, line: np.ndarray, users, parts, places: set[int], left, right, items, mine) -> _Tile | None:
     _, _, a, b, _ = head
-    wanted = [part.chosen(a, b, line, mine[0], mine[-1] + 1) for part in parts]
-    if not any(chosen.size for chosen in wanted):
+    first, end = mine[0], mine[-1] + 1
+    nobody = np.zeros(0, np.int64)
+    wanted = [part.chosen(a, b, line, first, end) if k in places else nobody for k, part in enumerate(parts)]
+    via = [part.via(a, line, first, end) if k in places and a == b else {} for k, part in enumerate(parts)]
+    if not any(of.size for of in (*wanted, *(of for each in via for of in each.values()))):
         return None
     row, shared = neighbors.share(left, right, items[mine])
-    return _Tile(*head, line, wanted, row, shared)
+    return _Tile(*head, line, users, wanted, via, row, shared)
 
 
 class _Ahead:

@@ -20,6 +20,7 @@ PRIOR = 10.0  # users, of a smoothed rate
 SMALL = 1e-3  # added to a prediction before its logarithm
 GAIN = 64.0  # of predictions, which are small
 FAMILIES = ("touch", "count", "ease", "near", "rank", "time")
+"""Those that are seen unless others are named; beside them there is ``"alike"``."""
 
 Columns = dict[str, np.ndarray]
 
@@ -110,6 +111,7 @@ def names(behaviors: Sequence[str], target: str, *, familiar: bool, timed: bool 
         for b in behaviors:
             found += [f"near_sum_{a}_{b}", f"near_max_{a}_{b}"]
     found += [*(f"near_sum_{a}_shrunk" for a in behaviors), *(f"near_walk_{a}" for a in behaviors)]
+    found += [f"alike_{kind}_{a}" for a in others for kind in comparing.ALIKE]
     kinds = ("rank_", "rank_z_") if familiar else ("rank_",)
     found += [f"{kind}{name}" for name in found if _is_telling(name, target, familiar) for kind in kinds]
     return found + (times.names(behaviors, target, familiar=familiar) if timed else [])
@@ -164,7 +166,9 @@ def _similarities(source: Source, near: comparing.Near) -> Columns:
     names = [f"{kind}_{a}_{b}" for a in source.train for b in source.train for kind in ("sum", "max")]
     columns = {f"near_{name}": near[name] for name in names}
     columns |= {f"near_sum_{a}_shrunk": near[f"shrunk_{a}_{source.target}"] for a in source.train}
-    return columns | {f"near_walk_{a}": near[f"walk_{a}_{source.target}"] for a in source.train}
+    columns |= {f"near_walk_{a}": near[f"walk_{a}_{source.target}"] for a in source.train}
+    via = {(kind, a): f"{kind}_{source.target}_via_{a}" for a in source.train for kind in comparing.ALIKE}
+    return columns | {f"alike_{kind}_{a}": near[name] for (kind, a), name in via.items() if name in near}
 
 
 def _ranks(of: lists.Lists, row: np.ndarray, telling: Columns, *, deviations: bool) -> Columns:

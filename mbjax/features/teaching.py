@@ -1,7 +1,7 @@
 """What the experts learn from: lists of folds and of validation pairs, in stores that batches are drawn from.
 
 Knows of a model's configuration the fields ``folds, taught_folds, max_lists, list_length, sources, cross_fitting,
-members, new_items, features, steps, fold_order``.
+members, new_items, features, steps, fold_order, left_out``.
 """
 
 from __future__ import annotations
@@ -48,9 +48,13 @@ class Drafts:
     lists: dict[tuple[str, str], list[lessons.Draft]]
     counts: dict[str, Counts]
 
-    def asked(self, log: events.Log | None) -> list[comparing.Asked]:
+    def asked(self, log: events.Log | None, how: comparing.How) -> list[comparing.Asked]:
         """The lists, for ``similarity.aggregate``."""
-        return [comparing.Asked(d.found.lists, [b], log) for (b, _), drafts in self.lists.items() for d in drafts]
+        return [
+            comparing.Asked(draft.found.lists, [b], log, draft.train, how)
+            for (b, _), drafts in self.lists.items()
+            for draft in drafts
+        ]
 
     def lessons(self, config: Any, sources: Mapping[str, table.Source], near: list[comparing.Near]) -> Lessons:
         """Makes the tables, with the similarities of ``asked``, which are used up."""
@@ -63,6 +67,8 @@ class Drafts:
 
 def _lesson(config: Any, source: table.Source, draft: lessons.Draft, near: comparing.Near) -> Lesson:
     of, positive, look = draft.found.lists, draft.positive, None
+    if draft.train is not None:
+        source = table.Source(draft.train, table.counts(draft.train), source.target, source.log)
     num_users = next(iter(source.train.values())).shape[0]
     is_searched = extent.regression_users(config, num_users) == num_users
     # Without the regression's there are half as many candidates, among whom a rank says half as much.
@@ -126,7 +132,10 @@ def _by_folds(
         of = candidates.histories(train, users, gone, fold.until)
         told = None if config.cross_fitting else _as_strangers(train, users)
         (found,) = retrieval.find(fitted, of, [search], config.new_items, ("familiar",), told, shared)
-        yield "familiar", lessons.draft(found["familiar"], taken, "familiar"), None
+        # Without times: a log says of later pairs too when they happened, and these are not of the statistics.
+        is_of_fold = config.left_out == "fold" and config.cross_fitting and log is None
+        known = lessons.without(train, fold, behavior) if is_of_fold else None
+        yield "familiar", lessons.draft(found["familiar"], taken, "familiar", known), None
         wanted = most_new - drawn
         if wanted <= 0:
             continue

@@ -13,7 +13,7 @@ from mbjax.features import extent, table
 from mbjax.models import ease_penalty
 from mbjax.ops import ridge
 
-Family = Literal["touch", "count", "ease", "near", "rank", "time"]
+Family = Literal["touch", "count", "ease", "near", "rank", "time", "alike"]
 MULTIPLE = 3.0
 """Penalty without validation pairs, in mean square lengths of a user's row."""
 
@@ -35,7 +35,16 @@ class FunnelConfig(pydantic.BaseModel):
         f"on validation pairs of {ease_penalty.USERS:,} users, or {MULTIPLE:g} times where there are none",
     )
     features: tuple[Family, ...] = pydantic.Field(
-        table.FAMILIES, min_length=1, description="families of numbers that the experts see"
+        table.FAMILIES,
+        min_length=1,
+        description="families of numbers that the experts see; alike, which the default leaves out: how like the items "
+        "met by the ranked behavior a candidate is in the eyes of those who met both by another one",
+    )
+    added_users: float = pydantic.Field(
+        0.0,
+        ge=0,
+        description="users who are thought to share each two items, added to those counted where items are compared, "
+        "which smooths what few have met [users]",
     )
     new_items: int = pydantic.Field(
         80, ge=1, description="new items of a user found by the regression, and as many by neighbors [items]"
@@ -65,6 +74,11 @@ class FunnelConfig(pydantic.BaseModel):
     )
     cross_fitting: bool = pydantic.Field(
         True, description="take what is to be predicted out of the numbers first; false: they know the answers"
+    )
+    left_out: Literal["user", "fold"] = pydantic.Field(
+        "user",
+        description="what is left out of counts and similarities where familiar items of a fold are predicted; user: "
+        "whose list it is; fold: the pairs of the fold as well, whoever has them, where times are not looked at",
     )
     loss: Literal["listwise", "pointwise"] = pydantic.Field(
         "listwise", description="softmax over a list, or one by one"

@@ -20,12 +20,12 @@ def train():
 
 def test_folds_part_the_pairs_of_the_target(train):
     whole = np.zeros((USERS, ITEMS))
-    for users, taken, _ in lessons.folds(train, "buy", 4, 4, USERS, np.random.default_rng(0)):
+    for users, taken, *_ in lessons.folds(train, "buy", 4, 4, USERS, np.random.default_rng(0)):
         assert (np.diff(users) > 0).all() and (np.diff(taken.indptr) > 0).all()
         whole[users] += taken.toarray()
     np.testing.assert_array_equal(whole, train["buy"].toarray())
     few = list(lessons.folds(train, "buy", 4, 2, 5, np.random.default_rng(0)))
-    assert len(few) == 2 and all(len(users) == 5 == taken.shape[0] for users, taken, _ in few)
+    assert len(few) == 2 and all(len(users) == 5 == taken.shape[0] for users, taken, *_ in few)
 
 
 def clocked(train):
@@ -40,7 +40,7 @@ def test_the_latest_pairs_of_each_user_are_dealt_first(train):
     when = sparse.csr_array((log.first("buy"), train["buy"].indices, train["buy"].indptr), train["buy"].shape).toarray()
     has, whole = train["buy"].toarray() > 0, np.zeros((USERS, ITEMS))
     later = np.full(USERS, np.inf)
-    for users, taken, begin in lessons.folds(train, "buy", 4, 4, USERS, np.random.default_rng(0), log, "latest"):
+    for users, taken, begin, _ in lessons.folds(train, "buy", 4, 4, USERS, np.random.default_rng(0), log, "latest"):
         assert begin is None
         mine = taken.toarray() > 0
         assert (np.where(mine, when[users], 0).max(axis=1) < later[users]).all()
@@ -70,6 +70,35 @@ def test_nothing_is_known_from_the_moment_of_a_fold_on(train):
         end = fold.begin
 
 
+def test_the_statistics_of_a_fold_have_nobodys_pairs_of_it(train):
+    """Whether someone has a list of the fold or not; what is of other behaviors is not copied."""
+    folds = list(lessons.folds(train, "buy", 3, 3, 5, np.random.default_rng(0)))
+    everyone = np.zeros((USERS, ITEMS))
+    for fold in folds:
+        known = lessons.without(train, fold, "buy")
+        np.testing.assert_array_equal(known["buy"].toarray(), train["buy"].toarray() * (fold.everyone.toarray() == 0))
+        np.testing.assert_array_equal(fold.everyone.toarray()[fold.users], fold.taken.toarray())
+        assert known["view"] is train["view"] and known["buy"].dtype == train["buy"].dtype
+        everyone += fold.everyone.toarray()
+    np.testing.assert_array_equal(everyone, train["buy"].toarray())
+
+
+def test_who_has_the_pair_and_who_has_not_see_the_same_of_an_item(train):
+    """Leaving out each user alone tells: of an item that n bought, its buyers would see n - 1 and all others n."""
+    fold = next(iter(lessons.folds(train, "buy", 3, 1, USERS, np.random.default_rng(1))))
+    fitted = regression.fit(train, 2.0)
+    of = candidates.histories(train, fold.users, {"buy": fold.taken})
+    (found,) = retrieval.find(fitted, of, [retrieval.retriever(train, fitted, "buy")], 5, ("familiar",))
+    draft = lessons.draft(found["familiar"], fold.taken, "familiar", lessons.without(train, fold, "buy"))
+    chosen = draft.found.lists
+    assert not any(m.nnz for m in chosen.removed.values())
+    near = similarity.aggregate(train, [comparing.Asked(chosen, ["buy"], None, draft.train)])[0]
+    source = table.Source(draft.train, table.counts(draft.train), "buy")
+    seen = table.table(source, chosen, draft.found.predicted, near, familiar=True)["count_item_buy"]
+    kept = train["buy"].toarray().sum(axis=0) - fold.everyone.toarray().sum(axis=0)
+    np.testing.assert_allclose(seen, np.log1p(kept[chosen.item]), rtol=1e-6)
+
+
 def test_a_pair_is_taken_out_of_every_behavior_that_has_it(train):
     users = np.array([1, 4, 6])
     taken = sparse.csr_array(train["buy"][users].astype(np.float32))
@@ -85,7 +114,7 @@ def test_a_pair_is_taken_out_of_every_behavior_that_has_it(train):
 
 def taught(train, part, most):
     fitted = regression.fit(train, 2.0)
-    (users, taken, _), *_ = lessons.folds(train, "buy", 3, 1, USERS, np.random.default_rng(1))
+    (users, taken, *_), *_ = lessons.folds(train, "buy", 3, 1, USERS, np.random.default_rng(1))
     removed = {"buy": taken} if part == "familiar" else lessons.everywhere(train, users, taken)
     of = candidates.histories(train, users, removed)
     (found,) = retrieval.find(fitted, of, [retrieval.retriever(train, fitted, "buy")], most, (part,))

@@ -17,7 +17,7 @@ def made(train, of, target="buy", familiar=True):
     history = np.stack([of.of(m) for m in of.history.values()])
     place = list(train).index(target)
     predicted = regression.predictions(now, g, rows.diagonal[of.row], fitted.gram[of.item], history, place)
-    (near,) = similarity.aggregate(train, [comparing.Asked(of, [target])])
+    (near,) = similarity.aggregate(train, [comparing.Asked(of, [target], how=comparing.How(alike=True))])
     return table.table(table.Source(train, table.counts(train), target), of, predicted, near, familiar=familiar)
 
 
