@@ -12,7 +12,7 @@ import usual
 from scipy import sparse
 
 from mbjax import errors, types
-from mbjax.features import extent
+from mbjax.features import extent, table
 from mbjax.models import funnel, funnel_config
 
 USERS, ITEMS, VIEWS, BUYS = 120, 40, 10, 3
@@ -59,11 +59,15 @@ def mean_rank(source, found):
     return np.mean(ranks)
 
 
-@pytest.mark.parametrize("is_fitted", usual.cases([True, False], bool))
-def test_a_leak_would_be_learned_and_there_is_none(is_fitted):
+FITTED = {"user": {}, "fold": {"left_out": "fold", "added_users": 1.0, "features": (*table.FAMILIES, "alike")}}
+
+
+@pytest.mark.parametrize("how", usual.cases(["user", "fold", "not at all"], {"user"}.__contains__))
+def test_a_leak_would_be_learned_and_there_is_none(how):
     """Which of the viewed items is bought is chance: beside c others nothing is learned but log(1 + c)."""
-    source = log()
-    options = {"sources": ("folds",), "cross_fitting": is_fitted, "folds": 3, "taught_folds": 3, "l2_weight": 20.0}
+    source, is_fitted = log(), how in FITTED
+    options = {"sources": ("folds",), "folds": 3, "taught_folds": 3, "l2_weight": 20.0}
+    options |= FITTED.get(how, {"cross_fitting": False})
     model, params, graphs, (sampler, store) = trained(source, 12, **options)
     assert abs(mean_rank(source, scores(model, params, graphs, 1)) - 0.5) < 0.08
     name = "buy:familiar:folds"

@@ -1,4 +1,4 @@
-"""The component study of ``funnel``: what each named part takes away, and that what is left still learns."""
+"""The component study of ``funnel``: what each named part takes away or adds, and that what is there still learns."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ PARTS = {
     "constant_gate": {"gate": "constant"},
     "validation_alone": {"sources": ("valid",)},
     "folds_alone": {"sources": ("folds",)},
+    "smoothed": {
+        "added_users": 1.0,
+        "left_out": "fold",
+        "features": ("touch", "count", "ease", "near", "rank", "time", "alike"),
+    },
 }
 
 
@@ -42,7 +47,7 @@ def test_a_part_changes_what_its_name_says(name):
     assert {field: part[field] for field in part if part[field] != whole[field]} == PARTS[name]
 
 
-QUICK = ()
+QUICK = ("smoothed",)
 
 
 @pytest.mark.parametrize("name", usual.cases(PARTS, QUICK.__contains__))
