@@ -176,7 +176,8 @@ class Part:
             walks = others_of(found.imag, contributed * self.worth[row])
             walks /= of_met
             self._enter(f"walk_{a}_{b}", picked, np.add.reduceat(walks, first) / others)
-        value += self._added(picked, met, length)
+        if self.how.added:
+            value += self._added(picked, met, length)
         value /= of_met
         self._enter(f"sum_{a}_{b}", picked, np.add.reduceat(value, first) / others)
         self._enter(f"max_{a}_{b}", picked, np.maximum.reduceat(value, first) / others)
@@ -188,7 +189,8 @@ class Part:
         met = self.met[behavior][1][stored]
         contributed, own = self.own[a][picked].astype(np.float32), self.shared[behavior, a][stored].astype(np.float32)
         value = np.maximum(np.ascontiguousarray(tile.take(place).real) - np.repeat(contributed, length) * own, 0)
-        value += self._added(picked, met, length)
+        if self.how.added:
+            value += self._added(picked, met, length)
         value /= np.where(own > 0, users.less[met], users.root[met])
         others = np.sqrt(np.maximum(users.number[self.of.item[picked]] - contributed, 1))
         self._enter(f"sum_{behavior}_via_{a}", picked, np.add.reduceat(value, first) / others)
@@ -205,10 +207,8 @@ class Part:
             weight = getattr(self.late, kind)[place]
             self._enter(f"{kind}_{b}", picked, np.add.reduceat(value * weight, first) / others)
 
-    def _added(self, picked: np.ndarray, met: np.ndarray, length: np.ndarray) -> np.ndarray | float:
+    def _added(self, picked: np.ndarray, met: np.ndarray, length: np.ndarray) -> np.ndarray:
         """Users who are thought to share a candidate and each item met, but for an item and itself: float32."""
-        if not self.how.added:
-            return 0.0
         return (met != np.repeat(self.of.item[picked], length)) * np.float32(self.how.added)
 
     def _places(self, picked: np.ndarray, a: str, line: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -110,6 +110,22 @@ class _Tile(NamedTuple):
     shared: sparse.csr_array
 
 
+class _Task(NamedTuple):
+    """Two behaviors and their matrices: what candidates and histories are of.
+
+    Attributes:
+      a, b: behaviors of history and candidate.
+      of_candidates, of_history: CSR [U, I].
+      places: of ``asked``, whose statistics these are.
+    """
+
+    a: str
+    b: str
+    of_candidates: sparse.csr_array
+    of_history: sparse.csr_array
+    places: set[int]
+
+
 class _Counted(dict):
     """The users of each item of a matrix, counted once."""
 
@@ -137,18 +153,17 @@ def _tiles(
     log = next((part.log for part in parts if part.log is not None), None)
     ranked = {b for part in parts for b in part.ranked}
     known = [train if one is None else one for one in own]
-    tasks: dict[tuple, list[int]] = {}
+    tasks: dict[tuple, _Task] = {}
     for b in train:
         for a in (*train, *((comparing.ANY,) if log is not None and b in ranked else ())):
             for place, of in enumerate(known):
                 matrices = (of[b], log.met if a == comparing.ANY else of[a])
-                tasks.setdefault((a, b, *map(id, matrices)), [*matrices]).append(place)
-    sizes = {key: np.flatnonzero(counted.of(right_of[0]).number[items] > 0) for key, right_of in tasks.items()}
-    total, number = sum(-(-able.size // tile) for able in sizes.values()), 0
+                tasks.setdefault((a, b, *map(id, matrices)), _Task(a, b, *matrices, set())).places.add(place)
+    ables = [np.flatnonzero(counted.of(task.of_candidates).number[items] > 0) for task in tasks.values()]
+    total, number = sum(-(-able.size // tile) for able in ables), 0
     by_item: dict[int, sparse.csr_array] = {}
-    for key, (of_candidates, of_history, *places) in tasks.items():
-        a, b = key[:2]
-        able, line = sizes[key], np.full(items.size, -1, np.int32)
+    for (a, b, of_candidates, of_history, places), able in zip(tasks.values(), ables, strict=True):
+        line = np.full(items.size, -1, np.int32)
         line[able] = np.arange(able.size)
         if id(of_candidates) not in by_item:
             by_item = {id(of_candidates): sparse.csr_array(of_candidates.T)}
@@ -163,7 +178,7 @@ def _tiles(
         for start in range(0, able.size, tile):
             mine = able[start : start + tile]
             head = (number, total, a, b, has_walks)
-            yield functools.partial(_tile, head, line - start, users, parts, set(places), left, right, items, mine)
+            yield functools.partial(_tile, head, line - start, users, parts, places, left, right, items, mine)
             number += 1
 
 
