@@ -106,14 +106,18 @@ class FunnelConfig(pydantic.BaseModel):
 
 
 def notes(config: FunnelConfig, info: types.DatasetInfo) -> tuple[str, ...]:
-    """What of the data is not looked at, in a sentence."""
-    if "time" not in config.features or not info.times or extent.is_timed(config, info):
-        return extent.notes(config, info)
-    return (
-        "funnel: times are not looked at, since validation pairs are not later than all training pairs; with a split "
-        "in time (--log.split=time_80_10_10) they are, and lists go by what is recent (model.times)",
-        *extent.notes(config, info),
-    )
+    """What of the data or of the configuration is not looked at, in sentences."""
+    found: tuple[str, ...] = ()
+    is_timed = extent.is_timed(config, info)
+    if "time" in config.features and info.times and not is_timed:
+        found += (
+            "funnel: times are not looked at, since validation pairs are not later than all training pairs; with a "
+            "split in time (--log.split=time_80_10_10) they are, and lists go by what is recent (model.times)",
+        )
+    if config.left_out == "fold" and (is_timed or not config.cross_fitting):
+        reason = "times are looked at" if is_timed else "model.cross_fitting=false leaves nothing out"
+        found += (f"funnel: model.left_out=fold changes nothing here, since {reason}",)
+    return (*found, *extent.notes(config, info))
 
 
 def penalty_of(config: FunnelConfig, evidence: types.Evidence) -> float:

@@ -233,3 +233,13 @@ def test_times_are_looked_at_where_the_split_is_in_time():
     assert "time_80_10_10" in note
     assert not funnel.build(config, info._replace(times=False), 8).notes
     assert not funnel.build(config.model_copy(update={"features": ("ease",)}), info, 8).notes
+
+
+@pytest.mark.parametrize(
+    ("options", "later", "expected"),
+    [({}, False, None), ({}, True, "times are looked at"), ({"cross_fitting": False}, False, "leaves nothing out")],
+)
+def test_a_fold_that_cannot_be_left_out_for_all_is_said(options, later, expected):
+    info = types.DatasetInfo("log", 30, 20, ("view", "buy"), times=later, later=later)
+    notes = funnel.build(funnel_config.FunnelConfig(left_out="fold", **options), info, 8).notes
+    assert [expected in note for note in notes] == ([True] if expected else [])
