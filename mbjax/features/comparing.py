@@ -117,7 +117,12 @@ class Part:
         self.own = {b: lists.contributed(of, b, self.row).astype(np.uint8) for b in behaviors}
         self.alike = [b for b in asked.ranked if asked.how.alike]
         # Of each item of a history by what is ranked, whether the statistics have it of its user by another behavior.
-        self.shared = {(b, a): _contributed(of, b, a) for b in self.alike for a in behaviors if a != b}
+        self.shared = {
+            (b, a): lists.contributed(of, a, *lists.pairs(of.history[b])).astype(np.uint8)
+            for b in self.alike
+            for a in behaviors
+            if a != b
+        }
         nothing = np.float16(np.log(SMALL))
         columns = names(behaviors, asked.ranked, timed=asked.log is not None, alike=asked.how.alike)
         self.found = {name: np.full(of.item.size, nothing) for name in columns}
@@ -224,12 +229,3 @@ class Part:
 
     def _enter(self, name: str, picked: np.ndarray, value: np.ndarray) -> None:
         self.found[name][picked] = np.log(value + np.float32(SMALL))
-
-
-def _contributed(of: lists.Lists, behavior: str, other: str) -> np.ndarray:
-    """Whether the statistics have each item of the histories of a behavior of its user by another one, uint8 [nnz]."""
-    row, item = lists.pairs(of.history[behavior])
-    found = lists.has(of.history[other], row, item)
-    if of.removed[other].nnz:
-        found = found + lists.has(of.removed[other], row, item)
-    return (found * (of.user >= 0)[row]).astype(np.uint8)

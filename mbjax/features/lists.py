@@ -93,15 +93,21 @@ def has(matrix: sparse.csr_array, row: np.ndarray, column: np.ndarray) -> np.nda
     return (stored[place] == wanted).astype(np.float32)
 
 
-def contributed(of: Lists, behavior: str, row: np.ndarray | None = None) -> np.ndarray:
-    """Whether the statistics have each candidate as a pair of its user by a behavior, float32 [N].
+def contributed(of: Lists, behavior: str, row: np.ndarray | None = None, item: np.ndarray | None = None) -> np.ndarray:
+    """Whether the statistics have items, or each candidate, as pairs of their users by a behavior, float32 [N].
 
-    It is one of his history, or one that was taken out of it; of strangers there is none.
+    A pair is one of his history, or one that was taken out of it; of strangers there is none.
+
+    Args:
+      of: the lists.
+      behavior: of the pairs.
+      row: the list of each item, [N]; None: of each candidate.
+      item: the items, [N]; None: the candidates.
     """
-    row = of.row if row is None else row
-    found = of.of(of.history[behavior], row)
+    row, item = (of.row if row is None else row), (of.item if item is None else item)
+    found = has(of.history[behavior], row, item)
     if of.removed[behavior].nnz:
-        found = found + of.of(of.removed[behavior], row)
+        found = found + has(of.removed[behavior], row, item)
     return found * (of.user >= 0)[row]
 
 
