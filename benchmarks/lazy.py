@@ -18,50 +18,14 @@ import tempfile
 import time
 from typing import Any
 
+import generated
 import numpy as np
 import scipy.sparse
 
 from mbjax import apart
 from mbjax.bench import record
 
-SIZES = {"S": (780_000, 50_000, 20_000), "M": (7_800_000, 500_000, 100_000), "L": (39_000_000, 2_000_000, 500_000)}
-"""Views with repeats, users, items."""
 WAYS = ("dense adam", "lazy adam", "lazy adagrad", "lazy sgd")
-CATEGORIES, TASTES, OWN = 200, 3, 0.7
-BLOCK = 2_000_000
-
-
-def views(size: str) -> scipy.sparse.csr_array:
-    """A matrix [U, I] of ones: users by Pareto's law, items by that of Zipf and Mandelbrot.
-
-    A user has three of 200 categories, where 70 % of the views are.
-    """
-    number, users, items = SIZES[size]
-    rng = np.random.default_rng(list(SIZES).index(size))
-    activity = rng.pareto(1.5, users) + 0.3
-    activity = np.minimum(activity, 300 * activity.mean())
-    each = np.maximum(rng.poisson(activity / activity.sum() * number), 1)
-    user = np.repeat(np.arange(users, dtype=np.int32), each)
-    popularity = (np.arange(1, items + 1) + 30.0) ** -0.95
-    category = rng.integers(0, CATEGORIES, items)
-    order = np.argsort(category, kind="stable")
-    ends = np.cumsum(popularity[order])
-    bounds = np.concatenate([[0.0], ends])[np.searchsorted(category[order], np.arange(CATEGORIES + 1))]
-    overall = np.cumsum(popularity) / popularity.sum()
-    taste = rng.integers(0, CATEGORIES, (users, TASTES))
-    item = np.empty(user.size, np.int32)
-    for first in range(0, user.size, BLOCK):
-        some = slice(first, first + BLOCK)
-        length = user[some].size
-        chosen = taste[user[some], rng.integers(0, TASTES, length)]
-        place = bounds[chosen] + rng.random(length) * (bounds[chosen + 1] - bounds[chosen])
-        within = order[np.minimum(np.searchsorted(ends, place), items - 1)]
-        anywhere = np.searchsorted(overall, rng.random(length))
-        item[some] = np.where(rng.random(length) < OWN, within, np.minimum(anywhere, items - 1))
-    pairs = scipy.sparse.csr_array((np.ones(user.size, np.float32), (user, item)), shape=(users, items))
-    pairs.sum_duplicates()
-    pairs.data[:] = 1.0
-    return pairs
 
 
 def _ends(matrix: scipy.sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:
@@ -72,7 +36,7 @@ def measure(matrix: scipy.sparse.csr_array, way: str, width: int, batch: int, st
     """CPU seconds of ours.
 
     Args:
-      matrix: of ``views``.
+      matrix: of ``generated.views``.
       way: of ``WAYS``.
       width: of the embeddings.
       batch: users of a batch.
@@ -166,7 +130,7 @@ def main() -> int:
     """The program; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
     parser.add_argument("--out", metavar="FILE", help="JSON file to write")
-    parser.add_argument("--sizes", default=",".join(SIZES), help="of S, M, L (all)")
+    parser.add_argument("--sizes", default="S,M,L", help="of S, M, L (all)")
     parser.add_argument("--ways", default=",".join(WAYS), help=f"of {', '.join(WAYS)} (all)")
     parser.add_argument("--passes", default="S,M", help="sizes of which a whole pass is taken (S,M)")
     parser.add_argument("--width", type=int, default=64, help="of the embeddings (64)")
@@ -190,7 +154,7 @@ def run(options: argparse.Namespace, folder: pathlib.Path) -> None:
     ways = [*options.ways.split(","), *(["implicit"] if importlib.util.find_spec("implicit") else [])]
     for size in options.sizes.split(","):
         path = folder / f"{size}.npz"
-        scipy.sparse.save_npz(path, views(size), compressed=False)
+        scipy.sparse.save_npz(path, generated.views(size), compressed=False)
         for way in ways:
             if way == "implicit":
                 row = measured(path, way, options.width)

@@ -2,11 +2,13 @@
 
 Runs are honest ones: validation pairs chose the epoch, the test split was read once. Those that kept to a budget stand
 before those that had longer: a sweep (``mbjax sweep --minutes``), which tried other settings in it too and chose among
-them on validation pairs, or a run of its own, with its evaluations.
+them on validation pairs, or a run of its own, with its evaluations. The budget is of two cores: a run on one core alone
+may take twice the minutes.
 """
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,6 +16,8 @@ from typing import NamedTuple
 from mbjax import errors, report, summary, tables
 from mbjax.report import Record
 
+CORES = 2
+"""Of which the minutes of a budget are."""
 OTHER_DATA = ("data.", "evaluate.")
 """Beginnings of overrides that change what is learned from or ranked."""
 
@@ -27,7 +31,7 @@ class Entry(NamedTuple):
 
 
 def table(name: str, records: Sequence[Record]) -> str:
-    """The Markdown of a marker ``leaderboard:DATASET:MINUTES``: two tables, within so many minutes and beyond.
+    """The Markdown of a marker ``leaderboard:DATASET:MINUTES``: two tables, within so much of two cores and beyond.
 
     A model stands once in each: with a sweep of so many minutes, the longest; without one with the run that has the
     fewest settings chosen by hand, of several the longest. One that was told to end in time is within it, whatever its
@@ -51,7 +55,7 @@ def table(name: str, records: Sequence[Record]) -> str:
     for entry in entries:
         is_within = _allowed(entry) <= budget and not _has_accelerator(entry.group)
         parts["within" if is_within else "longer"].append(entry)
-    texts = [f"Within {budget:g} minutes:", _lines(_best(parts["within"]), own)]
+    texts = [f"Within {budget:g} minutes of two cores:", _lines(_best(parts["within"]), own)]
     if parts["longer"]:
         texts += ["With more, or on an accelerator:", _lines(_best(parts["longer"]), own)]
     return "\n\n".join(texts)
@@ -69,9 +73,16 @@ def _asked(name: str) -> tuple[str, float]:
 
 
 def _allowed(entry: Entry) -> float:
-    """Minutes that the runs of a setting were told to keep to, or else took."""
+    """Minutes of two cores that the runs of a setting were told to keep to, or else took."""
     limits = [_sweep(record).get("limit") or record["overrides"].get("train.max_minutes") for record in entry.group]
-    return max(limits) if all(limits) else entry.minutes or 0.0
+    minutes = max(limits) if all(limits) else entry.minutes or 0.0
+    return minutes * max(_cores(record) for record in entry.group) / CORES
+
+
+def _cores(record: Record) -> int:
+    """Cores that a run could use; two where its machine is not told."""
+    found = re.match(r"(\d+) core", record.get("machine", ""))
+    return int(found[1]) if found else CORES
 
 
 def _sweep(record: Record) -> dict:

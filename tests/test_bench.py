@@ -271,11 +271,14 @@ def test_memory_of_what_is_prepared_is_told_without_preparing_it(folder, capsys,
     assert "what is prepared" in text and "preparing it" in text and "at most" in text and "not counted" not in text
 
 
-def test_memory_of_what_has_no_shapes_is_not_counted(folder, capsys, monkeypatch):
+def test_memory_of_what_has_no_shapes_is_not_counted(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(footprint, "is_told", lambda model: False)
-    assert command.main(["ease", str(folder), "--memory"]) == 0
+    out = tmp_path / "x.json"
+    assert command.main(["ease", str(folder), "--memory", "--json", str(out)]) == 0
     text = capsys.readouterr().out
     assert "not counted" in text and "at most" not in text
+    found = json.loads(out.read_text(encoding="utf-8"))["memory"]
+    assert found["peak"] is None and found["not_counted"][0].startswith("what ease prepares") and found["process"]
 
 
 @pytest.mark.parametrize(("width", "expected"), [(None, 5), (6, 6)])

@@ -46,6 +46,18 @@ def test_runs_within_the_budget_stand_before_the_longer_ones_by_value():
     assert [line[1] for line in beyond] == ["`copf`", "`bvae`"]
 
 
+def test_a_budget_is_of_two_cores():
+    records = [
+        timed("pkef", 0.4, 9, machine="1 core, x86-64"),
+        timed("copf", 0.3, 3, machine="16 cores, x86-64"),
+        timed("bvae", 0.2, 11, machine="1 core, x86-64", overrides={"train.max_minutes": 10.0}),
+        timed("nmtr", 0.1, 5, machine=""),
+    ]
+    within, beyond = tables(records)
+    assert [line[1] for line in within] == ["`pkef`", "`bvae`", "`nmtr`"]
+    assert [line[1] for line in beyond] == ["`copf`"]
+
+
 def test_of_several_runs_of_a_model_not_the_best_but_the_plainest_and_longest_counts():
     records = [
         timed("pkef", 0.9, 1, overrides={"train.epochs": 3}, epochs=3),

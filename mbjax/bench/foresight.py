@@ -53,7 +53,8 @@ class Footprint:
     def record(self) -> dict[str, Any]:
         """As plain values, in bytes."""
         parts = {kind: {part.name: part.bytes for part in getattr(self, kind)} for kind in ("held", "programs")}
-        return {**parts, "process": self.process, "peak": self.peak, "available": self.available}
+        told = {"process": self.process, "peak": self.peak, "available": self.available}
+        return {**parts, **told, "not_counted": list(self.unknown)}
 
     @property
     def arrays(self) -> int:
@@ -62,8 +63,8 @@ class Footprint:
 
     @property
     def peak(self) -> int | None:
-        """Bytes of the process at most, on a CPU."""
-        return None if self.process is None else self.process + self.arrays
+        """Bytes of the process at most, on a CPU; None: nobody tells, or not all is counted."""
+        return None if self.process is None or self.unknown else self.process + self.arrays
 
 
 def foresee(config: configuration.Config) -> Footprint:

@@ -101,7 +101,7 @@ def foreseen(out: rich.console.Console, found: foresight.Footprint) -> None:
     total = found.peak if is_host else found.arrays
     if found.unknown:
         rows.append(("not counted", "", found.unknown[0]))
-    if found.programs and total is not None:
+    if found.programs and total is not None and not found.unknown:
         rows.append(("at most", gigabytes(total), "all that stays and the largest program"))
     if found.available is not None:
         rows.append(("free before it", gigabytes(found.available), "" if is_host else "on the accelerator"))
