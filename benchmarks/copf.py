@@ -27,7 +27,7 @@ import optax
 from mbjax.backbones import base
 from mbjax.bench import rates, script, timing
 from mbjax.experiment import wiring
-from mbjax.models import compose, objectives
+from mbjax.models import composed, objectives
 from mbjax.ops import graph, pairs, sampling
 
 AUTHORS_EPOCH = 248.0  # seconds of the released program on 2 cores: Taobao, 61 steps
@@ -44,13 +44,13 @@ class Timer:
         self.experiment, self.measured, self.repeats = experiment, measured, repeats
         self.graphs, self.state = experiment.graphs, state
         self.params = state.params["params"]
-        self.module = compose.Composed(self.config, self.info)
+        self.module = composed.Composed(self.config, self.info)
         self.tasks = [self.info.behaviors.index(name) for name in experiment.model.tasks]
         self.sampler, self.store = sampling.user_sampler(experiment.model.batch, experiment.dataset.train)
         self.key = jax.random.key(0)
         self.plan = self.sampler.plan(self.key, 0)
         self.batch = jax.jit(self.draw)(self.store, self.key)
-        self.tables = self.apply(compose.Composed.encode, self.params, self.graphs).behaviors
+        self.tables = self.apply(composed.Composed.encode, self.params, self.graphs).behaviors
 
     def apply(self, method, params, *arguments):
         return self.module.apply({"params": params}, *arguments, method=method)
@@ -72,7 +72,7 @@ class Timer:
         """COGCN, from the embedding tables to the representations of all behaviors."""
 
         def encode(tables, params, graphs):
-            return self.apply(compose.Composed.encode, params | tables, graphs).behaviors
+            return self.apply(composed.Composed.encode, params | tables, graphs).behaviors
 
         tables = {name: self.params[name] for name in ("user", "item")}
         seconds = self.time(encode, tables, self.params, self.graphs)

@@ -11,7 +11,7 @@ import toy
 import usual
 
 from mbjax import backbones, heads, types
-from mbjax.models import compose, objectives
+from mbjax.models import compose, compose_config, composed, objectives
 from mbjax.ops import graph
 
 SIZE = 4
@@ -36,7 +36,7 @@ def in_turn(backbone, head):
 
 
 def settings(backbone, head, **options):
-    return compose.ComposedConfig.model_validate(
+    return compose_config.ComposedConfig.model_validate(
         {"backbone": {"name": backbone}, "head": {"name": head}, "embedding_size": SIZE} | options
     )
 
@@ -61,10 +61,10 @@ def graphs_of(model):
 def test_shapes(backbone, head, num_behaviors):
     config = settings(backbone, head)
     info = dataset(num_behaviors).info
-    model, module = compose.build(config, info, 8), compose.Composed(config, info)
+    model, module = compose.build(config, info, 8), composed.Composed(config, info)
     graphs, batch = graphs_of(model), objectives.probe_batch(model.batch.triples)
     (loss, parts), params = jax.eval_shape(
-        lambda: module.init_with_output(jax.random.key(0), graphs, batch, method=compose.Composed.loss)
+        lambda: module.init_with_output(jax.random.key(0), graphs, batch, method=composed.Composed.loss)
     )
     assert (loss.shape, loss.dtype) == ((), jnp.float32)
     assert {f"bpr_{name}" for name in info.behaviors} <= set(parts)

@@ -107,6 +107,8 @@ SHARED = {
     "base",
     "cml_weights",
     "compose",
+    "compose_config",
+    "composed",
     "ease_penalty",
     "ease_shares",
     "multiplicity",

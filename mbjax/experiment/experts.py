@@ -12,7 +12,7 @@ from scipy import sparse
 
 from mbjax import errors, heads, types
 from mbjax.experiment import wiring
-from mbjax.models import compose
+from mbjax.models import compose_config, composed
 
 SPLITS = ("train", "valid", "test")
 
@@ -43,10 +43,10 @@ def expert_use(
         raise errors.unknown("split", split, SPLITS)
     if sample < 1:
         raise errors.ConfigError(f"sample is {sample}: it is at least 1.")
-    if not isinstance(config, compose.ComposedConfig):
+    if not isinstance(config, compose_config.ComposedConfig):
         raise _no_gates(f"model '{experiment.config.model_name}'")
-    module = compose.Composed(config, info)
-    head = heads.HEADS[config.head.name](config.head, info, compose.width(config, info))
+    module = composed.Composed(config, info)
+    head = heads.HEADS[config.head.name](config.head, info, compose_config.width(config, info))
     pairs: dict[str, sparse.csr_array] = getattr(experiment.dataset, split)
     rng, rows = np.random.default_rng(seed), []
     for task in experiment.model.tasks:
@@ -55,7 +55,7 @@ def expert_use(
         drawn = np.sort(rng.permutation(pairs[task].nnz)[:sample])
         user, item = (jnp.asarray(side[drawn], jnp.int32) for side in pairs[task].nonzero())
         index = info.behaviors.index(task)
-        bound = functools.partial(module.apply, task=index, method=compose.Composed.pair_gates)
+        bound = functools.partial(module.apply, task=index, method=composed.Composed.pair_gates)
         weights = jax.jit(bound)(params, experiment.graphs, user, item)
         if weights is None:
             raise _no_gates(f"head '{config.head.name}'")

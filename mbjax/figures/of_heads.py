@@ -15,7 +15,7 @@ import polars as pl
 from mbjax import config as configuration
 from mbjax import errors, models, types
 from mbjax.figures import drawing
-from mbjax.models import compose
+from mbjax.models import compose_config
 
 BATCHES = 8
 """Batches whose gradients are compared."""
@@ -60,7 +60,7 @@ def conflict(runs: Sequence[pathlib.Path]) -> drawing.Drawn:
     for place in runs:
         experiment, params, _ = stored.restore(place)
         config = experiment.config
-        if not isinstance(config.model, compose.ComposedConfig) or len(experiment.model.tasks) < 2:
+        if not isinstance(config.model, compose_config.ComposedConfig) or len(experiment.model.tasks) < 2:
             raise errors.ConfigError(
                 f"run {place}: gradients of tasks are compared of composed models with several tasks, such as copf and "
                 f"pkef; '{config.model_name}' is none."

@@ -20,10 +20,10 @@ import pydantic
 from mbjax import backbones, heads, types
 from mbjax.backbones import bigel as encoder
 from mbjax.heads import inner_product
-from mbjax.models import compose, objectives
+from mbjax.models import compose, compose_config, objectives
 
 
-class BigelConfig(compose.ComposedConfig):
+class BigelConfig(compose_config.ComposedConfig):
     """Switches of the reconstruction."""
 
     backbone: backbones.BackboneConfig = encoder.BigelConfig()
@@ -31,7 +31,7 @@ class BigelConfig(compose.ComposedConfig):
     score_scale: float = pydantic.Field(1.0, gt=0, description="factor of every score before the loss")
     loss_factor: float = pydantic.Field(1.0, gt=0, description="factor of every ranking term of the loss")
     l2_weight: float = pydantic.Field(1e-4, ge=0, description="weight of the sum of squares of what l2_on names")
-    l2_on: compose.L2On = pydantic.Field("batch", description=compose.L2_ON)
+    l2_on: compose_config.L2On = pydantic.Field("batch", description=compose_config.L2_ON)
     pairs_per_user: int = pydantic.Field(
         1, ge=1, description="most triples that a user of a batch gives to each behavior"
     )

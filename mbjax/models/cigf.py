@@ -22,10 +22,10 @@ import pydantic
 from mbjax import backbones, heads, types
 from mbjax.backbones import cigf
 from mbjax.heads import mesi
-from mbjax.models import compose
+from mbjax.models import compose, compose_config
 
 
-class CigfConfig(compose.ComposedConfig):
+class CigfConfig(compose_config.ComposedConfig):
     """Switches of CIGF."""
 
     backbone: backbones.BackboneConfig = cigf.CigfConfig()

@@ -24,7 +24,7 @@ import pydantic
 from flax import linen as nn
 
 from mbjax import types
-from mbjax.models import compose, ncf_units, pointwise
+from mbjax.models import compose_config, ncf_units, pointwise
 from mbjax.ops import all_users
 
 LOSSES = {"log": pointwise.log_loss, "square": pointwise.squared_loss}
@@ -68,7 +68,7 @@ class Cmf(nn.Module):
         config, points, parts = self.config, batch.points, {}
         users = [table[batch.user] for table in self.user]
         items = [table[points.item] for table in self.item]
-        for place, weight in enumerate(compose.behavior_weights(config, self.info)):
+        for place, weight in enumerate(compose_config.behavior_weights(config, self.info)):
             if not weight:
                 continue
             scores = jnp.einsum("bd,bmd->bm", _of(users, place), _of(items, place))
@@ -107,7 +107,7 @@ def build(config: CmfConfig, info: types.DatasetInfo, batch_size: int) -> types.
     Raises:
       ConfigError: weights that do not fit the behaviors.
     """
-    weights = compose.behavior_weights(config, info)
+    weights = compose_config.behavior_weights(config, info)
     module = Cmf(config, info)
     points = types.PointSpec(info.behaviors, config.negatives)
 

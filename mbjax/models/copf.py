@@ -23,10 +23,10 @@ from __future__ import annotations
 from mbjax import backbones, heads, types
 from mbjax.backbones import cogcn
 from mbjax.heads import dfme
-from mbjax.models import compose, objectives
+from mbjax.models import compose, compose_config, objectives
 
 
-class CopfConfig(compose.ComposedConfig):
+class CopfConfig(compose_config.ComposedConfig):
     """Switches of COPF; the defaults are the released program's, settings of a data set are in ``configs/``."""
 
     backbone: backbones.BackboneConfig = cogcn.CogcnConfig()

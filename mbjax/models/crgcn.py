@@ -25,12 +25,12 @@ import pydantic
 from mbjax import backbones, heads, types
 from mbjax.backbones import crgcn
 from mbjax.heads import inner_product
-from mbjax.models import compose
+from mbjax.models import compose, compose_config
 
-_DESCRIPTION = {name: field.description for name, field in compose.ComposedConfig.model_fields.items()}
+_DESCRIPTION = {name: field.description for name, field in compose_config.ComposedConfig.model_fields.items()}
 
 
-class CrgcnConfig(compose.ComposedConfig):
+class CrgcnConfig(compose_config.ComposedConfig):
     """Switches of CRGCN."""
 
     backbone: backbones.BackboneConfig = crgcn.CrgcnConfig()
@@ -41,8 +41,8 @@ class CrgcnConfig(compose.ComposedConfig):
     score_scale: float = pydantic.Field(1.0, gt=0, description=_DESCRIPTION["score_scale"])
     loss_factor: float = pydantic.Field(1.0, gt=0, description=_DESCRIPTION["loss_factor"])
     l2_weight: float = pydantic.Field(1e-3, ge=0, description="weight of what l2_on names")
-    l2_on: compose.L2On = pydantic.Field("norms", description=compose.L2_ON)
-    mean_over: compose.MeanOver = pydantic.Field("users", description=compose.MEAN_OVER)
+    l2_on: compose_config.L2On = pydantic.Field("norms", description=compose_config.L2_ON)
+    mean_over: compose_config.MeanOver = pydantic.Field("users", description=compose_config.MEAN_OVER)
     negatives: Literal["behavior", "all_behaviors"] = pydantic.Field(
         "all_behaviors", description=_DESCRIPTION["negatives"]
     )

@@ -26,20 +26,20 @@ import pydantic
 from mbjax import backbones, heads, types
 from mbjax.backbones import ehcf
 from mbjax.heads import inner_product
-from mbjax.models import compose
+from mbjax.models import compose, compose_config
 
 
-class WholeDataConfig(compose.ComposedConfig):
+class WholeDataConfig(compose_config.ComposedConfig):
     """Defaults of the regime: no sampling, sums over a batch."""
 
     head: heads.HeadConfig = inner_product.InnerProductConfig()
-    ranking: compose.Ranking = pydantic.Field("whole_data", description=compose.RANKING)
+    ranking: compose_config.Ranking = pydantic.Field("whole_data", description=compose_config.RANKING)
     missing_weight: tuple[pydantic.NonNegativeFloat, ...] = pydantic.Field(
         (0.01,),
         min_length=1,
-        description=compose.ComposedConfig.model_fields["missing_weight"].description,
+        description=compose_config.ComposedConfig.model_fields["missing_weight"].description,
     )
-    mean_over: compose.MeanOver = pydantic.Field("nothing", description=compose.MEAN_OVER)
+    mean_over: compose_config.MeanOver = pydantic.Field("nothing", description=compose_config.MEAN_OVER)
     score_scale: float = pydantic.Field(1.0, gt=0, description="factor of every score before the loss")
     loss_factor: float = pydantic.Field(1.0, gt=0, description="factor of every ranking term of the loss")
 
@@ -49,7 +49,7 @@ class EhcfConfig(WholeDataConfig):
 
     backbone: backbones.BackboneConfig = ehcf.EhcfConfig(init_std=0.01)
     l2_weight: float = pydantic.Field(1e-4, ge=0, description="weight of the sum of squares of what l2_on names")
-    l2_on: compose.L2On = pydantic.Field("weights", description=compose.L2_ON)
+    l2_on: compose_config.L2On = pydantic.Field("weights", description=compose_config.L2_ON)
 
 
 def build(config: EhcfConfig, info: types.DatasetInfo, batch_size: int) -> types.Model:

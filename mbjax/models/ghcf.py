@@ -20,7 +20,7 @@ import pydantic
 
 from mbjax import backbones, types
 from mbjax.backbones import ghcf
-from mbjax.models import compose, ehcf
+from mbjax.models import compose, compose_config, ehcf
 
 
 class GhcfConfig(ehcf.WholeDataConfig):
@@ -28,7 +28,7 @@ class GhcfConfig(ehcf.WholeDataConfig):
 
     backbone: backbones.BackboneConfig = ghcf.GhcfConfig()
     l2_weight: float = pydantic.Field(0.01, ge=0, description="weight of the sum of squares of what l2_on names")
-    l2_on: compose.L2On = pydantic.Field("encoded", description=compose.L2_ON)
+    l2_on: compose_config.L2On = pydantic.Field("encoded", description=compose_config.L2_ON)
 
 
 def build(config: GhcfConfig, info: types.DatasetInfo, batch_size: int) -> types.Model:

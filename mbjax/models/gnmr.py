@@ -23,7 +23,7 @@ import pydantic
 from mbjax import backbones, heads, types
 from mbjax.backbones import gnmr
 from mbjax.heads import residual
-from mbjax.models import compose, target_only
+from mbjax.models import compose_config, target_only
 
 
 class GnmrConfig(target_only.TargetOnlyConfig):
@@ -31,16 +31,16 @@ class GnmrConfig(target_only.TargetOnlyConfig):
 
     backbone: backbones.BackboneConfig = gnmr.GnmrConfig(tables="separate")
     head: heads.HeadConfig = residual.ResidualConfig()
-    ranking: compose.Ranking = pydantic.Field("hinge", description=compose.RANKING)
-    mean_over: compose.MeanOver = pydantic.Field("users", description=compose.MEAN_OVER)
+    ranking: compose_config.Ranking = pydantic.Field("hinge", description=compose_config.RANKING)
+    mean_over: compose_config.MeanOver = pydantic.Field("users", description=compose_config.MEAN_OVER)
     l2_weight: float = pydantic.Field(0.05, ge=0, description="weight of the sum of squares of what l2_on names")
-    l2_on: compose.L2On = pydantic.Field("tables", description=compose.L2_ON)
+    l2_on: compose_config.L2On = pydantic.Field("tables", description=compose_config.L2_ON)
     pairs_per_user: int = pydantic.Field(
         40, ge=1, description="most triples that a user of a batch gives to each behavior"
     )
     users_per_epoch: int = pydantic.Field(10_000, ge=0, description="random users that an epoch visits; 0: all")
     steps_per_epoch: int = pydantic.Field(
-        0, ge=-1, description=compose.ComposedConfig.model_fields["steps_per_epoch"].description
+        0, ge=-1, description=compose_config.ComposedConfig.model_fields["steps_per_epoch"].description
     )
 
 

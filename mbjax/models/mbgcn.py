@@ -21,7 +21,7 @@ import pydantic
 
 from mbjax import backbones, types
 from mbjax.backbones import mbgcn
-from mbjax.models import compose, target_only
+from mbjax.models import compose_config, target_only
 
 
 class MbgcnConfig(target_only.TargetOnlyConfig):
@@ -29,7 +29,7 @@ class MbgcnConfig(target_only.TargetOnlyConfig):
 
     backbone: backbones.BackboneConfig = mbgcn.MbgcnConfig()
     l2_weight: float = pydantic.Field(2e-4, ge=0, description="weight of the sum of squares of what l2_on names")
-    l2_on: compose.L2On = pydantic.Field("encoded", description=compose.L2_ON)
+    l2_on: compose_config.L2On = pydantic.Field("encoded", description=compose_config.L2_ON)
 
 
 def build(config: MbgcnConfig, info: types.DatasetInfo, batch_size: int) -> types.Model:

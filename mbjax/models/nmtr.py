@@ -41,7 +41,7 @@ import pydantic
 from flax import linen as nn
 
 from mbjax import types
-from mbjax.models import compose, ncf_units, pointwise
+from mbjax.models import compose_config, ncf_units, pointwise
 from mbjax.ops import all_users
 
 
@@ -98,7 +98,7 @@ class Nmtr(nn.Module):
         bias = jnp.broadcast_to(self.bias[:, points.item], (info.num_behaviors, *points.item.shape))
         logits = self._cascade([unit.pairs(rows, unit.sides(*rows)) for unit in self.units], bias)
         parts = {}
-        for place, weight in enumerate(compose.behavior_weights(config, info)):
+        for place, weight in enumerate(compose_config.behavior_weights(config, info)):
             if weight:
                 parts[f"log_loss_{info.behaviors[place]}"] = weight * pointwise.log_loss(logits[place], points, place)
         if config.l2_weight:
@@ -149,7 +149,7 @@ def build(config: NmtrConfig, info: types.DatasetInfo, batch_size: int) -> types
       ConfigError: weights that do not fit the behaviors, or more layers than the width allows.
     """
     ncf_units.check_layers(config.unit, config.embedding_size, config.layers)
-    weights = compose.behavior_weights(config, info)
+    weights = compose_config.behavior_weights(config, info)
     module = Nmtr(config, info)
     points = types.PointSpec(info.behaviors, config.negatives)
     is_bilinear = config.unit == "gmf" and not config.gmf_layer

@@ -29,10 +29,10 @@ import pydantic
 from mbjax import backbones, heads, types
 from mbjax.backbones import pkf
 from mbjax.heads import pme
-from mbjax.models import compose, objectives
+from mbjax.models import compose, compose_config, objectives
 
 
-class PkefConfig(compose.ComposedConfig):
+class PkefConfig(compose_config.ComposedConfig):
     """Switches of PKEF; the defaults are the released program's, settings of a data set are in ``configs/``."""
 
     backbone: backbones.BackboneConfig = pkf.PkfConfig()

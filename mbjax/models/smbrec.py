@@ -25,16 +25,16 @@ import pydantic
 
 from mbjax import backbones, types
 from mbjax.backbones import smbrec
-from mbjax.models import compose, star_term, target_only
+from mbjax.models import compose_config, star_term, target_only
 
 
 class SmbrecConfig(target_only.TargetOnlyConfig):
     """Switches of S-MBRec."""
 
     backbone: backbones.BackboneConfig = smbrec.SmbrecConfig()
-    l2_on: compose.L2On = pydantic.Field("encoded", description=compose.L2_ON)
+    l2_on: compose_config.L2On = pydantic.Field("encoded", description=compose_config.L2_ON)
     negatives_per_pair: int = pydantic.Field(
-        5, ge=1, description=compose.ComposedConfig.model_fields["negatives_per_pair"].description
+        5, ge=1, description=compose_config.ComposedConfig.model_fields["negatives_per_pair"].description
     )
     star: star_term.StarConfig = star_term.StarConfig(weight=0.2)
 

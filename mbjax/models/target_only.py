@@ -4,7 +4,7 @@ r"""The frame of models that are trained on the target alone, with one triple of
     L = \operatorname{mean} softplus(y^- - y^+) + \frac{\rho}{2 B} \sum_b (|p_u|^2 + |q_{i^+}|^2 + |q_{i^-}|^2)
 
 p, q: rows of the embedding tables, before propagation; rho = ``l2_weight`` = 1e-4. It is the regime of BPR, LightGCN
-and MB-CGCN. Each model that uses it is ``compose.Composed`` with another backbone.
+and MB-CGCN. Each model that uses it is ``composed.Composed`` with another backbone.
 
 Differences:
   see the models.
@@ -16,10 +16,10 @@ import pydantic
 
 from mbjax import heads, types
 from mbjax.heads import inner_product
-from mbjax.models import compose
+from mbjax.models import compose, compose_config
 
 
-class TargetOnlyConfig(compose.ComposedConfig):
+class TargetOnlyConfig(compose_config.ComposedConfig):
     """Defaults of the regime; the backbone is left to the model."""
 
     head: heads.HeadConfig = inner_product.InnerProductConfig()
@@ -29,12 +29,12 @@ class TargetOnlyConfig(compose.ComposedConfig):
     score_scale: float = pydantic.Field(1.0, gt=0, description="factor of every score before the loss")
     loss_factor: float = pydantic.Field(1.0, gt=0, description="factor of every ranking term of the loss")
     l2_weight: float = pydantic.Field(1e-4, ge=0, description="weight of the sum of squares of what l2_on names")
-    l2_on: compose.L2On = pydantic.Field("batch", description=compose.L2_ON)
+    l2_on: compose_config.L2On = pydantic.Field("batch", description=compose_config.L2_ON)
     pairs_per_user: int = pydantic.Field(
         1, ge=1, description="most triples that a user of a batch gives to each behavior"
     )
     steps_per_epoch: int = pydantic.Field(
-        -1, ge=-1, description=compose.ComposedConfig.model_fields["steps_per_epoch"].description
+        -1, ge=-1, description=compose_config.ComposedConfig.model_fields["steps_per_epoch"].description
     )
 
 

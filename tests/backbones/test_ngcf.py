@@ -101,4 +101,4 @@ def test_the_model_is_of_the_target_and_squares_its_final_rows(key):
 def test_every_head_gets_the_width_of_all_layers():
     entry = models.MODELS["copf"].config
     config = entry.model_validate({"backbone": {"name": "ngcf", "num_layers": 2}, "embedding_size": 4})
-    assert models.compose.width(config, toy.dataset(2).info) == 12
+    assert models.compose_config.width(config, toy.dataset(2).info) == 12

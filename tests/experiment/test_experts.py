@@ -10,7 +10,7 @@ import toy
 from mbjax import config as configuration
 from mbjax import errors, experiment, models
 from mbjax.experiment import wiring
-from mbjax.models import compose
+from mbjax.models import composed
 
 
 @pytest.fixture(autouse=True)
@@ -50,9 +50,9 @@ def test_values_are_those_of_the_pairs():
     found, params = make("ple")
     params = jax.tree.map(lambda x: 3.0 * x, params)
     table = experiment.expert_use(found, params, split="train")
-    module = compose.Composed(found.config.model, found.model.info)
+    module = composed.Composed(found.config.model, found.model.info)
     for index, task in enumerate(found.model.tasks):
-        sides = module.apply(params, found.graphs, method=compose.Composed.tables)[index]
+        sides = module.apply(params, found.graphs, method=composed.Composed.tables)[index]
         user, item = found.dataset.train[task].nonzero()
         logits = np.asarray(sides.user["gate"], float)[user] + np.asarray(sides.item["gate"], float)[item]
         weights = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)

@@ -12,7 +12,7 @@ from mbjax import config as configuration
 from mbjax import errors, evaluate, models, seen, topk, types
 from mbjax.experiment import wiring
 from mbjax.heads import dfme
-from mbjax.models import compose, copf, objectives, pkef
+from mbjax.models import compose, compose_config, copf, objectives, pkef
 from mbjax.ops import graph
 
 SIZE, BATCH, DRAWS = 3, 6, 4
@@ -298,7 +298,7 @@ def test_one_behavior_has_nothing_to_align_and_nothing_unique():
 
 
 def test_the_weights_default_to_equal_shares():
-    assert compose.behavior_weights(copf.CopfConfig(), toy_info(4)) == (0.25,) * 4
+    assert compose_config.behavior_weights(copf.CopfConfig(), toy_info(4)) == (0.25,) * 4
 
 
 @pytest.mark.parametrize("weights", [(1.0,), (0.5, 0.5), (1.0, 0.0, 0.0, 0.0), (1.0, -0.1, 1.0), (0.0, 0.0, 0.0)])
