@@ -18,7 +18,7 @@ from typing import Any
 from mbjax import config, errors, models, tables
 from mbjax.bench import options as common
 from mbjax.bench import printout, rates, record, script, timing, whole
-from mbjax.experiment import wiring
+from mbjax.experiment import gathering, wiring
 from mbjax.models import ease, ease_penalty
 from mbjax.ops import primal, ridge
 
@@ -27,7 +27,7 @@ def solving(experiment: wiring.Experiment, best: rates.Rates, **repeats) -> list
     """Seconds and floors of what makes the regressions of a data set."""
     settings, dataset = experiment.config.model, experiment.dataset
     weights, num_items = ease.behavior_weights(settings, dataset.info), dataset.info.num_items
-    evidence = wiring.evidence(dataset, experiment.config)
+    evidence = gathering.evidence(dataset, experiment.config)
     scaled, _ = ease.scale(settings, evidence.train)
     columns = ease.column_weights(settings, weights, evidence.train)
     form = ease.form_of(settings, weights, dataset.info.num_users, num_items)

@@ -18,7 +18,7 @@ import numpy as np
 
 from mbjax import config, data, evaluate, machine, models, seen, topk, types
 from mbjax.bench import forms, measure, rates, timing
-from mbjax.experiment import training, wiring
+from mbjax.experiment import gathering, training, wiring
 from mbjax.ops import graph
 from mbjax.train import loop
 
@@ -81,7 +81,7 @@ def whole(model: str, dataset: str, limits: Limits) -> Iterator[dict[str, Any]]:
     jax.block_until_ready(experiment.graphs)
     yield {"build": time.perf_counter() - start}
     if experiment.model.prepare is not None:
-        yield {"prepare": timing.once(lambda: wiring.graphs_of(experiment.model, loaded))}
+        yield {"prepare": timing.once(lambda: gathering.graphs(experiment.model, loaded))}
     state = experiment.start()
     if experiment.is_trained:
         advance = experiment.advance()

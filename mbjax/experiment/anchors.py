@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from mbjax import data, errors, evaluate, models, types
-from mbjax.experiment import outcomes, wiring
+from mbjax.experiment import gathering, outcomes
 
 UNLUCKY = (errors.MbjaxError, MemoryError, jax.errors.JaxRuntimeError)
 """What a reference beside the model may run into: data that do not suit it, or no room on the host or the device."""
@@ -42,7 +42,7 @@ def measure(model: types.Model, dataset: data.Dataset, evaluator: evaluate.Evalu
       evaluator: of the same.
       **options: of the evaluator's call.
     """
-    graphs = wiring.graphs_of(model, dataset)
+    graphs = gathering.graphs(model, dataset)
     return evaluator(model, model.init(jax.random.key(0), graphs), graphs, **options).table
 
 

@@ -17,7 +17,7 @@ from scipy import sparse
 
 from mbjax import errors, models, precision, types
 from mbjax.data import moments
-from mbjax.experiment import wiring
+from mbjax.experiment import gathering, wiring
 from mbjax.ops import graph
 
 ABLE = ("funnel", "ease", "itemknn", "bvae", "copf")
@@ -88,9 +88,9 @@ def extend(
     model = models.entry(config.model_name).build(config.model, whole, size)
     graphs = graph.from_train(model.graphs, experiment.dataset.train, passive)
     if model.prepare is not None:
-        joined = wiring.joins(experiment.model, experiment.dataset)
+        joined = gathering.joins(experiment.model, experiment.dataset)
         more = {"passive": passive, "alone": alone, "times": model.times, "passive_events": events}
-        graphs |= precision.full(model.prepare)(wiring.evidence(experiment.dataset, config, joined=joined, **more))
+        graphs |= precision.full(model.prepare)(gathering.evidence(experiment.dataset, config, joined=joined, **more))
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), graphs))
 
     def grow(leaf: types.Array, wanted: jax.ShapeDtypeStruct) -> types.Array:

@@ -15,7 +15,7 @@ import jax
 
 from mbjax import config as configuration
 from mbjax import errors, parallel, types
-from mbjax.experiment import wiring
+from mbjax.experiment import gathering, wiring
 from mbjax.ops import graph, memory
 from mbjax.train import loop
 
@@ -50,7 +50,7 @@ def foretold(experiment: wiring.Experiment) -> tuple[types.Graphs, types.Prepara
     graphs = graph.shapes(model.graphs, dataset.train)
     if model.prepare is None:
         return graphs, None
-    found = model.preparing(wiring.evidence(dataset, experiment.config))
+    found = model.preparing(gathering.evidence(dataset, experiment.config))
     return graphs | dict(found.made), found
 
 

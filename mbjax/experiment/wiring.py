@@ -9,10 +9,9 @@ from typing import Any
 import jax
 import optax
 
-from mbjax import ahead, data, errors, evaluate, hosts, models, parallel, precision, seen, shards, types
+from mbjax import ahead, data, errors, evaluate, hosts, models, parallel, precision, shards, types
 from mbjax import config as configuration
-from mbjax.data import moments
-from mbjax.experiment import dividing
+from mbjax.experiment import dividing, gathering
 from mbjax.ops import graph, memory, sampling
 from mbjax.train import lazy, loop, step
 
@@ -70,7 +69,7 @@ class Experiment:
         if self.shards is not None:
             return dataclasses.replace(self, graphs=dividing.graphs(self.shards, self.model, self.dataset))
         return dataclasses.replace(
-            self, graphs=graphs_of(self.model, self.dataset, self.config, teach=teach, asked=asked)
+            self, graphs=gathering.graphs(self.model, self.dataset, self.config, teach=teach, asked=asked)
         )
 
     def with_matrices(self) -> Experiment:
@@ -80,7 +79,7 @@ class Experiment:
     @property
     def has_others(self) -> bool:
         """Whether the test split and lists are ranked with other graphs than those of training."""
-        return joins(self.model, self.dataset) or bool(self.model.few)
+        return gathering.joins(self.model, self.dataset) or bool(self.model.few)
 
     def graphs_for(self, split: str, asked: Mapping[str, Any] | None = None) -> types.Graphs:
         """The graphs that a split is evaluated with, on all devices; those of ``"test"`` serve lists too.
@@ -104,8 +103,8 @@ class Experiment:
 
     def _of_test(self, asked: Mapping[str, Any] | None = None) -> types.Graphs:
         """Those of the test split where it has others than training."""
-        is_joined = joins(self.model, self.dataset)
-        return _graphs(self.model, self.dataset, self.config, joined=is_joined, asked=asked)
+        is_joined = gathering.joins(self.model, self.dataset)
+        return gathering.graphs(self.model, self.dataset, self.config, joined=is_joined, asked=asked)
 
     def let_go(self) -> None:
         """Frees the graphs of training where the test split has its own: nothing is trained or validated any more."""
@@ -164,7 +163,7 @@ class Experiment:
         if self.model.teach is None:
             return sampling.user_sampler(self.model.batch, self.dataset.train, num_devices)
         teach = precision.full(self.model.teach)
-        return teach(evidence(self.dataset, self.config, times=self.model.times, teach=True), num_devices)
+        return teach(gathering.evidence(self.dataset, self.config, times=self.model.times, teach=True), num_devices)
 
     def advance(self) -> loop.Advance:
         """How training moves a state on, compiled for the configured number of devices."""
@@ -277,85 +276,3 @@ def _optimizer(config: configuration.Config) -> optax.GradientTransformation:
         "sgd": lambda: optax.sgd(rate),
     }
     return make[section.optimizer]()
-
-
-def graphs_of(
-    model: types.Model,
-    dataset: data.Dataset,
-    config: configuration.Config | None = None,
-    *,
-    teach: bool = False,
-    asked: Mapping[str, Any] | None = None,
-) -> types.Graphs:
-    """The matrices that a model asks for and what it prepares, from the training pairs of a data set, on the device.
-
-    Args:
-      config: has the seed; None: that of 0.
-      teach, asked: see ``types.Evidence``.
-    """
-    return _graphs(model, dataset, config, teach=teach, asked=asked)
-
-
-def _graphs(model, dataset, config, **options) -> types.Graphs:
-    graphs = graph.from_train(model.graphs, dataset.train)
-    if model.prepare is None:
-        return graphs
-    options.setdefault("passing", not options.get("joined") and joins(model, dataset))
-    given = evidence(dataset, config, times=model.times, **options)
-    graphs |= jax.block_until_ready(dict(precision.full(model.prepare)(given)))
-    memory.release()  # what it was made of
-    return graphs
-
-
-def joins(model: types.Model, dataset: data.Dataset) -> bool:
-    """Whether validation pairs join those of training where the test split is ranked."""
-    return model.joins and dataset.mask_valid and any(matrix.nnz for matrix in dataset.valid.values())
-
-
-def evidence(
-    dataset: data.Dataset,
-    config: configuration.Config | None,
-    *,
-    joined: bool = False,
-    times: bool = False,
-    passive_events: Mapping[str, moments.Moments] | None = None,
-    **more: Any,
-) -> types.Evidence:
-    """What closed forms and lessons are made of.
-
-    Args:
-      config: has the seed; None: that of 0.
-      joined: whether validation pairs are among those of training, in every behavior that had them.
-      times: whether it has to say when pairs happened, where that is known.
-      passive_events: of the passive users, where that is known.
-      more: fields of ``types.Evidence``.
-    """
-    train, valid = dataset.train, dataset.valid
-    if joined:
-        train = {b: seen.union([m, *_held(dataset, b)], m.shape).astype("uint8") for b, m in train.items()}
-        valid = {}
-    if times and dataset.info.times:
-        more |= _events(dataset, train, joined, more.get("passive"), passive_events)
-    return types.Evidence(train, valid=valid, seed=config.seed if config else 0, joined=joined, **more)
-
-
-def _events(dataset: data.Dataset, train, joined: bool, passive, passive_events) -> dict[str, Any]:
-    """When the pairs of evidence happened; where that is not known of one, at the end of what is known."""
-    known = dataset.events["train"]
-    if joined and dataset.events["valid"]:
-        known = {b: moments.joined([known[b], dataset.events["valid"][b]]) for b in train}
-    end = moments.end([*known.values(), *(passive_events or {}).values()])
-    found: dict[str, Any] = {"events": {b: moments.aligned(known[b], m, end) for b, m in train.items()}}
-    if passive is not None:
-        of = moments.of_parts({"": passive_events or {}}, "", train)
-        found["passive_events"] = {b: moments.aligned(of[b], m, end) for b, m in passive.items()}
-    return found | {"later": dataset.info.later}
-
-
-def _held(dataset: data.Dataset, behavior: str) -> list[Any]:
-    """Validation pairs of a behavior, and those of others that were taken out of it with them."""
-    found = [dataset.valid[behavior]] if behavior in dataset.valid else []
-    if behavior in dataset.unused:
-        shape = (dataset.info.num_users, dataset.info.num_items)
-        found.append((dataset.unused[behavior] != 0).multiply(seen.union(dataset.valid.values(), shape) != 0).tocsr())
-    return found

@@ -8,7 +8,7 @@ import toy
 
 from mbjax import data, errors, evaluate, models
 from mbjax.data import options
-from mbjax.experiment import anchors, wiring
+from mbjax.experiment import anchors, gathering
 
 
 @pytest.mark.exhaustive
@@ -21,7 +21,7 @@ def test_they_are_the_models_with_these_settings():
         entry = models.entry(model_name)
         field = {"conversion": {"level": "conversion"}, "behavior": {"history": "behavior"}, "": {}}[ablation]
         model = entry.build(entry.config(**field), source.info, 0)
-        graphs = wiring.graphs_of(model, source)
+        graphs = gathering.graphs(model, source)
         expected = evaluate.Evaluator(source, "valid", ks=(5,))(model, model.init(jax.random.key(1), graphs), graphs)
         assert table == expected.table
 

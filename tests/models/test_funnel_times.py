@@ -13,7 +13,7 @@ from scipy import sparse
 
 from mbjax import data, types
 from mbjax.data import content, moments
-from mbjax.experiment import wiring
+from mbjax.experiment import gathering
 from mbjax.features import table
 from mbjax.models import funnel, funnel_config
 
@@ -54,7 +54,7 @@ def trained(source, epochs=6, **options):
     """(model, parameters, what it prepared, what it learned from)."""
     config = funnel_config.FunnelConfig(**(SMALL | options))
     model = funnel.build(config, source.info, 64)
-    evidence = wiring.evidence(source, None, times=model.times, teach=True)
+    evidence = gathering.evidence(source, None, times=model.times, teach=True)
     return planted.taught(model, evidence, epochs, 0.02)
 
 
@@ -128,7 +128,7 @@ def test_columns_are_absent_without_times():
     with_, without = (funnel.build(funnel_config.FunnelConfig(times="always"), s.info, 64) for s in (source, bare))
     assert with_.times and not without.times
     wide, narrow = (
-        dict(model.prepare(wiring.evidence(s, None, times=model.times)))["funnel"]["buy"]
+        dict(model.prepare(gathering.evidence(s, None, times=model.times)))["funnel"]["buy"]
         for model, s in ((with_, source), (without, bare))
     )
     for part in ("familiar", "new"):
@@ -143,7 +143,7 @@ def test_new_users_have_the_numbers_of_users():
     """A user who is taken out and comes back with the same events is ranked by the same numbers; without times, too."""
     source = log()
     model = funnel.build(funnel_config.FunnelConfig(**SMALL), source.info, 64)
-    evidence = wiring.evidence(source, None, times=True)
+    evidence = gathering.evidence(source, None, times=True)
     whole = dict(model.prepare(evidence))["funnel"]["buy"]
     mine = np.array([USERS - 1])  # his indices are the last ones, so that those of the others stay
 
@@ -158,7 +158,7 @@ def test_new_users_have_the_numbers_of_users():
     more = {"passive": passive, "times": True, "alone": True}
     ranked = {}
     for name, events in (("known", known), ("unknown", None)):
-        made = wiring.evidence(others, None, passive_events=events, **more)
+        made = gathering.evidence(others, None, passive_events=events, **more)
         ranked[name] = dict(model.prepare(made))["funnel"]["buy"]
     x, row = (np.asarray(whole["familiar"][key]) for key in ("x", "row"))
     np.testing.assert_allclose(np.asarray(ranked["known"]["familiar"]["x"]), x[row == mine[0]], atol=0.02)
@@ -174,7 +174,7 @@ def test_validation_pairs_that_join_bring_their_times():
     held = moments.of(user.astype(np.int64) * ITEMS + item, np.full(user.size, 900 * HOUR))
     nothing = moments.of(np.zeros(0, np.int64), np.zeros(0))
     source = dataclasses.replace(source, events=source.events | {"valid": {"view": nothing, "buy": held}})
-    joined = wiring.evidence(source, None, joined=True, times=True)
+    joined = gathering.evidence(source, None, joined=True, times=True)
     matrix = joined.train["buy"]
     assert matrix.nnz == USERS * (BUYS + 1) == joined.events["buy"].ptr[-1]
     seconds = sparse.csr_array((joined.events["buy"].seconds, matrix.indices, matrix.indptr), matrix.shape).toarray()
