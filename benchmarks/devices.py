@@ -40,7 +40,7 @@ def measure(model: str, dataset: str, shard: str, devices: int, steps: int, pass
     import jax
     import numpy as np
 
-    from mbjax import models, topk
+    from mbjax import batching, models, topk
     from mbjax.experiment import wiring
 
     made = config.load(
@@ -60,7 +60,7 @@ def measure(model: str, dataset: str, shard: str, devices: int, steps: int, pass
         """A digest of the lists of the target by the parameters before training."""
         target = experiment.model.info.target
         users = np.flatnonzero(np.diff(experiment.dataset.test[target].indptr)).astype(np.int32)
-        queries = topk.prepare(
+        queries = batching.prepare(
             users, experiment.dataset.train[target], made.evaluate.batch_size, placement=experiment.placement
         )
         tables = topk.encode(experiment.model, state.params, graphs, placement)

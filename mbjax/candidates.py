@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import sparse
 
-from mbjax import errors, parallel, seen, topk, wording
+from mbjax import batching, errors, parallel, seen, wording
 from mbjax.data import item_files
 
 if TYPE_CHECKING:
@@ -118,13 +118,13 @@ def divide(own: sparse.csr_array, others: sparse.csr_array, rule: Rule) -> Pairs
 
 def query(
     users: np.ndarray, pairs: Pairs, kind: str, batch_size: int, placement: parallel.Placement = parallel.ONE
-) -> topk.Queries:
-    """The candidates of users for a kind of list, on the device; arguments as for ``topk.prepare``."""
+) -> batching.Queries:
+    """The candidates of users for a kind of list, on the device; arguments as for ``batching.prepare``."""
     if kind == "discover":
         left_out = seen.union((pairs.left_out, pairs.met), pairs.met.shape)
-        return topk.prepare(users, left_out, batch_size, placement=placement)
+        return batching.prepare(users, left_out, batch_size, placement=placement)
     met = pairs.met if kind == "continue" else None
-    return topk.prepare(users, pairs.left_out, batch_size, only=met, placement=placement)
+    return batching.prepare(users, pairs.left_out, batch_size, only=met, placement=placement)
 
 
 def describe(rule: Rule, left_out: str) -> list[str]:
@@ -167,7 +167,7 @@ def limits(
     groups: Any = None,
     max_per_group: int | None = None,
     column: str = item_files.ITEM,
-) -> tuple[topk.Limits, list[str]]:
+) -> tuple[batching.Limits, list[str]]:
     """Which items may be listed, and how many of a group.
 
     Args:
@@ -207,4 +207,4 @@ def limits(
         without = int((there & (found.code == num_groups)).sum())
         if without:
             lines.append(f"{wording.count(without, 'item')} of no group: as many of them in a list as there are")
-    return topk.Limits(listed, group, num_groups, max_per_group or 0), lines
+    return batching.Limits(listed, group, num_groups, max_per_group or 0), lines

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from mbjax import parallel, parts, probabilities, seen, topk, types
+from mbjax import batching, parallel, parts, probabilities, seen, types
 
 if TYPE_CHECKING:
     from mbjax import data
@@ -53,7 +53,7 @@ class Details:
         behavior: str,
         users: np.ndarray,
         masked: sparse.csr_array,
-        queries: topk.Queries,
+        queries: batching.Queries,
     ) -> tuple[dict[str, Any], pl.DataFrame | None]:
         """Measures one behavior.
 
@@ -63,7 +63,7 @@ class Details:
           behavior: which.
           users: int32 [n], those that count.
           masked: [U, I], pairs that are no candidates.
-          queries: what ``topk.prepare`` made of users and masked pairs.
+          queries: what ``batching.prepare`` made of users and masked pairs.
 
         Returns:
           What ``evaluate.Result.table`` names, and the reliability curve if the model gives probabilities.

@@ -22,8 +22,8 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
+from mbjax import batching, errors, files, metrics, parallel, parts, seen, topk, types
 from mbjax import details as detailed
-from mbjax import errors, files, metrics, parallel, parts, seen, topk, types
 
 if TYPE_CHECKING:
     from mbjax import data
@@ -83,7 +83,7 @@ class _Task:
     masked: sparse.csr_array
     history: np.ndarray
     unreachable: int
-    queries: topk.Queries
+    queries: batching.Queries
     sampled_from: int = 0
 
 
@@ -300,7 +300,7 @@ def _prepare(
     masked = seen.pairs(dataset, behavior, exclude="train", mask=mask, split=split)
     unreachable = int(truth.multiply(masked[users] != 0).nnz) if mask == "all_behaviors" else 0
     history = np.diff(union.indptr)[users]
-    queries = topk.prepare(users, masked, batch_size, placement=placement)
+    queries = batching.prepare(users, masked, batch_size, placement=placement)
     return _Task(users, truth, visited, masked, history, unreachable, queries)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from mbjax import metrics, parallel, seen, topk, types
+from mbjax import batching, metrics, parallel, seen, topk, types
 
 IN_ONE_LIST = ("visited", "unvisited")
 AMONG = ("familiar", "new")
@@ -68,7 +68,7 @@ class Parts:
     users: np.ndarray
     truth: sparse.csr_array
     familiar: int
-    queries: topk.Queries
+    queries: batching.Queries
 
 
 def prepare(
@@ -87,7 +87,7 @@ def prepare(
     truth = sparse.vstack([pairs[some] for pairs, some in zip(truths, users, strict=True)], format="csr")
     truth.sort_indices()
     both = np.concatenate(users)
-    queries = topk.pack(both, rows, batch_size, only=np.arange(len(both)) < len(users[0]), placement=placement)
+    queries = batching.pack(both, rows, batch_size, only=np.arange(len(both)) < len(users[0]), placement=placement)
     return Parts(both, truth, len(users[0]), queries)
 
 

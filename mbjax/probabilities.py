@@ -31,7 +31,7 @@ import polars as pl
 from jax import lax
 from scipy import sparse, stats
 
-from mbjax import parallel, precision, topk, types
+from mbjax import batching, parallel, precision, topk, types
 from mbjax.ops import reliability
 
 NUM_BINS = 15
@@ -53,8 +53,8 @@ class Questions:
     users: np.ndarray
     draws: np.ndarray
     candidates: np.ndarray
-    queries: topk.Queries
-    held_out: topk.Queries
+    queries: batching.Queries
+    held_out: batching.Queries
     is_pair: np.ndarray
 
 
@@ -62,7 +62,7 @@ def prepare(
     users: np.ndarray,
     held_out: sparse.csr_array,
     masked: sparse.csr_array,
-    queries: topk.Queries,
+    queries: batching.Queries,
     batch_size: int,
 ) -> Questions:
     """Puts held-out pairs on the device.
@@ -71,10 +71,10 @@ def prepare(
       users: int32 [n].
       held_out: [U, I].
       masked: [U, I].
-      queries: what ``topk.prepare`` made of users, masked pairs and batch size.
+      queries: what ``batching.prepare`` made of users, masked pairs and batch size.
       batch_size: the largest number of users scored at once.
     """
-    asked = topk.prepare(users, masked, batch_size, only=held_out, like=queries, placement=queries.placement)
+    asked = batching.prepare(users, masked, batch_size, only=held_out, like=queries, placement=queries.placement)
     is_pair = parallel.whole(asked.item) < masked.shape[1]
     batch, _ = np.nonzero(is_pair)
     draws = np.bincount(batch * asked.user.shape[1] + parallel.whole(asked.row)[is_pair], minlength=asked.user.size)
@@ -195,8 +195,8 @@ def _of(table: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
 def _count(
     params: types.Params,
     tables: types.Tables,
-    queries: topk.Queries,
-    held_out: topk.Queries,
+    queries: batching.Queries,
+    held_out: batching.Queries,
     draws: types.Array,
     *,
     specs: Any,
@@ -206,7 +206,7 @@ def _count(
     item_tile: int,
 ) -> reliability.Counts:
     def part(params, tables, *divided) -> reliability.Counts:
-        def batch(each: tuple[topk.Queries, topk.Queries, types.Array]) -> reliability.Counts:
+        def batch(each: tuple[batching.Queries, batching.Queries, types.Array]) -> reliability.Counts:
             query, held, number = each
             return reliability.count(
                 lambda first, size: score(params, tables, query.user, first, size, behavior),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from mbjax import candidates, errors, files, parallel, topk, types, wording
+from mbjax import batching, candidates, errors, files, parallel, topk, types, wording
 
 if TYPE_CHECKING:
     from mbjax import data
@@ -188,7 +188,7 @@ def rank(
     top_k: int,
     behaviors: Sequence[str] | None = None,
     lists: Sequence[str] = ("blended",),
-    limits: topk.Limits | None = None,
+    limits: batching.Limits | None = None,
     batch_size: int = 512,
     item_tile: int = 16384,
     placement: parallel.Placement = parallel.ONE,

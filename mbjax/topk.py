@@ -13,143 +13,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from jax import lax
-from scipy import sparse
 
-from mbjax import errors, parallel, precision, seen, shards, types
+from mbjax import batching, errors, parallel, precision, shards, types
 from mbjax.ops import capped, ranking
-
-FULL, FEW = 2, 2**20
-"""Stored pairs, padding included, up to which users are ranked in their order: so many times the pairs, or so many."""
-
-
-@struct.dataclass
-class Queries:
-    """Users in batches of equal size, with the pairs that are no candidates, or with those that alone are.
-
-    Attributes:
-      user: int32 [T, B]; the last user is repeated to fill the last batch.
-      row: int32 [T, M], the place in its batch of each pair.
-      item: int32 [T, M]; padding is I.
-      only: bool [T, B], whether a user's pairs are his candidates; else every other item is one. None: for nobody.
-      places: int32 [n], where each of those asked for stands among T * B; None: in their order.
-      placement: the devices that the batches are divided among.
-    """
-
-    user: types.Array
-    row: types.Array
-    item: types.Array
-    only: types.Array | None = None
-    places: types.Array | None = None
-    placement: parallel.Placement = struct.field(pytree_node=False, default=parallel.ONE)
-
-
-@struct.dataclass
-class Limits:
-    """What decides of the items of every list, whoever it is for.
-
-    Attributes:
-      listed: bool [I], which items may be listed; None: all.
-      group: int32 [I], the group of each item, 0 .. G - 1, and G for none; None: there are no groups.
-      num_groups: G.
-      most: items of a group in a list; not asked for without groups.
-    """
-
-    listed: types.Array | None = None
-    group: types.Array | None = None
-    num_groups: int = struct.field(pytree_node=False, default=0)
-    most: int = struct.field(pytree_node=False, default=0)
-
-
-def prepare(
-    users: np.ndarray,
-    masked: sparse.csr_array,
-    batch_size: int,
-    *,
-    only: sparse.csr_array | None = None,
-    like: Queries | None = None,
-    placement: parallel.Placement = parallel.ONE,
-) -> Queries:
-    """Puts users and the pairs that decide their candidates on the device.
-
-    Args:
-      users: int [n], at least one.
-      masked: [U, I], a stored entry is a pair that is no candidate.
-      batch_size: the largest number of users scored at once; batches are made as equal as possible.
-      only: [U, I], a stored entry is a pair that is a candidate, if it is not masked; None: every pair is.
-      like: of the same users and batch size, whose places they get too.
-      placement: the devices that the batches are divided among.
-    """
-    if only is None:
-        return pack(users, masked[users], batch_size, like=like, placement=placement)
-    rows = seen.without(only[users], masked[users])
-    return pack(users, rows, batch_size, only=np.ones(len(users), bool), like=like, placement=placement)
-
-
-def pack(
-    users: np.ndarray,
-    rows: sparse.csr_array,
-    batch_size: int,
-    *,
-    only: np.ndarray | None = None,
-    like: Queries | None = None,
-    placement: parallel.Placement = parallel.ONE,
-) -> Queries:
-    """Puts users and their pairs on the device, some for either use.
-
-    Users stand in their order, unless some batches would have many more pairs than others, to which all are padded.
-
-    Args:
-      users: int [n], at least one; one may come twice.
-      rows: [n, I], the pairs of each.
-      batch_size: as for ``prepare``.
-      only: bool [n], whether these are the candidates; else they are masked. None: for nobody.
-      like, placement: as for ``prepare``.
-    """
-    if isinstance(placement, shards.Shards):
-        return _dealt(users, rows, batch_size, only, placement)
-    num_batches = placement.rounded(-(-len(users) // batch_size))
-    size = -(-len(users) // num_batches)
-    bounds = rows.indptr[np.minimum(np.arange(num_batches + 1) * size, len(users))]
-    padded = num_batches * int(np.diff(bounds).max())
-    in_order = padded <= max(FULL * rows.nnz, FEW) if like is None else like.places is None
-    if in_order:
-        return _placed(users, rows, np.arange(len(users)), num_batches, size, only, placement).replace(places=None)
-    if like is not None:
-        return _placed(users, rows, np.asarray(like.places), num_batches, size, only, placement)
-    # Of a whole round of users, from the fullest, each batch gets one; which is the fuller one changes every round.
-    rank = np.empty(len(users), np.int64)
-    rank[np.argsort(-np.diff(rows.indptr), kind="stable")] = np.arange(len(users))
-    turn, batch = np.divmod(rank, num_batches)
-    places = np.where(turn % 2, num_batches - 1 - batch, batch) * size + turn
-    return _placed(users, rows, places, num_batches, size, only, placement)
-
-
-def _dealt(users, rows, batch_size, only, placement) -> Queries:
-    """Each user's query with the device that has him, who is called by his number in its block."""
-    places, num_batches, size = placement.deal(np.asarray(users), batch_size)
-    return _placed(users % placement.block, rows, places, num_batches, size, only, placement)
-
-
-def _placed(users, rows, places, num_batches, size, only, placement) -> Queries:
-    """Users and their pairs at their places; in other places nobody asks, for the last user or user 0."""
-    user = np.full(num_batches * size, users[-1], dtype=np.int32)
-    user[places] = users
-    counts = np.zeros(num_batches, dtype=np.int64)
-    lengths, order = np.diff(rows.indptr), np.argsort(places)
-    np.add.at(counts, places // size, lengths)
-    row = np.zeros((num_batches, max(1, counts.max())), dtype=np.int32)
-    item = np.full(row.shape, rows.shape[1], dtype=np.int32)
-    is_pair = np.arange(row.shape[1]) < counts[:, None]
-    row[is_pair] = np.repeat(places[order] % size, lengths[order])
-    item[is_pair] = rows[order].indices
-    if only is not None:
-        spread = np.zeros(num_batches * size, dtype=bool)
-        spread[places] = only
-        only = spread.reshape(num_batches, size)
-    user, row, item, only = placement.divided((user.reshape(num_batches, size), row, item, only))
-    return Queries(user, row, item, only, places.astype(np.int32), placement)
 
 
 def encode(
@@ -203,11 +70,11 @@ def start(
     model: types.Model,
     params: types.Params,
     tables: types.Tables,
-    queries: Queries,
+    queries: batching.Queries,
     behavior: str,
     k: int,
     item_tile: int,
-    limits: Limits | None = None,
+    limits: batching.Limits | None = None,
 ) -> ranking.Lists:
     """Starts the pass over all queries of a behavior; the devices work on after it returned.
 
@@ -231,7 +98,7 @@ def for_devices(
     return model, ()
 
 
-def placed(queries: Queries, number: int) -> np.ndarray:
+def placed(queries: batching.Queries, number: int) -> np.ndarray:
     """Where each of so many users that were asked for stands among the rows of all batches, int [n]."""
     return np.arange(number) if queries.places is None else np.asarray(queries.places)
 
@@ -240,7 +107,7 @@ def lowered(
     model: types.Model,
     params: types.Params,
     tables: types.Tables,
-    queries: Queries,
+    queries: batching.Queries,
     behavior: str,
     k: int,
     item_tile: int,
@@ -256,7 +123,7 @@ def _ranking(model, params, tables, queries, behavior, k, item_tile, limits):
         raise ValueError(f"behavior '{behavior}' is not one of the model's: {', '.join(model.info.behaviors)}.")
     placement = queries.placement
     model, specs = for_devices(model, params, tables, placement)
-    given = (params, tables, queries.replace(places=None), placement.everywhere(limits or Limits()))
+    given = (params, tables, queries.replace(places=None), placement.everywhere(limits or batching.Limits()))
     options = {
         "specs": specs,
         "score": model.score,
@@ -301,8 +168,8 @@ def _encode(
 def _rank(
     params: types.Params,
     tables: types.Tables,
-    queries: Queries,
-    limits: Limits,
+    queries: batching.Queries,
+    limits: batching.Limits,
     *,
     specs: Any,
     score: Callable[..., types.Array],
@@ -315,7 +182,7 @@ def _rank(
     def part(params, tables, limits, queries) -> ranking.Lists:
         select = None if limits.group is None else capped.selection(limits.group, limits.num_groups, limits.most)
 
-        def batch(query: Queries, tile: int = item_tile) -> ranking.Lists:
+        def batch(query: batching.Queries, tile: int = item_tile) -> ranking.Lists:
             return ranking.rank_items(
                 lambda first, size: score(params, tables, query.user, first, size, behavior),
                 query.row,
@@ -329,14 +196,14 @@ def _rank(
                 select=select,
             )
 
-        def batch_in_blocks(query: Queries) -> ranking.Lists:
+        def batch_in_blocks(query: batching.Queries) -> ranking.Lists:
             """All items of a few users at a time, in the memory that a tile of items of all of them takes."""
             size = -(-query.user.shape[0] // -(-num_items // item_tile))
             number = -(-query.user.shape[0] // size)
 
             def block(first: types.Array) -> ranking.Lists:
                 row = query.row - first
-                mine = Queries(
+                mine = batching.Queries(
                     lax.dynamic_slice_in_dim(query.user, first, size),
                     jnp.where((row < 0) | (row >= size), 0, row),
                     jnp.where((row < 0) | (row >= size), num_items, query.item),

@@ -13,8 +13,8 @@ import pytest
 import toy
 import usual
 
+from mbjax import batching, models, topk, types
 from mbjax import config as configuration
-from mbjax import models, topk, types
 from mbjax.experiment import wiring
 from mbjax.ops import graph
 from mbjax.train import checkpoint, step
@@ -262,9 +262,11 @@ def programs(experiment: wiring.Experiment):
     left_out = (False,) * len(jax.tree.leaves(tables))
     yield topk._encode.trace(params, graphs, encode=model.encode, left_out=left_out)
     info = experiment.dataset.info
-    queries = topk.prepare(np.arange(5), experiment.dataset.train[info.target], 3)
+    queries = batching.prepare(np.arange(5), experiment.dataset.train[info.target], 3)
     options = {"behavior": info.num_behaviors - 1, "num_items": info.num_items, "k": 3, "item_tile": 5, "specs": ()}
-    yield topk._rank.trace(params, tables, queries.replace(places=None), topk.Limits(), score=model.score, **options)
+    yield topk._rank.trace(
+        params, tables, queries.replace(places=None), batching.Limits(), score=model.score, **options
+    )
 
 
 def operations(operation):

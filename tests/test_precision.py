@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import toy
 
+from mbjax import batching, models, precision, topk
 from mbjax import config as configuration
-from mbjax import models, precision, topk
 from mbjax.experiment import wiring
 from mbjax.train import step
 
@@ -77,9 +77,9 @@ def test_scores_are_always_in_full(asked):
     tables = jax.eval_shape(model.encode, params, made.graphs)
     left_out = (False,) * len(jax.tree.leaves(tables))
     encoded = topk._encode.trace(params, made.graphs, encode=model.encode, left_out=left_out)
-    queries = topk.prepare(np.arange(5), made.dataset.train[info.target], 3).replace(places=None)
+    queries = batching.prepare(np.arange(5), made.dataset.train[info.target], 3).replace(places=None)
     options = {"behavior": 0, "num_items": info.num_items, "k": 3, "item_tile": 5, "specs": ()}
-    ranked = topk._rank.trace(params, tables, queries, topk.Limits(), score=model.score, **options)
+    ranked = topk._rank.trace(params, tables, queries, batching.Limits(), score=model.score, **options)
     found = [precision for traced in (encoded, ranked) for precision in products(traced.jaxpr.jaxpr)]
     assert found and set(found) == {FULL}
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mbjax import evaluate, probabilities, topk, types
+from mbjax import batching, evaluate, probabilities, types
 
 
 def log_softmax(params, tables, users, start, size, behavior):
@@ -171,8 +171,8 @@ def test_batches_in_which_users_are_dealt_by_their_pairs(monkeypatch):
     data = planted.dataset(10, 20, ("buy",), {"buy": masked}, {"buy": [(u, 19 - u % 4) for u in range(10)]})
     log_p = np.log(np.random.default_rng(0).dirichlet(np.ones(20), (1, 10)))
     in_order = measured(data, log_p, batch_size=4)
-    monkeypatch.setattr(topk, "FEW", 0)
-    monkeypatch.setattr(topk, "FULL", 1)
+    monkeypatch.setattr(batching, "FEW", 0)
+    monkeypatch.setattr(batching, "FULL", 1)
     row, curve = measured(data, log_p, batch_size=4)
     assert row == pytest.approx(in_order[0], rel=1e-6)
     np.testing.assert_allclose(curve.to_numpy(), in_order[1].to_numpy(), rtol=1e-6)

@@ -8,14 +8,14 @@ import planted
 import pytest
 from scipy import sparse
 
-from mbjax import parallel, topk, types
+from mbjax import batching, parallel, topk, types
 
 USERS, ITEMS = 11, 30
 MODEL = planted.model(types.DatasetInfo("planted", USERS, ITEMS, ("buy",)))
 
 
 def ranked(scores, users, masked, only, batch_size, item_tile, k=ITEMS):
-    queries = topk.prepare(users, masked, batch_size, only=only)
+    queries = batching.prepare(users, masked, batch_size, only=only)
     return topk.finish(topk.start(MODEL, scores[None], (), queries, "buy", k, item_tile), users, "buy")[0]
 
 
@@ -48,7 +48,7 @@ def test_users_a_few_at_a_time_have_the_lists_of_items_a_few_at_a_time(batch_siz
 
     whole = MODEL._replace(score=score, all_items=True)
     for only in (None, group):
-        queries = topk.prepare(users, masked, batch_size, only=only)
+        queries = batching.prepare(users, masked, batch_size, only=only)
         found, of = (
             topk.finish(topk.start(model, scores[None], (), queries, "buy", 6, tile), users, "buy")
             for model, tile in ((whole, item_tile), (MODEL, ITEMS))
@@ -78,7 +78,7 @@ def test_users_of_either_use_share_a_pass():
     nothing = sparse.csr_array((USERS, ITEMS), dtype=np.int32)
     users = np.asarray([3, 5, 3, 9, 5], np.int32)
     only = np.asarray([True, True, False, False, False])
-    queries = topk.pack(users, pairs[users], 2, only=only)
+    queries = batching.pack(users, pairs[users], 2, only=only)
     found, _ = topk.finish(topk.start(MODEL, scores[None], (), queries, "buy", 6, 8), users, "buy")
     inside, outside = ranked(scores, users, nothing, pairs, 9, 9, 6), ranked(scores, users, pairs, None, 9, 9, 6)
     np.testing.assert_array_equal(found, np.where(only[:, None], inside, outside))
@@ -107,8 +107,8 @@ def test_what_is_handed_on_of_the_graphs_is_not_copied():
 
 @pytest.mark.parametrize("devices", [1, 2])
 def test_users_in_order_of_activity_are_dealt_into_batches_of_equal_mass(devices, monkeypatch):
-    monkeypatch.setattr(topk, "FEW", 0)
-    monkeypatch.setattr(topk, "FULL", 1)
+    monkeypatch.setattr(batching, "FEW", 0)
+    monkeypatch.setattr(batching, "FULL", 1)
     rng = np.random.default_rng(3)
     scores = rng.integers(-2, 3, size=(USERS, ITEMS)).astype(np.float32)
     lengths = np.asarray([24, 20, 9, 5, 3, 2, 2, 1, 0, 0, 0])  # 66 in batches of 3: 53 in the fullest, as they come
@@ -117,12 +117,12 @@ def test_users_in_order_of_activity_are_dealt_into_batches_of_equal_mass(devices
     placement = parallel.Placement(devices)
     order = np.arange(USERS, dtype=np.int32)
     for users in (order, order[::-1].copy(), rng.permutation(order)):
-        dealt = topk.prepare(users, met, 3, placement=placement)
+        dealt = batching.prepare(users, met, 3, placement=placement)
         assert dealt.item.shape == (4, 25)  # 24 + 1, 20 + 2 + 0, 9 + 2 + 0, 5 + 3 + 0
         found = topk.finish(topk.start(MODEL, scores[None], (), dealt, "buy", 6, 7), users, "buy")
         best = np.where(met.toarray(), -np.inf, scores)[users]
         np.testing.assert_array_equal(found[0], np.argsort(-best, axis=1, kind="stable")[:, :6])
         np.testing.assert_array_equal(found[1], np.sort(best, axis=1)[:, ::-1][:, :6])
-        same = topk.prepare(users, nobody, 3, only=met, like=dealt, placement=placement)
+        same = batching.prepare(users, nobody, 3, only=met, like=dealt, placement=placement)
         np.testing.assert_array_equal(same.user, dealt.user)
         np.testing.assert_array_equal(same.item, dealt.item)  # what is met, as candidates

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mbjax import config, data, evaluate, machine, models, seen, topk, types
+from mbjax import batching, config, data, evaluate, machine, models, seen, topk, types
 from mbjax.bench import forms, measure, rates, timing
 from mbjax.experiment import gathering, training, wiring
 from mbjax.ops import graph
@@ -122,7 +122,7 @@ def precision(
     for behavior in evaluator.behaviors:
         users = np.flatnonzero(np.diff(loaded.test[behavior].indptr)).astype(np.int32)
         masked = seen.pairs(loaded, behavior, exclude="train", mask=section.mask)
-        queries = topk.prepare(users, masked, section.batch_size)
+        queries = batching.prepare(users, masked, section.batch_size)
         lists = []
         for name in PRECISIONS:
             with jax.default_matmul_precision(name):

@@ -8,8 +8,8 @@ import literal
 import numpy as np
 import pytest
 
+from mbjax import batching, errors, evaluate, models, seen, topk, types
 from mbjax import config as configuration
-from mbjax import errors, evaluate, models, seen, topk, types
 from mbjax.experiment import wiring
 from mbjax.heads import dfme
 from mbjax.models import compose, compose_config, copf, objectives, pkef
@@ -340,7 +340,7 @@ def ranked():
     tables = topk.encode(model, params, graphs)
     users = np.arange(USERS, dtype=np.int32)
     masked = seen.pairs(source, "buy", exclude="train")
-    queries = topk.prepare(users, masked, 5)  # batches of users and tiles of items that do not divide
+    queries = batching.prepare(users, masked, 5)  # batches of users and tiles of items that do not divide
     lists, _ = topk.finish(topk.start(model, params, tables, queries, "buy", ITEMS, 7), users, "buy")
     inside = params["params"]
     z = literal.cogcn(np.concatenate([inside["user"], inside["item"]]).astype(float), pairs, (1, 1, 1))
