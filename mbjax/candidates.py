@@ -57,10 +57,13 @@ class Pairs(NamedTuple):
     Attributes:
       left_out: those that are no candidates.
       met: items that the user has met, by the rule; empty where no list asks.
+      unknown: those that he has met by the behavior and the model does not know of, such as held-out ones. They cannot
+        come next, so that probabilities are given that none of them does; empty where they may come back.
     """
 
     left_out: sparse.csr_array
     met: sparse.csr_array
+    unknown: sparse.csr_array
 
 
 def rule(
@@ -97,23 +100,32 @@ def rule(
     return Rule(tuple(dict.fromkeys(kinds)), exclude, mask, repeat)
 
 
-def of(dataset: data.Dataset, behavior: str, rule: Rule) -> Pairs:
-    """The pairs of a data set that decide when a behavior is ranked."""
+def of(dataset: data.Dataset, behavior: str, rule: Rule, *, joins: bool = False) -> Pairs:
+    """The pairs of a data set that decide when a behavior is ranked.
+
+    ``joins``: whether the model knows validation pairs too, see ``types.Model``; else those of training alone.
+    """
     is_train = rule.exclude == "train"
     own = seen.pairs(dataset, behavior, exclude="train" if is_train else "known")
     shape = own.shape
     others = seen.familiar(dataset, behavior, known=not is_train) if rule.reads_others else seen.union((), shape)
-    return divide(own, others, rule)
+    pairs = divide(own, others, rule)
+    if is_train or rule.repeat or rule.exclude == "none":
+        return pairs
+    known = [dataset.train[behavior]] if behavior in dataset.train else []
+    if joins and dataset.mask_valid and behavior in dataset.valid:
+        known.append(dataset.valid[behavior])
+    return pairs._replace(unknown=seen.without(own, seen.union(known, shape)))
 
 
 def divide(own: sparse.csr_array, others: sparse.csr_array, rule: Rule) -> Pairs:
-    """From what users met by the behavior and by others, CSR [U, I], to what is left out and what counts as met."""
-    met = seen.union((own, others), own.shape)
+    """From what users met by the behavior and by others, CSR [U, I], to what decides; the model knows of all of it."""
+    met, nothing = seen.union((own, others), own.shape), seen.union((), own.shape)
     if rule.exclude == "none" or (rule.repeat and rule.mask == "same_behavior"):
-        return Pairs(seen.union((), own.shape), met)
+        return Pairs(nothing, met, nothing)
     if rule.mask == "same_behavior":
-        return Pairs(own, met)
-    return Pairs(seen.without(others, own) if rule.repeat else met, met)
+        return Pairs(own, met, nothing)
+    return Pairs(seen.without(others, own) if rule.repeat else met, met, nothing)
 
 
 def query(
@@ -125,6 +137,14 @@ def query(
         return batching.prepare(users, left_out, batch_size, placement=placement)
     met = pairs.met if kind == "continue" else None
     return batching.prepare(users, pairs.left_out, batch_size, only=met, placement=placement)
+
+
+def unknown(
+    users: np.ndarray, pairs: Pairs, batch_size: int, placement: parallel.Placement = parallel.ONE
+) -> batching.Queries:
+    """What users have met and the model does not know of, as the only candidates; arguments as for ``query``."""
+    nothing = seen.union((), pairs.unknown.shape)
+    return batching.prepare(users, nothing, batch_size, only=pairs.unknown, placement=placement)
 
 
 def describe(rule: Rule, left_out: str) -> list[str]:

@@ -29,8 +29,8 @@ class Lists:
       kind: of ``candidates.LISTS``.
       table: ``user`` (raw id), ``rank`` (from 1), ``item`` (raw id) and ``score`` (float32), users in the order asked
         for. The score is the model's ranking score; of a model with ``types.Model.probabilities`` it is the
-        probability itself. A user with fewer candidates than were asked for has fewer rows, and an item scored
-        ``-inf`` is in no list.
+        probability itself, given that the next item is none of ``candidates.Pairs.unknown``. A user with fewer
+        candidates than were asked for has fewer rows, and an item scored ``-inf`` is in no list.
       users: number of those asked for.
       wanted: rows for each user: the length asked for, cut to the number of items.
       short: raw ids of users with fewer rows than ``wanted``, but some.
@@ -158,7 +158,7 @@ def make(
         params,
         graphs,
         chosen,
-        lambda behavior: candidates.of(dataset, behavior, rule),
+        lambda behavior: candidates.of(dataset, behavior, rule, joins=model.joins),
         user_ids=lambda places: dataset.users.column(chosen[places]),
         item_ids=dataset.items.column,
         top_k=top_k,
@@ -216,15 +216,27 @@ def rank(
         tables = topk.encode(model, there, of_graphs, placement)
         for behavior in model.info.behaviors if behaviors is None else dict.fromkeys(behaviors):
             decisive = pairs(behavior)
+            given = np.zeros(len(users), np.float32)
+            if model.probabilities and (most := int(np.diff(decisive.unknown.indptr)[users].max())):
+                queries = candidates.unknown(users, decisive, batch_size, placement)
+                found = topk.start(model, there, tables, queries, behavior, most, item_tile)
+                given = _log_of_rest(*topk.finish(found, users, behavior))
             for kind in lists:
                 queries = candidates.query(users, decisive, kind, batch_size, placement)
                 found = topk.start(model, there, tables, queries, behavior, top_k, item_tile, limited)
                 items, scores = topk.finish(found, users, behavior)
+                scores = scores - given[:, None]
                 # Which scores are equal, the model's own say: probabilities may round to the same number.
                 made = _table(behavior, kind, items, scores, user_ids, item_ids)
                 yield made.as_probabilities() if model.probabilities else made
 
     return every()
+
+
+def _log_of_rest(items: np.ndarray, log_p: np.ndarray) -> np.ndarray:
+    """The logarithm of what is left of 1 without some items of each user, -1 for none: float32 [n] of [n, k]."""
+    taken = np.where(items >= 0, np.exp(log_p.astype(np.float64)), 0.0).sum(axis=1)
+    return np.log(np.maximum(1.0 - taken, np.finfo(np.float32).eps)).astype(np.float32)
 
 
 def _table(

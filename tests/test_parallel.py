@@ -166,6 +166,22 @@ def test_a_run_goes_on_with_other_devices(tmp_path):
     assert go(2, 4, tmp_path / "run", resume=True) == pytest.approx(go(1, 4, tmp_path / "one"), rel=1e-4)
 
 
+def test_fewer_rows_than_a_batch_are_not_enlarged_for_devices():
+    """23 users in one batch, several passes over pairs: on two and three devices the steps and losses of one."""
+    found = {}
+    for devices in (1, 2, 3):
+        run = experiment(devices, model="bpr_mf", train__batch_size=64)
+        advance, state = run.advance(), run.placement.everywhere(run.start())
+        plan, losses = advance.plan(state, 0), []
+        for place in range(3):
+            state, logged = advance.chunk(state, plan, place, 1)
+            losses.append(float(logged["loss"][0]))
+        found[devices] = advance.steps_per_epoch, losses
+    assert found[1][0] == found[2][0] == found[3][0] > 3
+    for devices in (2, 3):
+        np.testing.assert_allclose(found[devices][1], found[1][1], rtol=1e-6)
+
+
 def test_more_devices_than_there_are():
     with pytest.raises(errors.ConfigError, match="--devices=64, but JAX sees 4"):
         parallel.check(64)

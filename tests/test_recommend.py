@@ -212,3 +212,41 @@ def test_lists_of_each_kind_have_a_name_of_their_own(data, tmp_path):
     files = recommend.recommend(model(info), SCORES, {}, odd, **(options | {"behaviors": None}))
     assert list(files) == ["buy", "buy.continue", "buy.continue.blended", "buy.continue.continue"]
     assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_probabilities_are_given_that_what_was_met_later_does_not_come_next(data):
+    """Ann bought 104 in training, 103 and 102 later: what is left of her are 100 and 101."""
+    p = np.asarray([[0.1, 0.2, 0.3, 0.4, 0.25], [0.2] * 5, [0.1, 0.1, 0.1, 0.1, 1.0]])
+    chances = model(data.info)._replace(probabilities=True)
+    scores = np.log(np.stack([p, p])).astype(np.float32)
+
+    def scores_of(joins=True, **options):
+        (found,) = recommend.make(
+            chances._replace(joins=joins), scores, {}, data, top_k=9, behaviors=["buy"], users=["ann"], **options
+        )
+        return dict(found.table.select("item", "score").iter_rows())
+
+    # The model knows 104 and, joined, the validation pair 103; the test pair 102 is news to it.
+    assert scores_of() == pytest.approx({101: 0.2 / 0.7, 100: 0.1 / 0.7}, rel=1e-5)
+    assert scores_of(joins=False) == pytest.approx({101: 0.2 / 0.3, 100: 0.1 / 0.3}, rel=1e-5)
+    # Of a part of the lists, the same numbers.
+    assert scores_of(lists="discover") == {}
+    assert scores_of(lists="continue") == pytest.approx({101: 0.2 / 0.7, 100: 0.1 / 0.7}, rel=1e-5)
+    assert scores_of(mask="all_behaviors") == {}
+    assert scores_of(available=[100]) == pytest.approx({100: 0.1 / 0.7}, rel=1e-5)
+    # Nothing is taken for impossible where it may be listed.
+    assert scores_of(exclude="train") == pytest.approx({102: 0.3, 101: 0.2, 100: 0.1}, rel=1e-5)
+    assert scores_of(repeat=True)[102] == pytest.approx(0.3, rel=1e-5)
+    assert scores_of(exclude="none")[104] == pytest.approx(0.25, rel=1e-5)
+    # Ranking scores stay as they are.
+    (plain,) = recommend.make(model(data.info), scores, {}, data, top_k=9, behaviors=["buy"], users=["ann"])
+    assert plain.table["score"].to_list() == pytest.approx(np.log([0.2, 0.1]), rel=1e-5)
+
+
+def test_a_user_who_did_what_was_certain_keeps_finite_probabilities(data):
+    p = np.asarray([[1e-9, 1e-9, 1.0, 0.0, 0.0], [0.2] * 5, [0.2] * 5])
+    with np.errstate(divide="ignore"):
+        scores = np.log(np.stack([p, p])).astype(np.float32)
+    chances = model(data.info)._replace(probabilities=True, joins=True)
+    (found,) = recommend.make(chances, scores, {}, data, top_k=9, behaviors=["buy"])
+    assert np.isfinite(found.table["score"].to_numpy()).all() and found.table["score"].max() <= 1.0

@@ -55,7 +55,7 @@ def of_run(run: Run, rule: candidates.Rule) -> Audience:
     users, ids = np.arange(dataset.info.num_users), dataset.users.series
 
     def pairs(behavior: str) -> candidates.Pairs:
-        return candidates.of(dataset, behavior, rule)
+        return candidates.of(dataset, behavior, rule, joins=experiment.model.joins)
 
     if not new or not len(new.users):
         return Audience(experiment.model, run.params, experiment.graphs_for("test"), users, ids, pairs, tuple(lines))
@@ -110,7 +110,7 @@ def of_histories(run: Run, source: Any, rule: candidates.Rule) -> Audience:
         extended = fold_in.extend(experiment, run.params, pairs, found.known, alone=True, events=known)  # or raises
         users = info.num_users + np.arange(new + old)
         nothing = sparse.csr_array((info.num_users, info.num_items), dtype=np.uint8)
-        nobody = candidates.Pairs(nothing, nothing)
+        nobody = candidates.Pairs(nothing, nothing, nothing)
         return Audience(
             *extended,
             users,

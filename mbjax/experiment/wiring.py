@@ -143,7 +143,8 @@ class Experiment:
         entry, info = models.entry(self.config.model_name), self.dataset.info
 
         def make(users: int, items: int) -> types.Model:
-            return entry.build(self.config.model, info._replace(num_users=users, num_items=items), self.rows)
+            given = info._replace(num_users=users, num_items=items)
+            return entry.build(self.config.model, given, self.model.batch.size)
 
         shared = lazy.SIDES if self.shards is None else ("item",)
         return lazy.ByRow(self.model.by_row, make, self.optimizer(), shared)
@@ -161,7 +162,7 @@ class Experiment:
     def draws(self, num_devices: int = 1) -> tuple[Any, Any]:
         """What draws the batches of training, and the store that they are drawn from."""
         if self.model.teach is None:
-            return sampling.user_sampler(self.model.batch, self.dataset.train, num_devices)
+            return sampling.user_sampler(self.model.batch, self.dataset.train, num_devices, self.rows)
         teach = precision.full(self.model.teach)
         return teach(gathering.evidence(self.dataset, self.config, times=self.model.times, teach=True), num_devices)
 
@@ -247,7 +248,7 @@ def plan(config: configuration.Config, dataset: data.Dataset | None = None) -> E
             f"train.lazy=true updates the rows of a batch alone, and model '{config.model_name}' cannot: "
             f"{model.by_row}. Leave train.lazy out."
         )
-    return Experiment(config, dataset, model, {}, size, _shards(config, model, size) if is_divided else None)
+    return Experiment(config, dataset, model, {}, rows, _shards(config, model, size) if is_divided else None)
 
 
 def _shards(config: configuration.Config, model: types.Model, size: int) -> shards.Shards | None:

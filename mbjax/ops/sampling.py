@@ -54,6 +54,8 @@ class UserSampler(NamedTuple):
       per_user: M, most triples of a user under each name.
       negatives: J, of each triple.
       told: names of which each device is told all positives.
+      filled: places of a batch that are drawn for, the first ones; 0: all. The others are padding, which equal slices
+        for all devices need where there are fewer rows than a batch would have.
       users_per_epoch: users (or pairs) drawn for an epoch.
       points: what is drawn for observed pairs; None: users are.
       steps: batches of an epoch if it is not one pass (``BatchSpec.steps_per_epoch``, ``pass_over``), else 0.
@@ -76,11 +78,12 @@ class UserSampler(NamedTuple):
     undivided: bool = False
     negatives: int = 1
     told: tuple[str, ...] = ()
+    filled: int = 0
 
     @property
     def steps_per_epoch(self) -> int:
         """Batches in an epoch, the short last one included."""
-        return self.steps or max(1, -(-self.users_per_epoch // self.size))
+        return self.steps or max(1, -(-self.users_per_epoch // (self.filled or self.size)))
 
     @property
     def num_rows(self) -> int:
@@ -92,12 +95,17 @@ class UserSampler(NamedTuple):
     def plan(self, key: types.Array, epoch: types.Array) -> types.Array:
         """The order of users (or active users, or pairs) in an epoch, int32 [steps * B]; padding is -1."""
         key = jax.random.fold_in(key, epoch)
-        places = self.steps_per_epoch * self.size
+        filled = self.filled or self.size
+        places = self.steps_per_epoch * filled
         if self.steps:
             passes = jax.random.split(key, -(-places // self.num_rows))
-            return jax.lax.map(lambda key: shuffle.permutation(key, self.num_rows), passes).reshape(-1)[:places]
-        order = shuffle.permutation(key, self.num_rows)[: self.users_per_epoch]
-        return jnp.pad(order, (0, places - self.users_per_epoch), constant_values=-1)
+            order = jax.lax.map(lambda key: shuffle.permutation(key, self.num_rows), passes).reshape(-1)[:places]
+        else:
+            order = shuffle.permutation(key, self.num_rows)[: self.users_per_epoch]
+            order = jnp.pad(order, (0, places - self.users_per_epoch), constant_values=-1)
+        if filled == self.size:
+            return order
+        return jnp.pad(order.reshape(-1, filled), ((0, 0), (0, self.size - filled)), constant_values=-1).reshape(-1)
 
     def batch(
         self, store: Histories, plan: types.Array, key: types.Array, place: types.Array, device: types.Array | int = 0
@@ -204,7 +212,7 @@ def gather_rows(ptr: types.Array, item: types.Array, users: types.Array, capacit
 
 
 def user_sampler(
-    spec: types.BatchSpec, train: Mapping[str, scipy.sparse.csr_array], num_devices: int = 1
+    spec: types.BatchSpec, train: Mapping[str, scipy.sparse.csr_array], num_devices: int = 1, filled: int = 0
 ) -> tuple[UserSampler, Histories]:
     """Builds the sampler of a ``BatchSpec`` and puts the histories on the device.
 
@@ -212,6 +220,7 @@ def user_sampler(
       spec: what the model asks for.
       train: behavior -> CSR [U, I] of the training pairs, indices sorted.
       num_devices: must divide ``spec.size``.
+      filled: rows of a batch, if fewer than ``spec.size``; 0: so many.
 
     Raises:
       ValueError: if the batch cannot be divided, a union is asked of an unknown behavior, or what is asked for does
@@ -254,12 +263,13 @@ def user_sampler(
         longest=longest,
         per_user=spec.per_user,
         users_per_epoch=min(spec.users_per_epoch or num_rows, num_rows),
-        steps=train[spec.pass_over].nnz // spec.size + 1 if spec.pass_over else spec.steps_per_epoch,
+        steps=train[spec.pass_over].nnz // (filled or spec.size) + 1 if spec.pass_over else spec.steps_per_epoch,
         points=drawer,
         num_active=None if active is None else active.size,
         undivided=spec.undivided,
         negatives=spec.negatives,
         told=spec.told,
+        filled=filled,
     )
     on_device = None if active is None else jnp.asarray(active, jnp.int32)
     return sampler, Histories(ptr, item, pairs, known, observed, on_device)

@@ -72,6 +72,24 @@ def test_slices_of_devices_make_up_the_batch(source, key, place):
     assert all(p.total == expected.total and p.share == 0.25 for p in parts)
 
 
+@pytest.mark.parametrize(("rows", "places", "devices"), [(23, 24, 2), (7, 8, 4)])
+@pytest.mark.parametrize("pass_over", [None, "view"])
+def test_padding_for_equal_slices_changes_no_batch(source, key, rows, places, devices, pass_over):
+    """23 users in batches of 7, or of all: for several devices a place of each batch is empty."""
+    spec = SPEC._replace(pass_over=pass_over)
+    one, store = sampling.user_sampler(spec._replace(size=rows), source.train)
+    many, _ = sampling.user_sampler(spec._replace(size=places), source.train, devices, rows)
+    assert many.steps_per_epoch == one.steps_per_epoch
+    plan, padded = one.plan(key, 1), many.plan(key, 1)
+    for place in range(one.steps_per_epoch):
+        expected = one.batch(store, plan, key, place)
+        parts = [many.batch(store, padded, key, place, device) for device in range(devices)]
+        for field in ("user", "weight", "noise"):
+            found = np.concatenate([getattr(p, field) for p in parts])
+            np.testing.assert_array_equal(found[:rows], np.asarray(getattr(expected, field)))
+        assert all(p.total == expected.total for p in parts) and not parts[-1].weight[-1]
+
+
 def test_shapes_do_not_depend_on_the_draw(source, key):
     sampler, store = sampling.user_sampler(SPEC, source.train)
     shapes = [jax.tree.map(np.shape, sampler.batch(store, sampler.plan(key, e), key, 0)) for e in range(2)]
