@@ -93,7 +93,7 @@ def recommend(*made: Any, out: str | os.PathLike[str], **options: Any) -> dict[s
 
     Args:
       *made, **options: as for ``make``.
-      out: the folder; it is made if need be, and files of earlier calls are replaced.
+      out: the folder; it is made if need be, and files of the same name are replaced.
 
     Returns:
       ``Lists.name`` -> the file.

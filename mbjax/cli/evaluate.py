@@ -124,7 +124,7 @@ def _users(text: str) -> tuple[str, ...]:
         file = pathlib.Path()
     if os.path.isfile(file):
         try:
-            lines = file.read_text(encoding="utf-8").splitlines()
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
             users = tuple(line.strip() for line in lines if line.strip())
         except UnicodeDecodeError:
             raise errors.DataError(f"--users={text}: not a text file in UTF-8; write one raw user id a line.") from None

@@ -67,6 +67,9 @@ def read(
     def fail(row: int, text: str) -> errors.DataError:
         return errors.DataError(f"{source.where(row)}: {text}.")
 
+    if source.bare:
+        rows = f"{len(source.bare):,} row{'s' * (len(source.bare) > 1)}"
+        notes.append(f"log: {rows} without any value left out ({source.bare[0]}{', ...' * (len(source.bare) > 1)})")
     if source.is_text:
         table = _stripped(table, source, places, names, notes)
     said = {field: f"column '{names.get(field)}'" for field in _FIELDS}

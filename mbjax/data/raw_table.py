@@ -23,6 +23,7 @@ class Table:
       is_text: whether all columns are texts of a text file.
       has_header: whether the names stand in line 1 of a text file.
       unquoted: (column, rows [n]) -> bool [n], whether the values stand there without quotes.
+      bare: where records without any value stand, which are no rows: ``"log.csv, line 3"``. Blank lines are none.
     """
 
     def __init__(
@@ -35,9 +36,11 @@ class Table:
         has_header: bool = False,
         unquoted: Callable[[int, np.ndarray], np.ndarray] | None = None,
         places: list[int] | None = None,
+        bare: Collection[str] = (),
     ):
         """Takes a frame of all columns, or of those at some places."""
         self.names, self.where, self.is_text, self.has_header = names, where, is_text, has_header
+        self.bare = tuple(bare)
         here = range(len(names)) if places is None else places
         self.frame = frame.rename(dict(zip(frame.columns, map(str, here), strict=True)))
         self.unquoted = unquoted or (lambda column, rows: np.zeros(rows.size, bool))

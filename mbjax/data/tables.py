@@ -150,4 +150,5 @@ def _united(
         has_header=tables[0].has_header,
         unquoted=unquoted,
         places=raw_table.places(tables[0].names, wanted),
+        bare=[place for part in tables for place in part.bare],
     )

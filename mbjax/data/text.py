@@ -59,7 +59,7 @@ class Text:
     def table(self, wanted: Collection[str] | None = None) -> raw_table.Table:
         """Columns as text, those of some names or all. Blank lines are dropped, every other line must have as many
         columns as the header."""
-        names = self._names()
+        names, bare = self._names(), []
         raw = self.raw if self.given is None else self.raw.lstrip(b"\r\n")
         try:
             frame = pl.read_csv(
@@ -74,14 +74,15 @@ class Text:
             raise self._is_empty() from error
         except pl.exceptions.PolarsError:
             self._check_records()
-            rows = [record for _, record in self._records()]
+            rows, bare = [record for _, record in self._records()], self._bare()
             frame = pl.DataFrame(rows, schema={str(k): pl.String for k in range(len(names))}, orient="row")
         if frame.width != len(names):
             self._check_records()
             raise errors.DataError(f"{self.path}: line 1 has {frame.width} columns, expected {len(names)}.")
         if (frame[frame.columns[-1]].fill_null("") == "").any():
             self._check_records()
-            frame = frame.filter(pl.any_horizontal(pl.all().fill_null("") != ""))
+            filled = frame.filter(pl.any_horizontal(pl.all().fill_null("") != ""))
+            frame, bare = filled, self._bare() if filled.height < frame.height else bare
         here = raw_table.places(names, wanted)
         return raw_table.Table(
             names,
@@ -91,6 +92,7 @@ class Text:
             has_header=self.given is None,
             unquoted=self._unquoted,
             places=here,
+            bare=bare,
         )
 
     def _names(self) -> list[str]:
@@ -136,8 +138,12 @@ class Text:
         quoting = {"quoting": csv.QUOTE_NONE} if self.quote is None else {"quotechar": self.quote}
         return csv.reader(lines, delimiter=self.separator, strict=True, **quoting)
 
-    def _records(self) -> Iterator[tuple[int, list[str]]]:
-        """Line and columns of every record that is not blank, without the header."""
+    def _bare(self) -> list[str]:
+        """Where records stand that have columns and no value in any."""
+        return [f"{self.path}, line {line}" for line, record in self._records(True) if not any(record)]
+
+    def _records(self, bare: bool = False) -> Iterator[tuple[int, list[str]]]:
+        """Line and columns of every record that is not blank, without the header; with ``bare`` also of empty ones."""
         reader = self._reader(io.StringIO(self._text(), newline=""))
         width, last = 0 if self.given is None else len(self.given), 0
         try:
@@ -150,7 +156,7 @@ class Text:
                     have = f"{len(record)} column{'s' * (len(record) != 1)}"
                     wanted = "the header has" if self.given is None else "data.log.columns names"
                     raise errors.DataError(f"{self.path}, line {line}: {have}, {wanted} {width}.")
-                elif any(record):
+                elif any(record) or (bare and record):
                     yield line, record
         except csv.Error as error:
             raise errors.DataError(f"{self.path}, line {last + 1}: {error}.{self._remedy()}") from error

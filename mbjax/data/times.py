@@ -81,11 +81,24 @@ def _of_text(column: pl.Series, what: str, fail: Fail) -> pl.Series:
         whole = text.cast(kind, strict=False)
         if not whole.null_count():
             return whole
-    if text.str.contains(_DATE).any():
+    is_date = text.str.contains(_DATE)
+    if is_date.any():
+        _refuse_mixed(is_date, text.cast(pl.Float64, strict=False).is_finite(), column, what, fail)
         return _moments(text, column, what, fail)
     numbers = text.cast(pl.Float64, strict=False)
     _require(numbers.is_finite(), column, what, fail)
     return numbers
+
+
+def _refuse_mixed(is_date: pl.Series, is_number: pl.Series, column: pl.Series, what: str, fail: Fail) -> None:
+    """Raises for the first of numbers and dates that is not what the first row is."""
+    is_number = is_number.fill_null(False)
+    if not is_number.any():
+        return
+    odd, kind, first = (is_number, "a number", "a date") if is_date[0] else (is_date, "a date", "a number")
+    if is_date[0] or is_number[0]:
+        row = odd.arg_max()
+        raise fail(row, f"{what} is '{column[row]}', {kind}, and in the first row {first}; give all in one way")
 
 
 def _moments(text: pl.Series, column: pl.Series, what: str, fail: Fail) -> pl.Series:

@@ -48,7 +48,8 @@ def recommend(
       checkpoint: likewise.
       top_k: length of the lists.
       out: folder of the files; None is ``recommendations/`` in the run folder, with a number behind it while another
-        program writes its lists there. Files of earlier calls are replaced.
+        program writes its lists there. Files of earlier calls are replaced by those of the same name; others stay,
+        which is said.
       users: raw ids, or one; None is every user, with ``histories`` each of theirs.
       lists: kinds of lists, or one: ``"blended"``, all candidates; ``"continue"``, what the user has met by another
         behavior; ``"discover"``, what he has not met. See ``mbjax/candidates.py``.
@@ -127,6 +128,8 @@ def recommend(
             printout.say(f"{found.title}: lists of {count}: {files[found.name]}")
             for line in found.lines():
                 printout.say(line)
+        if others := sorted(path.name for path in folder.glob("*.parquet") if path not in files.values()):
+            printout.say(f"from before, and not of this call: {', '.join(others)} in {folder}")
         return files
 
 

@@ -171,13 +171,16 @@ def evaluate_run(
       config: the run's configuration with the evaluation options wanted; None takes the folder's.
       checkpoint: ``"best"`` or ``"last"``; None is best where there is one.
       splits: of ``"valid"`` and ``"test"``, or one of them.
-      per_user: Parquet file for the values of every user; with several splits, one file each.
+      per_user: Parquet file (``.parquet``) for the values of every user; with several splits, one file each.
       dataset, devices: as for ``restore``.
 
     Returns:
       split -> behavior -> metrics.
     """
     splits = (splits,) if isinstance(splits, str) else splits
+    if per_user is not None and pathlib.Path(per_user).suffix.lower() != ".parquet":
+        named = pathlib.Path(per_user).with_suffix(".parquet").name
+        raise errors.ConfigError(f"{per_user}: the values of users are written as Parquet. Call the file {named}.")
     experiment, params, where = restore(workdir, config, which=checkpoint, dataset=dataset, devices=devices)
     tables = {}
     for split in splits:

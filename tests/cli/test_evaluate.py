@@ -39,7 +39,7 @@ def test_eval_without_options_keeps_the_run(experiment, run):
 
 def test_eval_recommends(experiment, run):
     assert cli.eval_main([f"--workdir={run}", "--recommend", "--users=17, b,", "--top-k=5"]) == 0
-    (run / "users.txt").write_text("17\n\n x y \n")
+    (run / "users.txt").write_text("\ufeff17\r\n\n x y \n", encoding="utf-8")
     assert cli.eval_main([f"--workdir={run}", "--recommend", f"--users={run / 'users.txt'}", "--out=lists"]) == 0
     assert [(name, options) for name, _, options in experiment.calls] == [
         ("recommend", {"checkpoint": None, "top_k": 5, "out": None, "users": ("17", "b")}),

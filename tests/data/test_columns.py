@@ -142,6 +142,15 @@ def test_typed_columns_of_parquet(tmp_path):
             HEADER + "a,1,buy,2024-05-31\na,1,buy,2024-05-31 10:00 UTC\n",
             "line 3: column 'time' is '2024-05-31 10:00 UTC', which has a time zone, unlike the first row",
         ),
+        (
+            HEADER + "a,1,buy,1\na,1,buy,2\na,1,buy,2024-05-31\n",
+            "line 4: column 'time' is '2024-05-31', a date, and in the first row a number",
+        ),
+        (
+            HEADER + "a,1,buy,2024-05-31\na,1,buy,1700000000\n",
+            "line 3: column 'time' is '1700000000', a number, and in the first row a date",
+        ),
+        (HEADER + "a,1,buy,soon\na,1,buy,1\na,1,buy,2024-05-31\n", "line 2: column 'time' is 'soon', expected"),
         (HEADER + "a,1,buy,1\n  ,1,buy,1\n", "line 3: column 'user' is empty"),
         (HEADER + 'a,1,buy,1\n"  ",1,buy,1\n', "line 3: column 'user' is empty"),
         (
@@ -315,6 +324,25 @@ def test_files_without_quoting(tmp_path):
     assert found["item"].to_list() == ['12" vinyl', '7" single'] and found["user"].to_list() == ["u0", '"u1"']
     found = read(tmp_path, HEADER + "'a,b',1,buy,3\n", quote="'")
     assert found["user"].to_list() == ["a,b"]
+
+
+@pytest.mark.parametrize("tail", ["", 'b,2,"buy\nnow",4\n'])  # read by polars, or line by line
+def test_rows_without_any_value_are_left_out_and_said(tmp_path, tail):
+    path, notes = tmp_path / "log.csv", []
+    path.write_text(HEADER + "a,1,buy,1\n,,,\n\na,2,buy,2\n,,,\n" + tail)
+    found = columns.read(path, data.LogOptions(), notes)
+    assert found["item"].to_list()[:2] == [1, 2] and found.height == 2 + bool(tail)
+    assert f"log: 2 rows without any value left out ({path}, line 3, ...)" in notes
+    (tmp_path / "parts").mkdir()
+    for name in ("1.csv", "2.csv"):
+        (tmp_path / "parts" / name).write_text(HEADER + "a,1,buy,1\n,,,\n")
+    notes.clear()
+    assert columns.read(tmp_path / "parts", data.LogOptions(), notes).height == 2
+    assert notes[0].startswith("log: 2 rows without any value left out (")
+    path.write_text(HEADER + "a,1,buy,1\n\n\na,2,buy,2\n")  # blank lines alone
+    notes.clear()
+    columns.read(path, data.LogOptions(), notes)
+    assert not notes
 
 
 def test_blanks_around_what_is_not_quoted_are_left_out_and_said(tmp_path):

@@ -62,6 +62,20 @@ def test_other_options_of_evaluation(four, folder, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["users.test.parquet", "users.valid.parquet"]
 
 
+def test_values_of_users_go_to_a_file_that_says_what_it_is(four, tmp_path):
+    with pytest.raises(errors.ConfigError, match=r"users.csv: .* as Parquet. Call the file users.parquet"):
+        experiment.evaluate_run(four.workdir, per_user=tmp_path / "users.csv")
+    assert not list(tmp_path.iterdir())
+
+
+def test_lists_of_an_earlier_call_that_stay_are_named(four, folder, tmp_path, capsys):
+    experiment.recommend(four.workdir, top_k=3, out=tmp_path)
+    assert "from before" not in capsys.readouterr().out
+    config = configuration.override(trial.config(folder), {"evaluate.behaviors": ("buy",)})
+    experiment.recommend(four.workdir, config, top_k=3, out=tmp_path)
+    assert f"from before, and not of this call: view.parquet in {tmp_path}" in " ".join(capsys.readouterr().out.split())
+
+
 def test_lists_hold_the_best_unseen_items_in_order(four, folder, tmp_path):
     files = experiment.recommend(four.workdir, top_k=40, out=tmp_path)
     assert files == {name: tmp_path / f"{name}.parquet" for name in ("view", "buy")}
