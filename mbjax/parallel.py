@@ -73,7 +73,15 @@ class Placement:
         """
         if self.size == 1:
             return tree
-        return jax.tree.map(functools.partial(_put_everywhere, NamedSharding(self.mesh, WHOLE)), tree)
+        sharding, found = NamedSharding(self.mesh, WHOLE), {}
+
+        def put(x: Any) -> Any:
+            # What stands in several places of the tree, as the indices of a matrix and its transpose, stays one array.
+            if id(x) not in found:
+                found[id(x)] = _put_everywhere(sharding, x)
+            return found[id(x)]
+
+        return jax.tree.map(put, tree)
 
     def put(self, state: Any) -> Any:
         """Puts a training state where the steps want it."""

@@ -182,6 +182,12 @@ def test_fewer_rows_than_a_batch_are_not_enlarged_for_devices():
         np.testing.assert_allclose(found[devices][1], found[1][1], rtol=1e-6)
 
 
+def test_what_stands_twice_in_a_tree_is_placed_once():
+    run = experiment(4, model="copf")
+    for matrix in run.graphs_for("test").values():
+        assert matrix.transpose.indices is matrix.matrix.indices and matrix.col_ptr is matrix.row_ptr
+
+
 def test_more_devices_than_there_are():
     with pytest.raises(errors.ConfigError, match="--devices=64, but JAX sees 4"):
         parallel.check(64)

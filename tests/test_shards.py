@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import toy
 import usual
+from jax.experimental import sparse
 
 from mbjax import config as configuration
 from mbjax import errors, models, recommend, types
@@ -147,6 +148,22 @@ def test_each_device_holds_a_quarter():
         return max(total.values())
 
     assert held(4) <= 0.35 * held(1)
+
+
+def test_a_divided_matrix_is_stored_once_where_it_is_square():
+    """COPF's rows are scaled one way, LightGCN's both: of the first the values are two, of the second all is one."""
+    for model, is_same in (("copf", False), ("lightgcn", True)):
+        for matrix in experiment(model, 4).graphs.values():
+            assert matrix.transpose.indices is matrix.matrix.indices and matrix.col_ptr is matrix.row_ptr
+            assert (matrix.transpose.data is matrix.matrix.data) == is_same
+            for number in range(4):
+                forward, backward = (
+                    sparse.BCOO(
+                        tuple(part.addressable_shards[number].data for part in (x.data, x.indices)), shape=x.shape
+                    ).todense()
+                    for x in (matrix.matrix, matrix.transpose)
+                )
+                np.testing.assert_array_equal(backward, forward.T)
 
 
 def test_no_device_has_to_hold_all_before_the_first_step():

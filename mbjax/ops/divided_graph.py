@@ -47,9 +47,16 @@ def _divide(matrix, spec, train, size, placement) -> types.Graph:
             blocks.append(block if is_mine else None)
             most = max(most, block.nnz)
     forward, row_ptr = _stacked(blocks, most, placement)
-    backward, col_ptr = _stacked(
-        [None if block is None else scipy.sparse.csr_array(block.T) for block in blocks], most, placement
-    )
+    flipped = [None if block is None else scipy.sparse.csr_array(block.T) for block in blocks]
+    if spec.shape == "user_item":
+        backward, col_ptr = _stacked(flipped, most, placement)
+    else:  # where an entry is, there is one across the diagonal
+        backward, col_ptr = forward, row_ptr
+        if not graph.is_own_transpose(spec):
+            data = placement.side_by_side([None if block is None else _data(block, most) for block in flipped])
+            backward = sparse.BCOO(
+                (data, forward.indices), shape=forward.shape, indices_sorted=True, unique_indices=True
+            )
     partial = {"item_item": (None, None), "bipartite": (size, size)}.get(spec.shape, (None, 0))
     return types.Graph(forward, row_ptr, backward, col_ptr, partial)
 
@@ -75,6 +82,12 @@ def _padded(block: Any, rows: int, columns: int | None = None) -> scipy.sparse.c
     return block
 
 
+def _data(block: scipy.sparse.csr_array, most: int) -> np.ndarray:
+    """The values of a matrix by rows, padded to the most entries."""
+    block.sort_indices()
+    return np.pad(block.data.astype(np.float32), (0, max(1, most) - block.nnz))
+
+
 def _stacked(blocks: list[scipy.sparse.csr_array | None], most: int, placement: Any) -> tuple[sparse.BCOO, types.Array]:
     """Matrices of one shape, a device each, padded to the most entries: what follows the last pointer is 0.
 
@@ -89,7 +102,7 @@ def _stacked(blocks: list[scipy.sparse.csr_array | None], most: int, placement: 
         block.sort_indices()
         rows = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
         extra = max(1, most) - block.nnz
-        data.append(np.pad(block.data.astype(np.float32), (0, extra)))
+        data.append(_data(block, most))
         row = np.pad(rows, (0, extra), constant_values=block.shape[0] - 1)
         indices.append(np.stack([row, np.pad(block.indices, (0, extra))], axis=1).astype(np.int32))
         pointers.append(block.indptr.astype(np.int32))

@@ -80,9 +80,14 @@ def shapes(specs: Mapping[str, types.GraphSpec], train: Mapping[str, scipy.spars
         if spec.shape == "bipartite" and spec.parts == 1:
             rows = columns = rows + columns
             number = 2 * number + spec.self_loops * rows
-        is_same = spec.normalisation in ("none", "symmetric") and spec.entries == "union"
-        found[name] = _shape(rows, columns, number, is_square=spec.shape != "user_item", is_same=is_same)
+        is_square = spec.shape != "user_item"
+        found[name] = _shape(rows, columns, number, is_square=is_square, is_same=is_own_transpose(spec))
     return found
+
+
+def is_own_transpose(spec: types.GraphSpec) -> bool:
+    """Whether a matrix that has users and items on both sides, or items, is known to be symmetric."""
+    return spec.normalisation in ("none", "symmetric") and spec.entries == "union"
 
 
 def _shape(rows: int, columns: int, number: int, *, is_square: bool, is_same: bool) -> types.Graph:
