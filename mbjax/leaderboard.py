@@ -75,8 +75,14 @@ def _asked(name: str) -> tuple[str, float]:
 def _allowed(entry: Entry) -> float:
     """Minutes of two cores that the runs of a setting were told to keep to, or else took."""
     limits = [_sweep(record).get("limit") or record["overrides"].get("train.max_minutes") for record in entry.group]
-    minutes = max(limits) if all(limits) else entry.minutes or 0.0
-    return minutes * max(_cores(record) for record in entry.group) / CORES
+    if all(limits):
+        return max(limit * _cores(record) for limit, record in zip(limits, entry.group, strict=True)) / CORES
+    return statistics.fmean(_minutes(record) * _cores(record) for record in entry.group) / CORES
+
+
+def _minutes(record: Record) -> float:
+    """What a run or a sweep took; 0 where it is not told."""
+    return _sweep(record).get("minutes") or (record.get("seconds") or {}).get("total", 0.0) / 60
 
 
 def _cores(record: Record) -> int:
@@ -109,8 +115,7 @@ def _is_a_model(record: Record) -> bool:
 
 
 def _entry(group: Sequence[Record], target: str, metric: str) -> Entry:
-    totals = [_sweep(r).get("minutes") or (r.get("seconds") or {}).get("total", 0.0) / 60 for r in group]
-    totals = [total for total in totals if total]
+    totals = [total for record in group if (total := _minutes(record))]
     value, _ = report.average(report.judged(group, target), metric)
     return Entry(group, statistics.fmean(totals) if totals else None, -1.0 if value is None else value)
 

@@ -13,7 +13,11 @@ TITLES = {"taobao": "Taobao", "jd": "JD", "retail_rocket": "Retail Rocket"}
 METRIC = "hr@10"
 ONE_BEHAVIOR = ("bpr_mf", "gmf", "mlp", "neumf", "lightgcn", "ngcf")
 """Models that learn from the target alone."""
-VARIANTS = {("own_items", "conversion"): "own_items, conversion", ("ease", "left_out"): "ease, left_out"}
+VARIANTS = {
+    ("own_items", "conversion"): "own_items, conversion",
+    ("ease", "left_out"): "ease, left_out",
+    ("funnel", "smoothed"): "funnel, smoothed",
+}
 """(model, ablation) -> the name under which it stands beside the models as they ship."""
 SOLVED = ("ease", "ease, left_out")
 """Models that learn in closed form, without epochs."""
