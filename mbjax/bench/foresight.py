@@ -23,6 +23,8 @@ ASSEMBLY = 40
 """Bytes that the host takes for a stored entry of a graph while it is put together, beside the graph itself."""
 DETAILS = 24
 """Bytes that the host takes for a training pair where familiar items are told from new ones."""
+KEPT = 2
+"""How many times a training state stands on the host while it is written to a checkpoint, beside itself."""
 LATER = 100 * 2**20
 """Bytes of what a run loads when it first needs it, such as fonts and the writer of checkpoints."""
 
@@ -94,6 +96,9 @@ def foresee(config: configuration.Config) -> Footprint:
         programs.append(
             footprint.Part("making of the largest graph", ASSEMBLY * entries, f"{entries:,} entries, on the host")
         )
+    if experiment.is_trained:
+        size = KEPT * footprint.size_of((state.params, state.opt_state))
+        programs.append(footprint.Part("writing of a checkpoint", size, "copies on the host"))
     copies = 0
     if model.teach is not None:
         unknown = ("training, whose batches the model draws by itself",)

@@ -11,6 +11,7 @@ import jax
 from mbjax import config as configuration
 from mbjax import errors, files, hosts, machine, selections, types, wording
 from mbjax.experiment import beginning, footprint, keeper, outcomes, printout, warm_start, wiring
+from mbjax.ops import memory
 from mbjax.train import logging, loop, progress, run_folder
 
 Watch = Callable[[int, float], bool]
@@ -268,6 +269,11 @@ class Run:
         graphs = self.experiment.graphs_for(self.split, evaluator.users)
         return evaluator(self.experiment.model, params, graphs).table
 
+    def _release(self) -> None:
+        """Gives back what checkpoints took on the host, where that is much."""
+        if footprint.size_of(self.state.params) > footprint.LARGE:
+            memory.release()
+
     def conclude(self, reason: str, *, let_go: bool = True) -> outcomes.Outcome:
         """Reads the test split once, at the selected epoch, at the last one too if that is asked for; finishes the log.
 
@@ -282,6 +288,8 @@ class Run:
                 experiment.model, params, experiment.graphs_for("test", evaluator.users), groups=groups, details=True
             )
 
+        self.state = self.state.replace(opt_state=())  # no step follows
+        self._release()
         best = self.keeper.best_params(self.state) if self.keeper else None
         model, told = experiment.model, (self.state.params if best is None else best, experiment.graphs)
         findings = () if model.findings is None else tuple(model.findings(*told))
@@ -289,6 +297,7 @@ class Run:
         if let_go:
             self.advance = None  # with all that batches are drawn from
             experiment.let_go()
+        self._release()
         epochs = {"last": max(self.position.step // self.steps_per_epoch - 1, 0)}
         found = test(self.state.params if best is None else best)
         tables = {"last" if best is None else "valid": found.table}
