@@ -34,6 +34,7 @@ from mbjax.data import log_cache, options
 LAYOUT = options.LogOptions(behaviors=generated.BEHAVIORS, require_target_train=False)
 """All users of a log stay, also those who bought nothing."""
 KEEP = ("--log.behaviors=" + ",".join(generated.BEHAVIORS), "--log.require_target_train=false")
+ANCHORS = "--evaluate.anchors="
 READ = ("reading", "reading again")
 """The first start on a log, which splits and keeps it, and the second."""
 FAILED = "stopped"
@@ -90,10 +91,10 @@ def of_model(text: str, path: pathlib.Path, folder: pathlib.Path, minutes: float
     """
     name, *own = shlex.split(text)
     told, workdir = folder / "told.json", folder / f"{path.stem}-{len(list(folder.iterdir()))}"
-    words = [f"--json={told}", *KEEP, *(word for word in own if not word.startswith("--train.epochs"))]
+    words = [f"--json={told}", *KEEP, ANCHORS, *(word for word in own if not word.startswith("--train.epochs"))]
     foreseen = measured(["-m", "mbjax", "bench", name, str(path), "--memory", *words], folder, minutes)
     memory = {} if FAILED in foreseen else json.loads(told.read_text(encoding="utf-8"))["memory"]
-    words = [f"--model={name}", f"--dataset={path}", *KEEP, "--evaluate.anchors=", f"--workdir={workdir}", *own]
+    words = [f"--model={name}", f"--dataset={path}", *KEEP, ANCHORS, f"--workdir={workdir}", *own]
     if not any(word.startswith("--train.epochs") for word in own):
         words.append("--train.epochs=1")
     row = {"model": text} | measured(["-m", "mbjax", "train", *words], folder, minutes)

@@ -82,6 +82,7 @@ def test_rows_are_measured_once_and_told_in_a_table(modules, tmp_path, monkeypat
         ["`funnel`", "1,234", "2.0", "", "1.00"],
     ]
     train = asked[3]
+    assert "--evaluate.anchors=" in train and "--evaluate.anchors=" in asked[2]
     assert train[:3] == ["-m", "mbjax", "train"] and "--train.epochs=1" in train
     assert "--train.lazy=true" in next(c for c in asked if "bench" in c and "bpr_mf" in c)
 

@@ -360,6 +360,7 @@ FIELDS = {
         "evaluate.behaviors",
         "evaluate.batch_size",
         "evaluate.item_tile",
+        "evaluate.anchors",
     ),
     "results": (),
 }

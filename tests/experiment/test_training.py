@@ -21,7 +21,7 @@ from tensorboardX.proto import event_pb2
 
 from mbjax import cli, errors, evaluate, experiment, selections
 from mbjax import config as configuration
-from mbjax.experiment import folders, wiring
+from mbjax.experiment import folders, gathering, wiring
 from mbjax.models import bvae
 from mbjax.train import logging
 
@@ -341,7 +341,7 @@ def test_what_cannot_go_well_is_refused_before_anything_is_computed(four, folder
     def compute(*_, **__):
         raise AssertionError("too late")
 
-    monkeypatch.setattr(wiring, "graphs_of", compute)
+    monkeypatch.setattr(gathering, "graphs", compute)
     for workdir, given, message in (
         (four.workdir, {}, "holds a run already"),
         (tmp_path / "none", {"data__valid": "none"}, "selects the epoch on validation pairs, and there are none"),
