@@ -34,7 +34,8 @@ from mbjax.data import log_cache, options
 LAYOUT = options.LogOptions(behaviors=generated.BEHAVIORS, require_target_train=False)
 """All users of a log stay, also those who bought nothing."""
 KEEP = ("--log.behaviors=" + ",".join(generated.BEHAVIORS), "--log.require_target_train=false")
-ANCHORS = "--evaluate.anchors="
+OF_ANCHORS = "test pass of "
+"""Names of parts of the memory that a run without anchors has not."""
 READ = ("reading", "reading again")
 """The first start on a log, which splits and keeps it, and the second."""
 FAILED = "stopped"
@@ -91,19 +92,27 @@ def of_model(text: str, path: pathlib.Path, folder: pathlib.Path, minutes: float
     """
     name, *own = shlex.split(text)
     told, workdir = folder / "told.json", folder / f"{path.stem}-{len(list(folder.iterdir()))}"
-    words = [f"--json={told}", *KEEP, ANCHORS, *(word for word in own if not word.startswith("--train.epochs"))]
+    words = [f"--json={told}", *KEEP, *(word for word in own if not word.startswith("--train.epochs"))]
     foreseen = measured(["-m", "mbjax", "bench", name, str(path), "--memory", *words], folder, minutes)
     memory = {} if FAILED in foreseen else json.loads(told.read_text(encoding="utf-8"))["memory"]
-    words = [f"--model={name}", f"--dataset={path}", *KEEP, ANCHORS, f"--workdir={workdir}", *own]
+    words = [f"--model={name}", f"--dataset={path}", *KEEP, "--evaluate.anchors=", f"--workdir={workdir}", *own]
     if not any(word.startswith("--train.epochs") for word in own):
         words.append("--train.epochs=1")
     row = {"model": text} | measured(["-m", "mbjax", "train", *words], folder, minutes)
-    row |= {"foreseen": memory.get("peak"), "foreseen_by_parts": {k: memory[k] for k in memory if k != "available"}}
+    row |= {"foreseen": foreseen_peak(memory), "foreseen_by_parts": {k: memory[k] for k in memory if k != "available"}}
     results = workdir / "results.json"
     if results.exists():
         seconds = json.loads(results.read_text(encoding="utf-8")).get("seconds", {})
         row["seconds"] = {part: seconds[part] for part in ("train_epoch", "test_pass") if part in seconds}
     return row
+
+
+def foreseen_peak(memory: dict[str, Any]) -> int | None:
+    """Bytes of a run without anchors at most, from the parts of ``--memory``; None where not all is counted."""
+    if memory.get("peak") is None:
+        return None
+    programs = [size for name, size in memory["programs"].items() if not name.startswith(OF_ANCHORS)]
+    return memory["process"] + sum(memory["held"].values()) + max(programs, default=0)
 
 
 def table(found: dict[str, Any]) -> str:

@@ -302,7 +302,6 @@ def test_products_have_the_width_of_the_model_or_the_given_one(folder, width, ex
         (["copf", "demo", "--seconds=nan"], 2, "--seconds=nan"),
         (["copf", "demo", "--width=0"], 2, "--width=0"),
         (["copf", "demo", "--memory", "--repeat=2"], 2, "nothing is timed"),
-        (["copf", "demo", "--evaluate.anchors="], 2, "anchors are not timed"),
     ],
 )
 def test_mistakes_are_one_line(argv, code, words, capsys):

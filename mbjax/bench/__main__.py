@@ -78,8 +78,6 @@ def read(given: reading.Given) -> config.Config:
     header |= {name: given.options[name] for name in ("protocol", "ablation") if name in given.options}
     section = settings.model_class(model)
     fields = reading.resolved(given, config.known_fields(section), "bench")
-    if "evaluate.anchors" in fields and "memory" not in given.options:
-        raise errors.ConfigError("--evaluate.anchors: anchors are not timed, and told with --memory. Leave it out.")
     return config.load(model, dataset, section, overrides=fields, **header)
 
 

@@ -360,7 +360,6 @@ FIELDS = {
         "evaluate.behaviors",
         "evaluate.batch_size",
         "evaluate.item_tile",
-        "evaluate.anchors",
     ),
     "results": (),
 }

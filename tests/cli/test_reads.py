@@ -6,7 +6,7 @@ import pytest
 import trial
 
 from mbjax import config, experiment
-from mbjax.bench import foresight, whole
+from mbjax.bench import whole
 from mbjax.cli import options
 from mbjax.train import plots
 
@@ -51,7 +51,6 @@ def test_the_fields_that_a_mode_accepts_are_read(mode, trained, folder, monkeypa
         experiment.recommend(trained, settings, top_k=2)
     else:
         whole.measure(settings, 1, 0.001)
-        foresight.foresee(settings)
     accepted = {path for path in options.FIELDS[mode] if path.startswith("evaluate.")}
     assert accepted <= seen, "accepted by the command line, and read by nothing"
     assert "evaluate.selections" not in seen  # not all are asked for, whatever they are asked for
