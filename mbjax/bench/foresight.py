@@ -26,7 +26,7 @@ DETAILS = 24
 KEPT = 2
 """How many times a training state stands on the host while it is written to a checkpoint, beside itself."""
 LATER = 100 * 2**20
-"""Bytes of what a run loads when it first needs it, such as fonts and the writer of checkpoints."""
+"""Bytes of what a run that is trained or prepared loads when it first needs it, such as the writer of checkpoints."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +86,7 @@ def foresee(config: configuration.Config) -> Footprint:
     free = memory.available()
     if not footprint.is_told(model):
         what = f"what {config.model_name} prepares of the data before it is trained or ranks, and all programs after it"
-        return Footprint((), (), (what,), free, _process())
+        return Footprint((), (), (what,), free, _process(LATER))
     graphs, preparation = footprint.foretold(experiment)
     state = jax.eval_shape(lambda graphs: dataclasses.replace(experiment, graphs=graphs).start(), graphs)
     held, programs, unknown = footprint.resident(experiment, graphs, state), [], ()
@@ -119,7 +119,8 @@ def foresee(config: configuration.Config) -> Footprint:
     pairs = sum(matrix.nnz for matrix in experiment.dataset.train.values())
     programs.append(footprint.Part("test pass", passed + DETAILS * pairs, note))
     programs += list(_anchors(experiment, evaluator))
-    return Footprint(tuple(held), tuple(programs), unknown, free, _process())
+    later = LATER if experiment.is_trained or model.prepare is not None else 0
+    return Footprint(tuple(held), tuple(programs), unknown, free, _process(later))
 
 
 def _pass(evaluator: evaluate.Evaluator, model: types.Model, params: types.Params, graphs: types.Graphs) -> int:
@@ -142,9 +143,9 @@ def _anchors(experiment: wiring.Experiment, evaluator: evaluate.Evaluator) -> It
             yield footprint.Part(f"test pass of {name}", size, "an anchor of the final table")
 
 
-def _process() -> int | None:
+def _process(later: int) -> int | None:
     now = machine.resident_memory()
-    return None if now is None else now + LATER
+    return None if now is None else now + later
 
 
 def _chunk(experiment: wiring.Experiment, sampler: Any) -> ahead.Program:
