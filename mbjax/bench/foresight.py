@@ -26,7 +26,7 @@ DETAILS = 24
 KEPT = 2
 """How many times a training state stands on the host while it is written to a checkpoint, beside itself."""
 LATER = 100 * 2**20
-"""Bytes of what a run that is trained or prepared loads when it first needs it, such as the writer of checkpoints."""
+"""Bytes of what a run that is trained loads when it first needs it, such as fonts and the writer of checkpoints."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +119,7 @@ def foresee(config: configuration.Config) -> Footprint:
     pairs = sum(matrix.nnz for matrix in experiment.dataset.train.values())
     programs.append(footprint.Part("test pass", passed + DETAILS * pairs, note))
     programs += list(_anchors(experiment, evaluator))
-    later = LATER if experiment.is_trained or model.prepare is not None else 0
+    later = LATER if experiment.is_trained else 0
     return Footprint(tuple(held), tuple(programs), unknown, free, _process(later))
 
 
