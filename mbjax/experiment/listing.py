@@ -128,7 +128,8 @@ def recommend(
             printout.say(f"{found.title}: lists of {count}: {files[found.name]}")
             for line in found.lines():
                 printout.say(line)
-        if others := sorted(path.name for path in folder.glob("*.parquet") if path not in files.values()):
+        written = {path.name for path in files.values()}
+        if others := sorted({path.name for path in folder.glob("*.parquet")} - written):
             printout.say(f"from before, and not of this call: {', '.join(others)} in {folder}")
         return files
 

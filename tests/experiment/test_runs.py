@@ -68,9 +68,11 @@ def test_values_of_users_go_to_a_file_that_says_what_it_is(four, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_lists_of_an_earlier_call_that_stay_are_named(four, folder, tmp_path, capsys):
-    experiment.recommend(four.workdir, top_k=3, out=tmp_path)
-    assert "from before" not in capsys.readouterr().out
+def test_lists_of_an_earlier_call_that_stay_are_named(four, folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for out in (tmp_path, "lists", "lists"):  # the same names once more are no others
+        experiment.recommend(four.workdir, top_k=3, out=out)
+        assert "from before" not in capsys.readouterr().out
     config = configuration.override(trial.config(folder), {"evaluate.behaviors": ("buy",)})
     experiment.recommend(four.workdir, config, top_k=3, out=tmp_path)
     assert f"from before, and not of this call: view.parquet in {tmp_path}" in " ".join(capsys.readouterr().out.split())
