@@ -146,7 +146,7 @@ def table(found: dict[str, Any]) -> str:
         ["---", *["---:"] * 6],
     ]
     for row in found["rows"]:
-        name = f"`{row['model']}`, {row['dataset']}" + (", divided" if row.get("shard", "none") != "none" else "")
+        name = f"`{row['model']}`, {row['dataset']}" + (", divided" if row["shard"] != "none" else "")
         if REFUSED in row:
             lines.append([name, "", "refused", "", "", "", ""])
             continue
@@ -198,8 +198,6 @@ def main() -> int:
                 f"{row['cpu_seconds_step']:.3f} a step, {row['cpu_seconds_test_pass']:.3f} a test pass",
                 flush=True,
             )
-    if options.out:
-        record.write(found, options.out)
     print(table(found))
     return 0
 

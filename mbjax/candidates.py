@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import sparse
 
-from mbjax import batching, errors, parallel, seen, wording
+from mbjax import batching, errors, parallel, seen, types, wording
 from mbjax.data import item_files
 
 if TYPE_CHECKING:
@@ -57,8 +57,9 @@ class Pairs(NamedTuple):
     Attributes:
       left_out: those that are no candidates.
       met: items that the user has met, by the rule; empty where no list asks.
-      unknown: those that he has met by the behavior and the model does not know of, such as held-out ones. They cannot
-        come next, so that probabilities are given that none of them does; empty where they may come back.
+      unknown: those that he has met by the behavior and a model of probabilities does not know of, such as held-out
+        ones. They cannot come next, so that probabilities are given that none of them does. Empty where they may come
+        back, and for other models.
     """
 
     left_out: sparse.csr_array
@@ -100,22 +101,18 @@ def rule(
     return Rule(tuple(dict.fromkeys(kinds)), exclude, mask, repeat)
 
 
-def of(dataset: data.Dataset, behavior: str, rule: Rule, *, joins: bool = False) -> Pairs:
-    """The pairs of a data set that decide when a behavior is ranked.
-
-    ``joins``: whether the model knows validation pairs too, see ``types.Model``; else those of training alone.
-    """
+def of(dataset: data.Dataset, behavior: str, rule: Rule, model: types.Model) -> Pairs:
+    """The pairs of a data set that decide when a model ranks a behavior."""
     is_train = rule.exclude == "train"
     own = seen.pairs(dataset, behavior, exclude="train" if is_train else "known")
     shape = own.shape
     others = seen.familiar(dataset, behavior, known=not is_train) if rule.reads_others else seen.union((), shape)
     pairs = divide(own, others, rule)
-    if is_train or rule.repeat or rule.exclude == "none":
+    if not model.probabilities or rule.repeat or rule.exclude != "known":
         return pairs
-    known = [dataset.train[behavior]] if behavior in dataset.train else []
-    if joins and dataset.mask_valid and behavior in dataset.valid:
-        known.append(dataset.valid[behavior])
-    return pairs._replace(unknown=seen.without(own, seen.union(known, shape)))
+    # Where the test split is ranked, or the validation split: with validation pairs among what is known, or without.
+    known = seen.pairs(dataset, behavior, exclude="train", split="test" if model.joins else "valid")
+    return pairs._replace(unknown=seen.without(own, known))
 
 
 def divide(own: sparse.csr_array, others: sparse.csr_array, rule: Rule) -> Pairs:

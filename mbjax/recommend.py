@@ -158,7 +158,7 @@ def make(
         params,
         graphs,
         chosen,
-        lambda behavior: candidates.of(dataset, behavior, rule, joins=model.joins),
+        lambda behavior: candidates.of(dataset, behavior, rule, model),
         user_ids=lambda places: dataset.users.column(chosen[places]),
         item_ids=dataset.items.column,
         top_k=top_k,
@@ -217,7 +217,7 @@ def rank(
         for behavior in model.info.behaviors if behaviors is None else dict.fromkeys(behaviors):
             decisive = pairs(behavior)
             given = np.zeros(len(users), np.float32)
-            if model.probabilities and (most := int(np.diff(decisive.unknown.indptr)[users].max())):
+            if most := int(np.diff(decisive.unknown.indptr)[users].max()):
                 queries = candidates.unknown(users, decisive, batch_size, placement)
                 found = topk.start(model, there, tables, queries, behavior, most, item_tile)
                 given = _log_of_rest(*topk.finish(found, users, behavior))

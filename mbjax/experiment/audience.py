@@ -55,7 +55,7 @@ def of_run(run: Run, rule: candidates.Rule) -> Audience:
     users, ids = np.arange(dataset.info.num_users), dataset.users.series
 
     def pairs(behavior: str) -> candidates.Pairs:
-        return candidates.of(dataset, behavior, rule, joins=experiment.model.joins)
+        return candidates.of(dataset, behavior, rule, experiment.model)
 
     if not new or not len(new.users):
         return Audience(experiment.model, run.params, experiment.graphs_for("test"), users, ids, pairs, tuple(lines))
