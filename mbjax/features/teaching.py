@@ -174,13 +174,14 @@ def teach(
     """
     rng = np.random.default_rng([evidence.seed, 43])
     groups = lessons.groups(info.num_users, config.members, evidence.seed)
-    stores, sizes, everything = {}, {}, {}
+    stores, sizes, lengths, everything = {}, {}, {}, {}
 
     def add(name: str, parts: Sequence[Lesson], group: np.ndarray, size: int) -> None:
         stores[name] = listwise.store(parts, group, config.list_length, rng)
-        count = stores[name].place.shape[0]
+        lengths[name] = np.asarray(stores[name].length)
+        count = lengths[name].size
         # Few lists are not gone through again and again: an epoch has each of them PASSES times at most.
-        sizes[name] = (count, min(size, -(-PASSES * count // config.steps)))
+        sizes[name] = (count, min(size, count, -(-PASSES * count // config.steps)))
 
     for behavior in info.behaviors:
         is_judged = judged(evidence, behavior)
@@ -211,7 +212,7 @@ def teach(
             "answer. Leave model.sources and data.valid at their defaults, or take more data."
         )
     placed = {b: tuple(map(jnp.asarray, counts)) for b, counts in everything.items()}
-    return listwise.ListSampler(sizes, num_devices, config.steps), (stores, placed)
+    return listwise.ListSampler(sizes, num_devices, config.steps, lengths), (stores, placed)
 
 
 def _of_rows(matrix: sparse.csr_array, rows: np.ndarray | None) -> sparse.csr_array:

@@ -175,7 +175,8 @@ def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_siz
         each = jax.vmap(measure, in_axes=(0, None))
         # Member m learns from no validation pair of the users of group m.
         is_mine = drawn.group == jnp.arange(config.members)[:, None]  # [members, B]
-        found = {e: logits(params, name, e, drawn.x) for e in experts if e == "all" or source == "valid"}
+        learn = [e for e in experts if e == "all" or source == "valid"]
+        found = {e: listwise.spread(logits(params, name, e, drawn.x), drawn) for e in learn}
         parts = {"lists": jnp.float32(0), "mix": jnp.float32(0)}
         for which, values in found.items():
             parts["lists"] += (share if which == "all" else 1.0) * jnp.sum(each(values, drawn) * ~is_mine) / number

@@ -1,7 +1,8 @@
 """Batches of lists of candidates, drawn on the device, and losses over lists.
 
-Lists are stored flat, [N, D] numbers in half precision, and a batch gathers theirs through a table of places that is
-padded to one length. So lists of all lengths cost what they hold, and shapes are fixed.
+Lists are stored flat, [N, D] numbers in half precision, and ordered by length. A batch takes one list of each of B
+spans of that order, which are of nearly one length, so that its rows have fixed places with next to no padding between
+them. So lists of all lengths cost what they hold, shapes are fixed, and each batch has long and short ones.
 """
 
 from __future__ import annotations
@@ -27,22 +28,32 @@ class Store:
     Attributes:
       x: float16 [N + 1, D]; the last row is of zeros, for padding.
       positive: float32 [N + 1], 1 for a right answer.
-      place: int32 [L, C], rows of ``x``; N is padding.
-      weight: float32 [L, C], logarithm of how many candidates a place stands for, where only some were taken.
+      weight: float32 [N + 1], logarithm of how many candidates a row stands for, where only some were taken.
+      begin: int32 [L], the first row of each list.
+      length: int32 [L], its rows, ascending.
       group: int32 [L], a group of users that the list belongs to.
     """
 
     x: types.Array
     positive: types.Array
-    place: types.Array
     weight: types.Array
+    begin: types.Array
+    length: types.Array
     group: types.Array
 
 
 class Drawn(NamedTuple):
-    """B lists: x float32 [B, C, D]; positive, weight and mask [B, C]; group int32 [B]."""
+    """B lists of up to C candidates, R rows together.
+
+    Attributes:
+      x: float32 [R, D], the lists one after another, each with the room of the longest of its span.
+      place: int32 [B, C], rows of ``x``; R where a list has no room for as many.
+      positive, weight, mask: [B, C].
+      group: int32 [B].
+    """
 
     x: types.Array
+    place: types.Array
     positive: types.Array
     weight: types.Array
     mask: types.Array
@@ -69,27 +80,37 @@ class ListBatch:
 
 
 class ListSampler(NamedTuple):
-    """Draws lists of several stores at once, each from orders of all its lists one after another.
+    """Draws lists of several stores at once.
+
+    With B lists of a batch a store is cut into B spans of equally many lists (but for one), and each span is gone
+    through in one random order after another.
 
     Attributes:
-      sizes: name -> lists of the store, and lists of a batch over all devices.
+      sizes: name -> lists of the store, and lists of a batch over all devices, which are no more.
       num_devices: a batch is cut into as many equal slices, padded with lists of nothing.
       steps_per_epoch: batches of an epoch.
+      lengths: name -> int [L], rows of the lists, ascending.
     """
 
     sizes: Mapping[str, tuple[int, int]]
     num_devices: int
     steps_per_epoch: int
+    lengths: Mapping[str, np.ndarray]
 
     def plan(self, key: types.Array, epoch: types.Array | int) -> dict[str, types.Array]:
         """The lists of each step of an epoch: name -> int32 [steps, B]."""
         found = {}
         for number, (name, (count, size)) in enumerate(sorted(self.sizes.items())):
-            wanted = self.steps_per_epoch * size
-            passes = -(-wanted // count)
-            keys = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, epoch), number), passes)
-            orders = jax.vmap(lambda k, count=count: jax.random.permutation(k, count))(keys)
-            found[name] = orders.reshape(-1)[:wanted].reshape(self.steps_per_epoch, size).astype(jnp.int32)
+            bounds = _bounds(count, size)
+            number_of = np.diff(bounds)
+            passes = -(-self.steps_per_epoch // int(number_of.min()))
+            chance = jax.random.uniform(jax.random.fold_in(jax.random.fold_in(key, epoch), number), (passes, count))
+            span, place = np.repeat(np.arange(size, dtype=np.int32), number_of), np.arange(count, dtype=np.int32)
+            # Lists of a span stay within it, in an order by chance.
+            given = np.broadcast_to(span, chance.shape), chance, np.broadcast_to(place, chance.shape)
+            orders = jax.lax.sort(given, num_keys=2)[2]
+            step = np.arange(self.steps_per_epoch)[:, None]
+            found[name] = orders[step // number_of, bounds[:-1] + step % number_of]
         return found
 
     def batch(self, store, plan, key, place, device=0) -> ListBatch:
@@ -98,16 +119,34 @@ class ListSampler(NamedTuple):
         stores, everything = store
         lists, total, counts = {}, {}, {}
         for name, (count, size) in self.sizes.items():
-            local = -(-size // self.num_devices)
-            mine = device * local + jnp.arange(local)
+            room = self._room(name)
+            mine = jnp.arange(room.size) * self.num_devices + device
             chosen = plan[name][place][jnp.minimum(mine, size - 1)]
             of, padding = stores[name], stores[name].x.shape[0] - 1
-            places = jnp.where((mine < size)[:, None], of.place[chosen], padding)  # lists of the last slice may lack
-            mask = places < padding
-            x = of.x[places].astype(jnp.float32)
-            lists[name] = Drawn(x, of.positive[places], of.weight[chosen], mask, of.group[chosen])
+            length = jnp.where(mine < size, of.length[chosen], 0)  # the last slices may lack a list
+            first, number = np.cumsum(room) - room, int(room.sum())
+            slot = np.repeat(np.arange(room.size), room)
+            inside = np.arange(number) - first[slot]
+            x = of.x[jnp.where(inside < length[slot], of.begin[chosen][slot] + inside, padding)].astype(jnp.float32)
+            along = np.arange(room.max())
+            mask = along < length[:, None]
+            rows = jnp.where(mask, of.begin[chosen][:, None] + along, padding)
+            places = np.where(along < room[:, None], first[:, None] + along, number).astype(np.int32)
+            lists[name] = Drawn(x, places, of.positive[rows], of.weight[rows], mask, of.group[chosen])
             total[name], counts[name] = jnp.float32(size), jnp.float32(count)
         return ListBatch(lists, everything, jnp.float32(1 / self.num_devices), total, counts)
+
+    def _room(self, name: str) -> np.ndarray:
+        """Rows for each list of a slice, the same on all devices: int [local], ascending."""
+        count, size = self.sizes[name]
+        longest = self.lengths[name][_bounds(count, size)[1:] - 1]
+        last = np.arange(1, -(-size // self.num_devices) + 1) * self.num_devices - 1
+        return np.asarray(longest[np.minimum(last, size - 1)], np.int64)
+
+
+def _bounds(count: int, size: int) -> np.ndarray:
+    """Where as many spans of lists begin and end, int [size + 1]."""
+    return np.arange(size + 1) * count // size
 
 
 def store(parts: list[Any], group: np.ndarray, longest: int, rng: np.random.Generator) -> Store:
@@ -118,37 +157,38 @@ def store(parts: list[Any], group: np.ndarray, longest: int, rng: np.random.Gene
       group: int [L], of all lists.
       longest: C at most.
     """
-    length = np.concatenate([np.diff(part.ptr) for part in parts])
-    width = int(min(longest, length.max()))
-    total, columns = int(np.minimum(length, width).sum()), parts[0].x.shape[1]
+    length = np.minimum(np.concatenate([np.diff(part.ptr) for part in parts]), longest)
+    total, columns = int(length.sum()), parts[0].x.shape[1]
     x, answers = memory.aligned((total + 1, columns), np.float16), np.zeros(total + 1, np.float32)
-    x[total] = 0
-    place = np.full((length.size, width), total, np.int32)
-    weight = np.zeros(place.shape, np.float32)
+    weight = np.zeros(total + 1, np.float32)
     line, end = 0, 0
     while parts:
         part = parts.pop(0)
         kept, lengths = np.ones(part.positive.size, bool), np.diff(part.ptr)
-        for row in np.flatnonzero(lengths > width):
+        stands_for = np.zeros(part.positive.size, np.float32)
+        for row in np.flatnonzero(lengths > longest):
             span = np.arange(part.ptr[row], part.ptr[row + 1])
-            right = span[part.positive[span] > 0][: width // 2]
+            right = span[part.positive[span] > 0][: longest // 2]
             wrong = span[part.positive[span] == 0]
-            taken = rng.choice(wrong, min(width - right.size, wrong.size), replace=False)
+            taken = rng.choice(wrong, min(longest - right.size, wrong.size), replace=False)
             kept[span] = False
             kept[right] = kept[taken] = True
             if taken.size:  # else all answers are right ones
-                is_taken = np.isin(span[kept[span]], taken)
-                weight[line + row, : is_taken.size][is_taken] = np.log(wrong.size / taken.size)
-        number = np.add.reduceat(kept, part.ptr[:-1]) if kept.size else lengths  # no list is empty
+                stands_for[taken] = np.log(wrong.size / taken.size)
+            length[line + row] = right.size + taken.size  # fewer may be left than there could be
         stop = end + int(kept.sum())
-        place[line : line + number.size][np.arange(width) < number[:, None]] = np.arange(end, stop)
         np.compress(kept, part.x, axis=0, out=x[end:stop])
-        answers[end:stop] = part.positive[kept]
-        line, end = line + number.size, stop
-    places = np.minimum(place, end)  # a list may have fewer left than it could have had
-    x[end] = answers[end] = 0
-    arrays = (x[: end + 1], answers[: end + 1], places, weight, group.astype(np.int32))
-    return Store(*map(jax.device_put, arrays))
+        answers[end:stop], weight[end:stop] = part.positive[kept], stands_for[kept]
+        line, end = line + lengths.size, stop
+    x[end] = answers[end] = weight[end] = 0
+    begin, order = np.cumsum(length) - length, np.argsort(length, kind="stable")
+    of_list = (array[order].astype(np.int32) for array in (begin, length, group))
+    return Store(*map(jax.device_put, (x[: end + 1], answers[: end + 1], weight[: end + 1], *of_list)))
+
+
+def spread(values: types.Array, drawn: Drawn) -> types.Array:
+    """Values of rows [..., R] as lists [..., B, C], 0 where there is no row."""
+    return jnp.take(values, drawn.place, axis=-1, mode="fill", fill_value=0)
 
 
 def softmax_loss(logits: types.Array, drawn: Drawn) -> types.Array:

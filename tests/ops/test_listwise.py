@@ -14,7 +14,8 @@ def drawn(positive, mask=None, weight=None):
     positive = jnp.asarray(positive, jnp.float32)
     mask = jnp.ones(positive.shape, bool) if mask is None else jnp.asarray(mask, bool)
     weight = jnp.zeros(positive.shape) if weight is None else jnp.asarray(weight, jnp.float32)
-    return listwise.Drawn(jnp.zeros((*positive.shape, 1)), positive, weight, mask, jnp.zeros(len(positive), jnp.int32))
+    x, place = jnp.zeros((positive.size, 1)), jnp.arange(positive.size).reshape(positive.shape)
+    return listwise.Drawn(x, place, positive, weight, mask, jnp.zeros(len(positive), jnp.int32))
 
 
 def test_softmax_loss_by_hand():
@@ -66,24 +67,32 @@ def stored(longest, rng, parts=(LENGTHS,)):
         given.append(Part(np.arange(end, end + ptr[-1], dtype=np.float32)[:, None], ptr, positive))
         end += ptr[-1]
     found = listwise.store(given, np.arange(sum(map(len, parts))), longest, rng)
-    return found, np.asarray(found.x)[np.asarray(found.place), 0].astype(int)
+    return found, dict(zip(np.asarray(found.group).tolist(), rows_of(found), strict=True))
+
+
+def rows_of(store):
+    """The rows of each list, in the order of the store."""
+    return [np.arange(a, a + n) for a, n in zip(np.asarray(store.begin), np.asarray(store.length), strict=True)]
 
 
 @pytest.mark.parametrize("parts", [(LENGTHS,), (LENGTHS[:1], LENGTHS[1:]), (LENGTHS[:2], LENGTHS[2:])])
 @pytest.mark.parametrize("longest", [8, 100])
 def test_a_store_keeps_all_answers_and_whole_lists_where_it_can(longest, parts):
-    found, value = stored(longest, np.random.default_rng(0), parts)
+    found, rows = stored(longest, np.random.default_rng(0), parts)
     padding, ends = found.x.shape[0] - 1, np.cumsum(LENGTHS)
-    assert found.place.shape == (4, min(longest, 40)) and not found.x[padding].any() and found.positive[padding] == 0
+    x, positive = np.asarray(found.x)[:, 0], np.asarray(found.positive)
     assert padding == np.minimum(LENGTHS, longest).sum()  # what no list has is not kept
-    for row, (values, length, end) in enumerate(zip(value, LENGTHS, ends, strict=True)):
-        kept = np.sort(values[values > 0])
+    assert x[padding] == positive[padding] == found.weight[padding] == 0
+    assert (np.diff(found.length) >= 0).all() and sorted(rows) == [0, 1, 2, 3]
+    for number, (length, end) in enumerate(zip(LENGTHS, ends, strict=True)):
+        mine = rows[number]
+        kept = np.sort(x[mine])
         assert np.unique(kept).size == kept.size == min(length, longest)
         assert end - length < kept[0] and kept[-1] <= end
-        is_answer = np.asarray(found.positive)[np.asarray(found.place)[row]] > 0
-        assert sorted(values[is_answer]) == list(range(end - length + 1, end - length + 1 + min(length, 2)))
+        answers = x[mine][positive[mine] > 0]
+        assert sorted(answers) == list(range(end - length + 1, end - length + 1 + min(length, 2)))
         if length <= longest:
-            assert not found.weight[row].any()
+            assert not np.asarray(found.weight)[mine].any()
 
 
 def test_a_sample_stands_for_what_it_was_drawn_from():
@@ -91,41 +100,66 @@ def test_a_sample_stands_for_what_it_was_drawn_from():
     sums = []
     number = np.random.default_rng(3).random(52)
     for seed in range(400):
-        found, value = stored(8, np.random.default_rng(seed))
-        is_answer = np.asarray(found.positive)[np.asarray(found.place)[1]] > 0
-        weight = np.exp(np.asarray(found.weight)[1])
+        found, rows = stored(8, np.random.default_rng(seed))
+        is_answer = np.asarray(found.positive)[rows[1]] > 0
+        weight = np.exp(np.asarray(found.weight)[rows[1]])
         np.testing.assert_allclose(weight, np.where(is_answer, 1, 38 / 6), rtol=1e-6)
-        sums.append((weight * number[value[1]] * ~is_answer).sum())
+        sums.append((weight * number[np.asarray(found.x)[rows[1], 0].astype(int)] * ~is_answer).sum())
     assert np.mean(sums) == pytest.approx(number[6:44].sum(), abs=4 * np.std(sums) / 20)
 
 
-def test_every_list_is_visited_once_a_pass(key):
-    sampler = listwise.ListSampler({"a": (6, 4), "b": (5, 3)}, 1, 6)
+def sampler_of(sizes, num_devices, steps, lengths=None):
+    lengths = {name: np.ones(count, int) for name, (count, _) in sizes.items()} if lengths is None else lengths
+    return listwise.ListSampler(sizes, num_devices, steps, lengths)
+
+
+def test_every_list_of_a_span_is_visited_once_a_pass(key):
+    sampler = sampler_of({"a": (6, 3), "b": (7, 3), "c": (5, 5)}, 1, 7)
     plan = sampler.plan(key, 0)
-    assert plan["a"].shape == (6, 4) and plan["b"].shape == (6, 3)
-    for name, (count, _) in sampler.sizes.items():
-        order = np.asarray(plan[name]).ravel()
-        for start in range(0, order.size - count + 1, count):
-            assert sorted(order[start : start + count]) == list(range(count))
-    assert not np.array_equal(plan["a"], sampler.plan(key, 1)["a"])
-    np.testing.assert_array_equal(plan["a"], sampler.plan(key, 0)["a"])
+    spans = {"a": [{0, 1}, {2, 3}, {4, 5}], "b": [{0, 1}, {2, 3}, {4, 5, 6}], "c": [{0}, {1}, {2}, {3}, {4}]}
+    for name, of in spans.items():
+        assert plan[name].shape == (7, len(of))
+        for column, span in zip(np.asarray(plan[name]).T, of, strict=True):
+            for start in range(0, 8 - len(span), len(span)):
+                assert set(column[start : start + len(span)]) == span
+    assert not np.array_equal(plan["b"], sampler.plan(key, 1)["b"])
+    np.testing.assert_array_equal(plan["b"], sampler.plan(key, 0)["b"])
+
+
+def test_each_list_is_drawn_as_often_as_any(key):
+    plan = np.concatenate([sampler_of({"a": (40, 4)}, 1, 30).plan(key, epoch)["a"].ravel() for epoch in range(40)])
+    assert (np.bincount(plan, minlength=40) == 30 * 4 * 40 // 40).all()
+
+
+def test_a_batch_has_the_rows_of_its_lists_and_little_else(key):
+    found, rows = stored(100, np.random.default_rng(0))  # lists 3, 0, 2, 1 by length: 1, 3, 7, 40
+    sampler = sampler_of({"a": (4, 2)}, 1, 2, {"a": np.asarray(found.length)})
+    batch = sampler.batch(({"a": found}, {}), sampler.plan(key, 0), key, 0).lists["a"]
+    assert batch.x.shape == (3 + 40, 1) and batch.place.shape == (2, 40)
+    values = np.asarray(listwise.spread(batch.x.T, batch))[0]
+    for line, group in enumerate(np.asarray(batch.group)):
+        mine = np.asarray(found.x)[rows[group], 0]
+        np.testing.assert_array_equal(values[line, : mine.size], mine)
+        assert not values[line, mine.size :].any() and not batch.positive[line, mine.size :].any()
+        assert np.flatnonzero(batch.mask[line]).tolist() == list(range(mine.size))
 
 
 @pytest.mark.parametrize("size", [4, 6, 3])
 def test_slices_of_devices_add_up(key, size):
     """A batch that four devices cannot share equally too: the last slices are padded."""
-    found, *_ = stored(8, np.random.default_rng(0))
-    everything = {"users": jnp.ones(3)}
+    found, _ = stored(8, np.random.default_rng(0), (LENGTHS, LENGTHS))
+    everything, lengths = {"users": jnp.ones(3)}, {"a": np.asarray(found.length)}
 
     def losses(num_devices):
-        sampler = listwise.ListSampler({"a": (4, size)}, num_devices, 2)
+        sampler = sampler_of({"a": (8, size)}, num_devices, 2, lengths)
         total = []
         for device in range(num_devices):
             batch = sampler.batch(({"a": found}, everything), sampler.plan(key, 0), key, 1, device)
-            assert batch.total["a"] == size and batch.count["a"] == 4
+            assert batch.total["a"] == size and batch.count["a"] == 8
             lists = batch.lists["a"]
-            assert lists.x.shape[0] == -(-size // num_devices)
-            total.append((listwise.softmax_loss(lists.x[..., 0] / 50, lists).sum(), batch.share))
+            assert len(lists.place) == -(-size // num_devices)
+            logits = listwise.spread(lists.x[:, 0] / 50, lists)
+            total.append((listwise.softmax_loss(logits, lists).sum(), batch.share))
         return np.array(total).sum(axis=0)
 
     np.testing.assert_allclose(losses(4), losses(1), rtol=1e-6)
@@ -135,4 +169,4 @@ def test_a_long_list_of_right_answers_alone_keeps_as_many_as_there_is_room_for()
     part = Part(np.zeros((9, 1), np.float16), np.array([0, 7, 9]), np.ones(9, np.float32))
     found = listwise.store([part], np.zeros(2, int), 4, np.random.default_rng(0))
     assert found.x.shape[0] - 1 == 4 and not np.asarray(found.weight).any()
-    assert np.asarray(found.positive)[np.asarray(found.place)].sum(axis=1).tolist() == [2, 2]
+    assert np.asarray(found.length).tolist() == [2, 2] and np.asarray(found.positive)[:4].all()
