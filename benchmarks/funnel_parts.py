@@ -23,6 +23,8 @@ from mbjax.experiment import training
 from mbjax.features import prepared, table, teaching, whole
 
 FULL = "full"  # without an ablation
+APART = ("wo_cross_fitting", "user_alone", "wo_added_users", "unsmoothed")
+"""Parts whose lessons or statistics are others than the model's."""
 
 
 class Shared:
@@ -34,7 +36,8 @@ class Shared:
     def __call__(self, settings: Any, info: Any, evidence: Any) -> prepared.Prepared:
         """What a run of these settings would have made."""
         rest = (settings.penalty, settings.new_items, settings.folds, settings.taught_folds, settings.max_lists)
-        lessons = (settings.cross_fitting, evidence.seed) if evidence.teach else None
+        rest += (settings.added_users,)
+        lessons = (settings.cross_fitting, settings.left_out, evidence.seed) if evidence.teach else None
         usual = evidence.seed if evidence.joined else None  # who says what is usual is drawn
         key = (evidence.teach, lessons, rest, evidence.events is None, usual)
         if key not in self.kept:
@@ -81,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
     out = pathlib.Path(options.out)
     prepared.prepare, dataset = Shared(), None
     # What shares its lessons with its neighbors is made once.
-    names.sort(key=lambda name: name == "wo_cross_fitting")
+    names.sort(key=lambda name: name in APART and APART.index(name) + 1)
     for seed in map(int, options.seeds.split(",")):
         for name in names:
             ablation = None if name == FULL else name

@@ -1,7 +1,7 @@
 """How much is made at once: of all users, or of some after others where there are very many; and whether it fits.
 
-Knows of a model's configuration the fields ``whole_users, regression_users, new_items, features, times`` and what
-``comparing.How`` reads.
+Knows of a model's configuration the fields ``whole_users, regression_users, new_items, features, times, left_out`` and
+what ``comparing.How`` reads.
 """
 
 from __future__ import annotations
@@ -34,6 +34,11 @@ def is_timed(config: Any, info: types.DatasetInfo) -> bool:
 def is_whole(config: Any, num_users: int) -> bool:
     """Whether candidates and tables of all users are made at once."""
     return num_users <= config.whole_users
+
+
+def leaves_fold_out(config: Any, num_users: int) -> bool:
+    """Whether the pairs of a fold are left out of the statistics for all who have a list of it (``left_out``)."""
+    return config.left_out == "fold" or (config.left_out == "auto" and is_whole(config, num_users))
 
 
 def regression_users(config: Any, num_users: int) -> int:

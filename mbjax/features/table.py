@@ -19,8 +19,7 @@ from mbjax.features.regression import Predicted
 PRIOR = 10.0  # users, of a smoothed rate
 SMALL = 1e-3  # added to a prediction before its logarithm
 GAIN = 64.0  # of predictions, which are small
-FAMILIES = ("touch", "count", "ease", "near", "rank", "time")
-"""Those that are seen unless others are named; beside them there is ``"alike"``."""
+FAMILIES = ("touch", "count", "ease", "near", "rank", "time", "alike")
 
 Columns = dict[str, np.ndarray]
 

@@ -133,7 +133,8 @@ def _by_folds(
         told = None if config.cross_fitting else _as_strangers(train, users)
         (found,) = retrieval.find(fitted, of, [search], config.new_items, ("familiar",), told, shared)
         # Without times: a log says of later pairs too when they happened, and these are not of the statistics.
-        is_of_fold = config.left_out == "fold" and config.cross_fitting and log is None
+        is_for_all = extent.leaves_fold_out(config, train[behavior].shape[0])
+        is_of_fold = is_for_all and config.cross_fitting and log is None
         known = lessons.without(train, fold, behavior) if is_of_fold else None
         yield "familiar", lessons.draft(found["familiar"], taken, "familiar", known), None
         wanted = most_new - drawn

@@ -37,11 +37,10 @@ class FunnelConfig(pydantic.BaseModel):
     features: tuple[Family, ...] = pydantic.Field(
         table.FAMILIES,
         min_length=1,
-        description="families of numbers that the experts see; alike, which the default leaves out: how like the items "
-        "met by the ranked behavior a candidate is in the eyes of those who met both by another one",
+        description="families of numbers that the experts see",
     )
     added_users: float = pydantic.Field(
-        0.0,
+        1.0,
         ge=0,
         description="users who are thought to share each two items, added to those counted where items are compared, "
         "which smooths what few have met [users]",
@@ -75,10 +74,11 @@ class FunnelConfig(pydantic.BaseModel):
     cross_fitting: bool = pydantic.Field(
         True, description="take what is to be predicted out of the numbers first; false: they know the answers"
     )
-    left_out: Literal["user", "fold"] = pydantic.Field(
-        "user",
+    left_out: Literal["auto", "user", "fold"] = pydantic.Field(
+        "auto",
         description="what is left out of counts and similarities where familiar items of a fold are predicted; user: "
-        "whose list it is; fold: the pairs of the fold as well, whoever has them, where times are not looked at",
+        "whose list it is; fold: the pairs of the fold as well, whoever has them, where times are not looked at; auto: "
+        "fold up to whole_users users, beyond them user, since what users share is counted anew for each fold",
     )
     loss: Literal["listwise", "pointwise"] = pydantic.Field(
         "listwise", description="softmax over a list, or one by one"

@@ -27,9 +27,10 @@ def test_blocks_and_candidates_that_share_similarities_change_nothing(train, mon
     (found,) = retrieval.find(fitted, of, [retrieval.retriever(train, fitted, "buy")], 3)
     source = table.Source(train, table.counts(train), "buy")
     together, places = lists.joined([found[part].lists for part in retrieval.PARTS], 8)
-    (shared,) = similarity.aggregate(train, [comparing.Asked(together, BEHAVIORS)])
+    how = comparing.How(alike=True)
+    (shared,) = similarity.aggregate(train, [comparing.Asked(together, BEHAVIORS, how=how)])
     for part, place in zip(retrieval.PARTS, places, strict=True):
-        (alone,) = similarity.aggregate(train, [comparing.Asked(found[part].lists, ["buy"])])
+        (alone,) = similarity.aggregate(train, [comparing.Asked(found[part].lists, ["buy"], how=how)])
         once = whole.matrix(table.FAMILIES, source, found[part], whole.Compared(alone), part)
         seen = []
         monkeypatch.setattr(whole, "BLOCK", 5)
@@ -40,5 +41,4 @@ def test_blocks_and_candidates_that_share_similarities_change_nothing(train, mon
         monkeypatch.undo()
         np.testing.assert_array_equal(again, once)
         assert len(seen) > 1 and sum(end - first for first, end, _ in seen) == len(once)
-        names = table.names(BEHAVIORS, "buy", familiar=part == "familiar")
-        assert once.shape[1] == len([name for name in names if not name.startswith("alike")])
+        assert once.shape[1] == len(table.names(BEHAVIORS, "buy", familiar=part == "familiar"))

@@ -11,24 +11,24 @@ import usual
 from mbjax import config, models
 from mbjax.experiment import wiring
 
+UNLIKE = ("touch", "count", "ease", "near", "rank", "time")
 PARTS = {
     "linear": {"hidden": 0, "hidden_new": 0},
     "one_member": {"members": 1},
-    "wo_ease": {"features": ("touch", "count", "near", "rank", "time")},
-    "wo_near": {"features": ("touch", "count", "ease", "rank", "time")},
-    "wo_count": {"features": ("touch", "ease", "near", "rank", "time")},
-    "wo_rank": {"features": ("touch", "count", "ease", "near", "time")},
-    "wo_time": {"features": ("touch", "count", "ease", "near", "rank")},
+    "wo_ease": {"features": ("touch", "count", "near", "rank", "time", "alike")},
+    "wo_near": {"features": ("touch", "count", "ease", "rank", "time", "alike")},
+    "wo_count": {"features": ("touch", "ease", "near", "rank", "time", "alike")},
+    "wo_rank": {"features": ("touch", "count", "ease", "near", "time", "alike")},
+    "wo_time": {"features": ("touch", "count", "ease", "near", "rank", "alike")},
+    "wo_alike": {"features": UNLIKE},
+    "wo_added_users": {"added_users": 0.0},
+    "user_alone": {"left_out": "user"},
+    "unsmoothed": {"features": UNLIKE, "added_users": 0.0, "left_out": "user"},
     "wo_cross_fitting": {"cross_fitting": False},
     "pointwise": {"loss": "pointwise"},
     "constant_gate": {"gate": "constant"},
     "validation_alone": {"sources": ("valid",)},
     "folds_alone": {"sources": ("folds",)},
-    "smoothed": {
-        "added_users": 1.0,
-        "left_out": "fold",
-        "features": ("touch", "count", "ease", "near", "rank", "time", "alike"),
-    },
 }
 
 
@@ -47,7 +47,7 @@ def test_a_part_changes_what_its_name_says(name):
     assert {field: part[field] for field in part if part[field] != whole[field]} == PARTS[name]
 
 
-QUICK = ("smoothed",)
+QUICK = ("unsmoothed",)
 
 
 @pytest.mark.parametrize("name", usual.cases(PARTS, QUICK.__contains__))
