@@ -1,3 +1,11 @@
+"""How much is made at once, and what then changes."""
+
+import pytest
+
+from mbjax.features import extent
+from mbjax.models import funnel_config
+
+
 @pytest.mark.parametrize(
     ("left_out", "few", "many"), [("auto", True, False), ("fold", True, True), ("user", False, False)]
 )
