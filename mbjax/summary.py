@@ -16,7 +16,6 @@ ONE_BEHAVIOR = ("bpr_mf", "gmf", "mlp", "neumf", "lightgcn", "ngcf")
 VARIANTS = {
     ("own_items", "conversion"): "own_items, conversion",
     ("ease", "left_out"): "ease, left_out",
-    ("funnel", "smoothed"): "funnel, smoothed",
 }
 """(model, ablation) -> the name under which it stands beside the models as they ship."""
 SOLVED = ("ease", "ease, left_out")

@@ -164,7 +164,10 @@ class Experiment:
         if self.model.teach is None:
             return sampling.user_sampler(self.model.batch, self.dataset.train, num_devices, self.rows)
         teach = precision.full(self.model.teach)
-        return teach(gathering.evidence(self.dataset, self.config, times=self.model.times, teach=True), num_devices)
+        given = gathering.evidence(self.dataset, self.config, times=self.model.times, teach=True)
+        found = teach(given, num_devices)
+        memory.release()  # what lessons were made of
+        return found
 
     def advance(self) -> loop.Advance:
         """How training moves a state on, compiled for the configured number of devices."""

@@ -127,6 +127,12 @@ class Part:
         columns = names(behaviors, asked.ranked, timed=asked.log is not None, alike=asked.how.alike)
         self.found = {name: np.full(of.item.size, nothing) for name in columns}
 
+    def asked(self, number: int) -> np.ndarray:
+        """Which of so many items are candidates, bool."""
+        found = np.zeros(number, bool)
+        found[self.place] = True
+        return found
+
     def chosen(self, a: str, b: str, line: np.ndarray, start: int, stop: int) -> np.ndarray:
         """Candidates that are items start .. stop - 1 and have a line, of users who have a history of ``a``."""
         if a == ANY and (self.log is None or b not in self.ranked):

@@ -159,7 +159,13 @@ def _tiles(
             for place, of in enumerate(known):
                 matrices = (of[b], log.met if a == comparing.ANY else of[a])
                 tasks.setdefault((a, b, *map(id, matrices)), _Task(a, b, *matrices, set())).places.add(place)
-    ables = [np.flatnonzero(counted.of(task.of_candidates).number[items] > 0) for task in tasks.values()]
+    asked = [part.asked(items.size) for part in parts]
+    ables = [
+        np.flatnonzero(
+            np.any([asked[place] for place in task.places], axis=0) & (counted.of(task.of_candidates).number[items] > 0)
+        )
+        for task in tasks.values()
+    ]
     total, number = sum(-(-able.size // tile) for able in ables), 0
     by_item: dict[int, sparse.csr_array] = {}
     for (a, b, of_candidates, of_history, places), able in zip(tasks.values(), ables, strict=True):
