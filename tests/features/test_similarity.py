@@ -134,3 +134,24 @@ def test_a_user_and_an_item_that_only_he_has(train):
     (found,) = similarity.aggregate(lone, [comparing.Asked(of, NAMES)])
     for name, values in found.items():
         assert values[5] == np.float16(np.log(comparing.SMALL)) and np.isfinite(values).all(), name
+
+
+def test_counts_of_other_statistics_are_of_the_items_of_their_lists(train, of, monkeypatch):
+    """Lists of items 2 and 5 alone have statistics of their own: what these share is counted for no other item."""
+    inside = np.isin(of.item, [2, 5])
+    few = dataclasses.replace(
+        of, item=of.item[inside], ptr=np.concatenate([[0], np.cumsum(np.bincount(of.row[inside], minlength=5))])
+    )
+    buy = train["buy"].tolil()
+    buy[0] = 0
+    known = train | {"buy": sparse.csr_array(buy)}
+    counted, share = [], similarity.neighbors.share
+
+    def watched(left, right, items):
+        counted.append(list(items))
+        return share(left, right, items)
+
+    monkeypatch.setattr(similarity.neighbors, "share", watched)
+    similarity.aggregate(train, [comparing.Asked(of, ["buy"]), comparing.Asked(few, ["buy"], None, known)])
+    assert [items for items in counted if set(items) <= {2, 5}] and [items for items in counted if len(items) > 2]
+    assert len([items for items in counted if set(items) <= {2, 5}]) == 5  # each two behaviors of which buy is one
