@@ -1,7 +1,7 @@
 """How much is made at once: of all users, or of some after others where there are very many; and whether it fits.
 
-Knows of a model's configuration the fields ``whole_users, regression_users, new_items, features, times, left_out`` and
-what ``comparing.How`` reads.
+Knows of a model's configuration the fields ``whole_users, regression_users, new_items, features, times, left_out,
+cross_fitting`` and what ``comparing.How`` reads.
 """
 
 from __future__ import annotations
@@ -89,11 +89,16 @@ def notes(config: Any, info: types.DatasetInfo) -> tuple[str, ...]:
         found = (f"funnel: its regression is of {number:,} of {info.num_users:,} users (model.regression_users)",)
     if is_whole(config, info.num_users):
         return found
-    return (
-        *found,
+    found += (
         f"funnel: of more than {config.whole_users:,} users (model.whole_users) {JUDGES:,} a behavior, drawn by the "
         "seed, give the validation pairs that teach and are ranked on the way; the test split is ranked for all",
     )
+    if config.left_out == "auto" and config.cross_fitting and not is_timed(config, info):
+        found += (
+            "funnel: of so many users the pairs of a fold are left out for their user alone, and not for all "
+            "(model.left_out=fold leaves them out for all, and counts anew for each fold)",
+        )
+    return found
 
 
 def check_memory(config: Any, info: types.DatasetInfo, train: candidates.Pairs) -> None:

@@ -123,7 +123,10 @@ def test_what_is_not_of_all_users_is_said():
     assert extent.regression_users(config, 10**5) == extent.MOST
     assert extent.regression_users(config, 500_000) == 4096 and extent.regression_users(config, 10**6) == 2896
     assert extent.regression_users(config, 10**9) == extent.FEWEST
-    first, second = extent.notes(config, INFO._replace(num_users=10**6))
+    first, second, third = extent.notes(config, INFO._replace(num_users=10**6))
     assert "2,896 of 1,000,000 users" in first and "more than 10 users" in second
+    assert "for their user alone" in third
+    for settled in ({"left_out": "fold"}, {"left_out": "user"}, {"cross_fitting": False}):
+        assert len(extent.notes(config.model_copy(update=settled), INFO._replace(num_users=10**6))) == 2
     assert not extent.notes(funnel_config.FunnelConfig(), INFO)
     assert built(whole_users=10).few == extent.JUDGES and built().few == 0
