@@ -20,7 +20,7 @@ import numpy as np
 from mbjax import config, data, models
 from mbjax.config import files
 from mbjax.experiment import training
-from mbjax.features import prepared, table, teaching, whole
+from mbjax.features import extent, prepared, table, teaching, whole
 
 FULL = "full"  # without an ablation
 APART = ("wo_cross_fitting", "user_alone", "wo_added_users", "unsmoothed")
@@ -93,6 +93,9 @@ def main(arguments: list[str] | None = None) -> int:
             )
             if dataset is None:
                 dataset = data.load(settings.dataset, settings.data)
+            if name == "wo_time" and not extent.is_timed(settings.model, dataset.info):
+                print(f"{name}: left out, since times of {options.dataset} are not looked at")
+                continue
             label = "-".join(["funnel", pathlib.Path(options.dataset).name, *_words(options, ablation), f"seed{seed}"])
             with tempfile.TemporaryDirectory() as folder:
                 workdir = pathlib.Path(options.runs or folder, label)
