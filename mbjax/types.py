@@ -35,6 +35,7 @@ class DatasetInfo(NamedTuple):
       times: whether it is known when pairs happened.
       later: whether the validation pairs that it comes with happened after all training pairs, as of a log that is cut
         in time.
+      passive: of the users, how many training does not have: the last ones.
     """
 
     name: str
@@ -43,6 +44,12 @@ class DatasetInfo(NamedTuple):
     behaviors: tuple[str, ...]
     times: bool = False
     later: bool = False
+    passive: int = 0
+
+    @property
+    def trained_users(self) -> int:
+        """The users of training, who are the first ones."""
+        return self.num_users - self.passive
 
     @property
     def target(self) -> str:

@@ -59,8 +59,8 @@ class LogConfig(Section):
     )
     time_unit: Literal["s", "ms", "us", "ns", "min", "h", "d"] | None = Field(
         None,
-        description="unit of times that are numbers; none: seconds, or the part of them that makes the times dates of "
-        "our time, counted from 1970",
+        description="unit of times that are numbers; none: days if they are written like 20240531, else seconds, or "
+        "the part of them that makes the times dates of our time, counted from 1970",
     )
     behaviors: tuple[str, ...] | None = Field(
         None, description="values of the behavior column in funnel order, target last; others are left out"

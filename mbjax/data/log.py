@@ -238,6 +238,8 @@ def _behaviors(table: pl.DataFrame, layout: options.LogOptions, path: pathlib.Pa
 def _content(name, rows: cleaning.Rows, part, layout, notes, empty) -> content.Content:
     kept = rows.kept
     events = {} if layout.time is None else log_events.of(rows, part, layout)
+    if events and layout.split == "time_80_10_10" and (said := times.note(rows.times, layout.time_unit)):
+        notes.append(f"log: {said}")
     has = {what: rows.has(what) for what in ("user", "item")}
     place = {what: np.cumsum(found, dtype=np.int32) - 1 for what, found in has.items()}
 

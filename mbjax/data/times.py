@@ -2,7 +2,7 @@
 
 A moment is a date, or a date and a time of day: ``2024-05-31``, ``2024-05-31 23``, ``2024-05-31T23:59:59.5``, with or
 without a zone (``Z``, `` UTC``, `` GMT``, ``+02:00``, ``-0330``). Only dates that say which number is the month are
-read: 01/02/2020 is a different day to different people.
+read: 01/02/2020 is a different day to different people. Whole numbers such as 20240531 are days where seconds count.
 """
 
 from __future__ import annotations
@@ -50,23 +50,57 @@ UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0,
 """Units of times that are numbers, in seconds."""
 
 
+LEAST = {"ns": 1e17, "us": 1e14, "ms": 1e11, "s": 1e8}
+"""From which median on numbers are dates of our time, counted from 1970 in a unit: of 1973, and of 5138 at most."""
+
+
 def seconds(column: pl.Series, unit: str | None = None) -> np.ndarray:
     """Times as ``read`` gives them, in seconds from any moment: float64 [n].
 
     Args:
-      unit: of numbers, of ``UNITS``; None: what makes the median a date of our time, counted from 1970, in seconds or
-        parts of them; numbers that are too small for that (before 1973) are taken for seconds.
+      unit: of numbers, of ``UNITS``; None: numbers such as 20240531 are days, written as year, month and day; others
+        are of the unit that makes the median a date of our time, counted from 1970, in seconds or parts of them;
+        numbers that are too small for that (before 1973) are taken for seconds.
     """
     kind = column.dtype
+    if not kind.is_temporal() and unit is None and (days := _days(column)) is not None:
+        column, kind = days, pl.Date()
     if kind.is_temporal():
         kinds = {pl.Date: 86400.0, pl.Time: 1e-9}
         scale = kinds.get(kind) or UNITS[kind.time_unit]
         return column.to_physical().to_numpy().astype(np.float64) * scale
-    numbers = column.cast(pl.Float64).to_numpy()
-    if unit is None:
-        middle = float(np.median(np.abs(numbers))) if numbers.size else 0.0
-        unit = next(name for name, least in (("ns", 1e17), ("us", 1e14), ("ms", 1e11), ("s", -1.0)) if middle > least)
-    return numbers * UNITS[unit]
+    numbers = column.cast(pl.Float64)
+    return numbers.to_numpy() * UNITS[unit or _unit(numbers) or "s"]
+
+
+def note(column: pl.Series, unit: str | None = None) -> str | None:
+    """How ``seconds`` reads numbers where that is not plain, in a sentence; None: it is."""
+    if column.dtype.is_temporal() or unit is not None or not len(column):
+        return None
+    first = show(column, 0)
+    if _days(column) is not None:
+        return f"times such as {first} are days (year, month, day)"
+    if _unit(column.cast(pl.Float64)) is None:
+        return (
+            f"times such as {first} are no dates of our time and taken for seconds; data.log.time_unit says what they "
+            f"are: {', '.join(UNITS)}"
+        )
+    return None
+
+
+def _unit(numbers: pl.Series) -> str | None:
+    middle = numbers.abs().median() or 0.0
+    return next((name for name, least in LEAST.items() if middle > least), None)
+
+
+def _days(column: pl.Series) -> pl.Series | None:
+    """Whole numbers as days, if all are years, months and days of 1900 to 2100; None: not all are."""
+    if not column.dtype.is_integer() or not len(column):
+        return None
+    if column.min() < 19_000_101 or column.max() > 21_001_231:
+        return None
+    days = column.cast(pl.String).str.to_date("%Y%m%d", strict=False)
+    return None if days.null_count() else days
 
 
 def show(column: pl.Series, row: int) -> str:

@@ -14,6 +14,10 @@ from mbjax.data import histories as events
 from mbjax.data import moments
 from mbjax.experiment import fold_in, wiring
 
+YEAR = 365.25 * 86_400  # seconds
+FAR = 5 * YEAR
+"""What lies between the events of a run and newer ones, if their times are written in the same way."""
+
 
 class Run(NamedTuple):
     """A restored run, on the data of its training or on a log that has grown since."""
@@ -52,6 +56,8 @@ def of_run(run: Run, rule: candidates.Rule) -> Audience:
     """All users of the run, and after them those who are new in its log, if the model can."""
     experiment, dataset, new = run.experiment, run.experiment.dataset, run.newcomers
     lines = [*run.lines, *candidates.describe(rule, seen.describe(dataset, rule.exclude, rule.mask))]
+    if rule.repeat or rule.exclude == "none":
+        lines += _unknown(experiment)
     users, ids = np.arange(dataset.info.num_users), dataset.users.series
 
     def pairs(behavior: str) -> candidates.Pairs:
@@ -85,6 +91,8 @@ def of_histories(run: Run, source: Any, rule: candidates.Rule) -> Audience:
     if len(found.without):
         names = events.named(found.without)
         lines.append(f"no list for {wording.count(len(found.without), 'user')} without a usable event ({names})")
+    if times and (line := _far(dataset, found)):
+        lines.append(line)
     if not len(found.users):
         raise errors.DataError(f"no event is of an item and a behavior that the run knows: {'; '.join(found.notes)}.")
     # Of a known user all counts that the data set has of him, in whatever split.
@@ -131,6 +139,20 @@ def of_histories(run: Run, source: Any, rule: candidates.Rule) -> Audience:
     )
 
 
+def _unknown(experiment: wiring.Experiment) -> list[str]:
+    """That held-out pairs are ranked as what may come next, where they may come back: a line, or nothing."""
+    dataset, model, number = experiment.dataset, experiment.model, 0
+    for behavior in experiment.config.evaluate.behaviors or model.tasks or dataset.info.behaviors:
+        known = seen.pairs(dataset, behavior, exclude="train", split="test" if model.joins else "valid")
+        number += seen.without(seen.pairs(dataset, behavior), known).nnz
+    if not number:
+        return []
+    line = f"{wording.count(number, 'pair')} held out from training may come back, ranked as if they had not happened"
+    if fold_in.can(model):
+        line += ": they may come first. --for=LOG with these users' events ranks from all that is known of them"
+    return [line]
+
+
 def _moments(dataset: data.Dataset, found: events.Histories) -> dict[str, moments.Moments]:
     """When the events happened, and what the data set has of users whom it knows; nothing where nobody says."""
     known = {}
@@ -143,6 +165,23 @@ def _moments(dataset: data.Dataset, found: events.Histories) -> dict[str, moment
                 parts.append(of._replace(keys=_moved(of.keys, places, dataset.info.num_items)))
         known[behavior] = moments.joined(parts)
     return known
+
+
+def _far(dataset: data.Dataset, found: events.Histories) -> str | None:
+    """That new events are years before or after all that the data set has; None: they are not, or nobody says."""
+    known = [part for split in ("train", "valid") for part in dataset.events[split].values() if part.seconds.size]
+    new = [part.seconds for part in (found.events or {}).values() if part.seconds.size]
+    if not (known and new):
+        return None
+    middle = float(np.median(np.concatenate(new)))
+    after, before = middle - moments.end(known), moments.begin(known) - middle
+    if max(after, before) < FAR:
+        return None
+    where = "after the last" if after > before else "before the first"
+    return (
+        f"the new events are {max(after, before) / YEAR:,.0f} years {where} that the run knows of: times have to be "
+        "written as in its log (data.log.time_unit)"
+    )
 
 
 def _moved(keys: np.ndarray, places: np.ndarray, width: int) -> np.ndarray:

@@ -83,7 +83,7 @@ def extend(
     info, config = experiment.dataset.info, experiment.config
     number = next(iter(passive.values())).shape[0]
     known = np.full(number, -1) if known is None else np.asarray(known)
-    whole = info._replace(num_users=info.num_users + number)
+    whole = info._replace(num_users=info.num_users + number, passive=number)
     size = config.train.batch_size if experiment.model.batch is None else experiment.model.batch.size
     model = models.entry(config.model_name).build(config.model, whole, size)
     graphs = graph.from_train(model.graphs, experiment.dataset.train, passive)

@@ -213,7 +213,9 @@ def _show_final(experiment, outcome, rows, main) -> None:
     if config.evaluate.selections:
         caption += f". Chosen by looking at the test split: {', '.join(config.evaluate.selections)}"
     visited = [row["visited"]["pairs"] for row in main.values() if "visited" in row]
-    if any(visited):
+    if any(visited) and not any(row["unvisited"]["pairs"] for row in main.values() if "unvisited" in row):
+        caption += ". All held-out pairs are visited: their users had met them through another behavior in training"
+    elif any(visited):
         caption += ". visited: pairs that the user had met through another behavior in training"
     elif visited and experiment.dataset.info.num_behaviors > 1:
         caption += ". No user had met a held-out pair through another behavior in training"

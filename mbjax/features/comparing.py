@@ -188,7 +188,7 @@ class Part:
             walks /= of_met
             self._enter(f"walk_{a}_{b}", picked, np.add.reduceat(walks, first) / others)
         if self.how.added:
-            value += self._added(picked, met, length)
+            value += self._added(picked, met, length, users[b].number[self.of.item[picked]] > contributed)
         value /= of_met
         self._enter(f"sum_{a}_{b}", picked, np.add.reduceat(value, first) / others)
         self._enter(f"max_{a}_{b}", picked, np.maximum.reduceat(value, first) / others)
@@ -201,7 +201,7 @@ class Part:
         contributed, own = self.own[a][picked].astype(np.float32), self.shared[behavior, a][stored].astype(np.float32)
         value = np.maximum(np.ascontiguousarray(tile.take(place).real) - np.repeat(contributed, length) * own, 0)
         if self.how.added:
-            value += self._added(picked, met, length)
+            value += self._added(picked, met, length, users.number[self.of.item[picked]] > contributed)
         value /= np.where(own > 0, users.less[met], users.root[met])
         others = np.sqrt(np.maximum(users.number[self.of.item[picked]] - contributed, 1))
         self._enter(f"sum_{behavior}_via_{a}", picked, np.add.reduceat(value, first) / others)
@@ -218,9 +218,12 @@ class Part:
             weight = getattr(self.late, kind)[place]
             self._enter(f"{kind}_{b}", picked, np.add.reduceat(value * weight, first) / others)
 
-    def _added(self, picked: np.ndarray, met: np.ndarray, length: np.ndarray) -> np.ndarray:
-        """Users who are thought to share a candidate and each item met, but for an item and itself: float32."""
-        return (met != np.repeat(self.of.item[picked], length)) * np.float32(self.how.added)
+    def _added(self, picked: np.ndarray, met: np.ndarray, length: np.ndarray, has: np.ndarray) -> np.ndarray:
+        """Users who are thought to share a candidate and each item met, but for an item and itself: float32.
+
+        Of a candidate that nobody else has there are none, as of one that nobody has: it would be known by them.
+        """
+        return ((met != np.repeat(self.of.item[picked], length)) & np.repeat(has, length)) * np.float32(self.how.added)
 
     def _places(self, picked: np.ndarray, a: str, line: np.ndarray) -> tuple[np.ndarray, ...]:
         """Of what candidates' users met: where it is stored, where in a tile, how many, where each candidate begins."""

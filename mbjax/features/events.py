@@ -32,10 +32,14 @@ class Events(NamedTuple):
 
 
 class Firsts(NamedTuple):
-    """When users first met items: ``keys`` ascending, item * span + seconds; ``ptr`` [I + 1] the rows of an item."""
+    """When users first met items: ``keys`` ascending, item * span + ``seconds``; ``ptr`` [I + 1] the rows of an item.
+
+    Keys are to be searched; what is read is ``seconds``, which a sum would have rounded.
+    """
 
     keys: np.ndarray
     ptr: np.ndarray
+    seconds: np.ndarray
 
 
 class Log(NamedTuple):
@@ -158,5 +162,6 @@ def _days(ptr: np.ndarray, seconds: np.ndarray) -> np.ndarray:
 
 
 def _firsts(item: np.ndarray, seconds: np.ndarray, width: int, span: float) -> Firsts:
-    keys = np.sort(item * span + seconds)
-    return Firsts(keys, np.searchsorted(keys, np.arange(width + 1) * span))
+    order = np.lexsort((seconds, item))
+    item, seconds = item[order], seconds[order]
+    return Firsts(item * span + seconds, np.searchsorted(item, np.arange(width + 1)), seconds)

@@ -57,11 +57,11 @@ def table_bytes(
     config: Any, info: types.DatasetInfo, train: candidates.Pairs, ranked: Collection[str] | None = None
 ) -> float:
     """Bytes of the tables of a mean user, at most; of some behaviors, or of all."""
-    is_searched = regression_users(config, info.num_users) == info.num_users
+    is_searched = regression_users(config, info.trained_users) == info.trained_users
     most_new = config.new_items * (1 + is_searched) + config.new_items // 4
     pairs, total = sum(m.nnz for m in train.values()), 0.0
     for behavior in info.behaviors if ranked is None else ranked:
-        familiar = (pairs - train[behavior].nnz) / info.num_users
+        familiar = (pairs - train[behavior].nnz) / info.trained_users
         for number, is_familiar in ((familiar, True), (most_new, False)):
             names = table.names(info.behaviors, behavior, familiar=is_familiar, timed=is_timed(config, info))
             total += 2 * number * len(whole.shown(config.features, names))
@@ -77,17 +77,17 @@ def groups_at_once(config: Any, info: types.DatasetInfo, train: candidates.Pairs
     """Groups whose similarities are counted at once: all that users share is counted anew each time."""
     alike = comparing.How.of(config).alike
     each = 2 * len(comparing.names(info.behaviors, ranked, timed=is_timed(config, info), alike=alike)) + WORK
-    familiar = sum(m.nnz for m in train.values()) / info.num_users
+    familiar = sum(m.nnz for m in train.values()) / info.trained_users
     of_user = each * (familiar + len(ranked) * 1.25 * config.new_items)
     return max(1, int(NEAR_BYTES / of_user / group_size(config, info, train, ranked)))
 
 
 def notes(config: Any, info: types.DatasetInfo) -> tuple[str, ...]:
     """What is not of all users, in a sentence."""
-    number, found = regression_users(config, info.num_users), ()
-    if number < info.num_users:
-        found = (f"funnel: its regression is of {number:,} of {info.num_users:,} users (model.regression_users)",)
-    if is_whole(config, info.num_users):
+    number, found = regression_users(config, info.trained_users), ()
+    if number < info.trained_users:
+        found = (f"funnel: its regression is of {number:,} of {info.trained_users:,} users (model.regression_users)",)
+    if is_whole(config, info.trained_users):
         return found
     found += (
         f"funnel: of more than {config.whole_users:,} users (model.whole_users) {JUDGES:,} a behavior, drawn by the "
@@ -103,8 +103,8 @@ def notes(config: Any, info: types.DatasetInfo) -> tuple[str, ...]:
 
 def check_memory(config: Any, info: types.DatasetInfo, train: candidates.Pairs) -> None:
     """Raises IncompatibleError where the regression, or the tables after it, do not fit into memory."""
-    number = regression_users(config, info.num_users)
-    users = info.num_users if is_whole(config, info.num_users) else JUDGES
+    number = regression_users(config, info.trained_users)
+    users = info.trained_users if is_whole(config, info.trained_users) else JUDGES
     needs = {
         f"a matrix of {number:,} users": inverse.bytes_needed(number, jax.default_backend()),
         f"tables of the candidates of {info.num_behaviors} behaviors": users * table_bytes(config, info, train),

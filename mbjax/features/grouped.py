@@ -31,7 +31,7 @@ class Groups:
     def __init__(self, config: Any, info: types.DatasetInfo, evidence: types.Evidence):
         self.config, self.info, self.evidence = config, info, evidence
         passive = 0 if evidence.passive is None else next(iter(evidence.passive.values())).shape[0]
-        self.members = lessons.groups(info.num_users + passive, config.members, evidence.seed)
+        self.members = lessons.groups(info.trained_users + passive, config.members, evidence.seed)
         asked = evidence.asked
         self.behaviors = tuple(b for b in info.behaviors if asked is None or b in asked)
         everyone = np.arange(len(self.members))

@@ -18,6 +18,8 @@ from scipy import sparse
 from mbjax.features import candidates, events, lists, regression, retrieval, table
 
 SHRUNK = re.compile(r"rank_near_sum_.*_shrunk")
+NOTHING = np.log(1.1 * table.SMALL)
+"""Up to which a score, the logarithm of a value + SMALL, says nothing for a candidate."""
 
 
 class Draft(NamedTuple):
@@ -160,8 +162,13 @@ def searched(columns: table.Columns, by_regression: bool = True) -> np.ndarray:
     A pair of training helps to find itself, since the counts of neighbors know of it. So where pairs were taken out of
     the histories, an answer among new items counts only if its table, which does not know of it, has it among the best.
     """
-    names = [name for name in columns if SHRUNK.fullmatch(name) or (by_regression and name == "rank_ease_left")]
-    return np.min([columns[name] for name in names], axis=0)
+    found = np.full(len(next(iter(columns.values()))), np.inf)
+    for name in columns:
+        if SHRUNK.fullmatch(name) or (by_regression and name == "rank_ease_left"):
+            score = columns["ease_left_log" if name == "rank_ease_left" else name.removeprefix("rank_")]
+            # Whatever nothing speaks for shares its rank with all such, which may be a good one.
+            found = np.where(score > NOTHING, np.minimum(found, columns[name]), found)
+    return found.astype(np.float32)
 
 
 def asked(found: Mapping[str, lists.Lists], truth: sparse.csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -56,10 +56,10 @@ def asked_for(
     like: those of a sample of users do. Of very many users those are enough who are ranked on the way.
     """
     rows: dict[str, np.ndarray | None] = dict.fromkeys(info.behaviors)
-    size, is_large = len(who.lists.user), not extent.is_whole(config, info.num_users)
+    size, is_large = len(who.lists.user), not extent.is_whole(config, info.trained_users)
     if evidence.alone and is_large:
         usual = np.zeros(0, np.int64) if who.usual is None else who.usual
-        return dict.fromkeys(info.behaviors, np.concatenate([usual, np.arange(info.num_users, size)]))
+        return dict.fromkeys(info.behaviors, np.concatenate([usual, np.arange(info.trained_users, size)]))
     if not evidence.teach or evidence.passive is not None:
         return rows
     sample = None
@@ -75,11 +75,12 @@ def asked_for(
 
 def _judges(evidence: types.Evidence, behavior: str) -> np.ndarray:
     """The users whose validation pairs of a behavior teach, and are ranked on the way."""
-    if evidence.asked is not None and behavior in evidence.asked:
-        return evidence.asked[behavior]
     users = np.flatnonzero(np.diff(sparse.csr_array(evidence.valid[behavior]).indptr))
+    asked = (evidence.asked or {}).get(behavior, users[:0])  # fewer judge then, and as many teach
+    others = np.setdiff1d(users, asked)
     rng = np.random.default_rng([evidence.seed, 61])
-    return np.sort(rng.choice(users, min(extent.JUDGES, users.size), replace=False))
+    more = rng.choice(others, min(max(0, extent.JUDGES - asked.size), others.size), replace=False)
+    return np.union1d(asked, more)
 
 
 def _only(of: lists.Lists, keep: np.ndarray | None) -> lists.Lists:

@@ -77,9 +77,9 @@ def basis(config: Any, info: types.DatasetInfo, evidence: types.Evidence, ranked
     """Fits and counts; new items are searched of some behaviors, or of all."""
     train = evidence.train
     chosen = None
-    if (number := extent.regression_users(config, info.num_users)) < info.num_users:
+    if (number := extent.regression_users(config, info.trained_users)) < info.trained_users:
         rng = np.random.default_rng([evidence.seed, 59])
-        chosen = np.sort(rng.choice(info.num_users, number, replace=False))
+        chosen = np.sort(rng.choice(info.trained_users, number, replace=False))
     fitted = regression.fit(train, config.penalty, chosen)
     searches = {b: retrieval.retriever(train, fitted, b) for b in ranked or info.behaviors}
     return Basis(train, fitted, searches, table.counts(train), events.of_evidence(evidence))

@@ -36,6 +36,7 @@ DENSE = 0.04
 CHUNK = 2_000_000  # (candidate, user of the item) taken at once
 ROUND = 1e-6
 """Added to the diagonal of 1 - M, which is singular for a column that decides itself."""
+NOISE = 1e-6  # of a prediction, what rounding leaves of 0
 
 
 class Fit(NamedTuple):
@@ -265,6 +266,8 @@ def predictions(
     inner = (1 + ROUND) * np.eye(m.shape[1]) - m
     k = np.linalg.solve(inner, m[:, :, target, None])[:, :, 0]
     left = now[target] + np.einsum("na,an->n", k, now - history)
+    # Where nothing but the user's own pairs speaks for an item all is taken off, and what rounding leaves is no sign.
+    kept, left = (np.where(np.abs(x) < NOISE, 0, x) for x in (kept, left))
     return Predicted(*(x.astype(np.float32) for x in (kept, left, now - history)))
 
 

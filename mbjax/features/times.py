@@ -64,7 +64,7 @@ def _touch_columns(log: events.Log, of, row, touched, reference, session, target
     found: Columns = {}
     width = log.met.shape[1]
     wanted = row * width + of.item
-    latest = np.full(wanted.size, -1.0)
+    latest = np.full(wanted.size, -np.inf)
     for b, t in touched.items():
         if b == target:
             continue
@@ -83,7 +83,7 @@ def _touch_columns(log: events.Log, of, row, touched, reference, session, target
             for kind, half in (("day", events.DAY), ("week", events.WEEK)):
                 found[f"time_{kind}_{b}"][has] = np.log1p(np.add.reduceat(np.exp2(-ago / half), first))
         latest[has] = np.maximum(latest[has], t.last[pair])
-    is_met = latest >= 0
+    is_met = np.isfinite(latest)  # a new user may have met it before the log began
     since = np.where(is_met, reference[row] - latest, log.end)
     found["time_since"] = np.log1p(since / events.MINUTE)
     order = np.lexsort((since, row))
@@ -101,7 +101,7 @@ def _touch_columns(log: events.Log, of, row, touched, reference, session, target
 def _items(log: events.Log, of: lists.Lists, row: np.ndarray) -> Columns:
     """What other users do with the item of late."""
     width = log.met.shape[1]
-    moment = np.minimum(of.clock.until, log.end)[row]
+    moment, is_cut = np.minimum(of.clock.until, log.end)[row], (of.clock.until <= log.end)[row]
     is_part = (of.user >= 0)[row]
     wanted = of.clock.person[row] * width + of.item
     own, found = {}, {}
@@ -113,24 +113,26 @@ def _items(log: events.Log, of: lists.Lists, row: np.ndarray) -> Columns:
     own[""] = np.min(list(own.values()), axis=0)
 
     def users(b: str, time: np.ndarray) -> np.ndarray:
-        """Other users who met the item up to a time."""
-        at = np.searchsorted(log.firsts[b].keys, of.item * log.span + np.maximum(time, -1.0), side="right")
-        return at - log.firsts[b].ptr[of.item] - (own[b] <= time)
+        """Other users who met the item up to a time; of a list whose end is known, before it."""
+        keys = of.item * log.span + np.maximum(time, -1.0)
+        sides = (np.searchsorted(log.firsts[b].keys, keys, side=side) for side in ("left", "right"))
+        at = np.where(is_cut, *sides)
+        return at - log.firsts[b].ptr[of.item] - np.where(is_cut, own[b] < time, own[b] <= time)
 
     for b in log.events:
         found[f"time_demand_{b}"] = np.log1p(users(b, moment) - users(b, moment - events.WEEK))
     found["time_today"] = np.log1p(users("", moment) - users("", moment - events.DAY))
     of_any = log.firsts[""]
     low, high = of_any.ptr[of.item], of_any.ptr[of.item + 1]
-    first, second = (_time(of_any, low + k, high, of.item, log.span) for k in (0, 1))
+    first, second = (_time(of_any, low + k, high) for k in (0, 1))
     first = np.where(own[""] <= first, second, first)
     found["time_age"] = np.log1p(np.maximum(moment - np.minimum(first, moment), 0) / events.DAY)
     return found
 
 
-def _time(firsts: events.Firsts, place: np.ndarray, high: np.ndarray, item: np.ndarray, span: float) -> np.ndarray:
+def _time(firsts: events.Firsts, place: np.ndarray, high: np.ndarray) -> np.ndarray:
     """The time at a place of an item, infinity beyond its last."""
     if not firsts.keys.size:
-        return np.full(item.size, np.inf)
-    value = firsts.keys[np.minimum(place, firsts.keys.size - 1)] - item * span
+        return np.full(place.size, np.inf)
+    value = firsts.seconds[np.minimum(place, firsts.keys.size - 1)]
     return np.where(place < high, value, np.inf)

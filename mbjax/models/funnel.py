@@ -71,7 +71,7 @@ def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_siz
     experts = ("all", "valid") if len(set(config.sources)) > 1 else ("all",)
     kept: dict[int, Any] = {}  # what ``prepare`` made, until ``teach`` has used it
     chosen: list[float] = []  # the penalty of training, which serves wherever more pairs have joined it
-    few = 0 if extent.is_whole(config, info.num_users) else extent.JUDGES
+    few = 0 if extent.is_whole(config, info.trained_users) else extent.JUDGES
     names = [(b, part) for b in info.behaviors for part in PARTS]
     timed = extent.is_timed(config, info)
     columns = {
@@ -211,10 +211,11 @@ def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_siz
             if config.gate == "fixed":
                 continue
             value, rest = gate(params, behavior, x), unsearched(params, behavior)
-            fresh = pairs - familiar
-            nll = pairs * jax.nn.softplus(value) - familiar * value
-            nll += fresh * jax.nn.softplus(rest) - (fresh - found) * rest
-            parts["gate"] += batch.share * nll.sum() / jnp.maximum(pairs.sum(), 1.0)
+            fresh, gated = pairs - familiar, pairs * (x[:, 0] > 0)  # who has nothing familiar has q = 0
+            of_gate = gated * jax.nn.softplus(value) - familiar * value
+            of_search = fresh * jax.nn.softplus(rest) - (fresh - found) * rest
+            for nll, number in ((of_gate, gated), (of_search, pairs)):
+                parts["gate"] += batch.share * nll.sum() / jnp.maximum(number.sum(), 1.0)
             parts["gate"] += batch.share * 1e-3 * jnp.sum((FAST * params["gate"][behavior]["weight"]) ** 2)
         return of_all + parts["gate"] + parts["l2"], parts
 

@@ -13,7 +13,8 @@ TITLE = "what comes next"
 NOTE = (
     "q: how likely the next item is a familiar one, met by another behavior and not yet by this; mean over the users "
     "who have any, and the range of four fifths of them. Near 1 lists begin with familiar items, near 0 with new ones. "
-    "searched: of new items, the share that the search is expected to find (all: there are no others). familiar, new: "
+    "searched: of new items, the share that the search is expected to find (all: there are no others; -: no "
+    "held-out item was new, so that nothing says it). familiar, new: "
     "weights of the experts that learned from all lists, and of those that learned from validation pairs alone."
 )
 
@@ -45,10 +46,16 @@ def findings(
             cells += [f"{values.mean():.2f}", f"{low:.2f} to {high:.2f}"]
         else:
             cells += ["-", "-"]
-        cells.append(f"{1 - float(rest(behavior)):.0%}" if np.asarray(of["is_left"]).any() else "all")
+        cells.append(_searched(float(params["gate"][behavior]["rest"]), float(rest(behavior)), of))
         for part in ("familiar", "new"):
             cells.append(" + ".join(f"{float(w):.2f}" for w in params["mix"][f"{behavior}:{part}"]))
         rows.append(tuple(cells))
     columns = ("behavior", "users with familiar items", "q", "of most users", "searched", "familiar", "new")
     penalty = f" Penalty of the regression: {float(graphs['penalty']):.4g} pairs."
     return [types.Finding(TITLE, columns, tuple(rows), NOTE + penalty)]
+
+
+def _searched(parameter: float, rest: float, of: Any) -> str:
+    if not np.asarray(of["is_left"]).any():
+        return "all"
+    return "-" if parameter == 0 else f"{1 - rest:.0%}"  # it moves with the first held-out pair that is new

@@ -150,7 +150,7 @@ def _bounds(count: int, size: int) -> np.ndarray:
 
 
 def store(parts: list[Any], group: np.ndarray, longest: int, rng: np.random.Generator) -> Store:
-    """Puts lists on the device; of a longer one than ``longest`` all right answers and a sample of the others are kept.
+    """Puts lists on the device; of a longer one than ``longest`` a sample is kept, right answers first, up to half of it.
 
     Args:
       parts: lists one after another, each part with attributes ``x`` [N, D], ``ptr`` int [L + 1], ``positive`` [N].
@@ -168,7 +168,9 @@ def store(parts: list[Any], group: np.ndarray, longest: int, rng: np.random.Gene
         stands_for = np.zeros(part.positive.size, np.float32)
         for row in np.flatnonzero(lengths > longest):
             span = np.arange(part.ptr[row], part.ptr[row + 1])
-            right = span[part.positive[span] > 0][: longest // 2]
+            right = span[part.positive[span] > 0]
+            if right.size > longest // 2:
+                right = rng.choice(right, longest // 2, replace=False)
             wrong = span[part.positive[span] == 0]
             taken = rng.choice(wrong, min(longest - right.size, wrong.size), replace=False)
             kept[span] = False

@@ -81,12 +81,41 @@ def test_times_change_no_fingerprint_and_are_no_events_without_a_column(tmp_path
         ([1_600_000_000_000, 1_600_000_060_000], None, 60.0),
         ([1_600_000_000_000_000, 1_600_000_060_000_000], None, 60.0),
         ([0, 60], None, 60.0),
+        ([20231231, 20240101], None, 86_400.0),
+        ([20240228, 20240301], None, 172_800.0),
+        ([20231231, 20240132], None, 8_901.0),  # no day has that number
+        ([20231231, 20240101], "s", 8_870.0),
         ([3, 5], "d", 172_800.0),
         ([0.5, 1.5], "h", 3600.0),
     ],
 )
 def test_numbers_are_seconds_or_what_makes_them_dates(values, unit, wanted):
     assert np.diff(times.seconds(pl.Series(values), unit)).tolist() == [wanted]
+
+
+@pytest.mark.parametrize(
+    ("values", "unit", "said"),
+    [
+        ([20231231, 20240101], None, "times such as 20231231 are days (year, month, day)"),
+        ([3, 4, 60], None, "times such as 3 are no dates of our time and taken for seconds"),
+        ([3.5, 4.0], None, "times such as 3.5 are no dates"),
+        ([3, 4, 60], "d", None),
+        ([1_600_000_000, 1_600_000_060], None, None),
+        ([1_600_000_000_000, 1_600_000_060_000], None, None),
+    ],
+)
+def test_numbers_that_may_be_something_else_are_said(values, unit, said):
+    found = times.note(pl.Series(values), unit)
+    assert found is None if said is None else found.startswith(said)
+
+
+def test_a_log_says_how_it_reads_its_times_where_seconds_count(tmp_path):
+    rows = [(f"u{n % 4}", f"i{n}", "buy" if n % 3 else "view", n) for n in range(40)]
+    days = [(*row[:3], 20240101 + n // 2) for n, row in enumerate(rows)]
+    for given, said in ((rows, "taken for seconds"), (days, "are days")):
+        notes = read(tmp_path, given, split="time_80_10_10").notes
+        assert sum(said in note for note in notes) == 1
+        assert not any(said in note for note in read(tmp_path, given).notes)  # only their order counts
 
 
 @pytest.mark.parametrize(

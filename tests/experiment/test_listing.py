@@ -394,7 +394,16 @@ def test_who_has_nothing_to_go_on_with_is_said_in_one_line(twelve, tmp_path, cap
 def test_bought_items_may_come_back(twelve, tmp_path, capsys):
     lists = lists_of(twelve / "run", tmp_path, top_k=9, repeat=True, users=["a"])
     assert set(lists["item"]) == set("xyzw")
-    assert "items met by the behavior of the list may come back (repeat)" in " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.split())
+    assert "items met by the behavior of the list may come back (repeat)" in said
+    # Each of the three users with a purchase in training has one that is tested, and one for validation if there is.
+    dataset = experiment.restore(twelve / "run").dataset
+    held = sum(split["buy"].nnz for split in (dataset.valid, dataset.test))
+    assert f"{held} pairs held out from training may come back, ranked as if they had not happened" in said
+    lists_of(twelve / "run", tmp_path, top_k=9, exclude="none")
+    assert "pairs held out from training" in " ".join(capsys.readouterr().out.split())
+    lists_of(twelve / "run", tmp_path, top_k=9)
+    assert "held out from training" not in capsys.readouterr().out
     with pytest.raises(errors.ConfigError, match="repeat lets items come back, and exclude=none leaves nothing out"):
         experiment.recommend(twelve / "run", repeat=True, exclude="none")
     config = configuration.override(experiment.read_config(twelve / "run"), {"evaluate.mask": "all_behaviors"})

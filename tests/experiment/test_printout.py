@@ -82,6 +82,18 @@ def test_the_final_table_tells_visited_from_unvisited_pairs(folder, tmp_path, ca
     assert row["visited"]["pairs"] > 0 and row["unvisited"]["pairs"] > 0
 
 
+def test_a_table_of_visited_pairs_alone_says_so(tmp_path, capsys):
+    rows = ["user,item,behavior,time"]
+    for user in range(9):
+        items = [(user + k) % 9 for k in range(4)]
+        rows += [f"u{user},i{i},{b},{t}" for t, (i, b) in enumerate((i, b) for i in items for b in ("view", "buy"))]
+    (tmp_path / "log.csv").write_text("\n".join(rows) + "\n")
+    settings = trial.config(tmp_path / "log.csv", model="own_items", data__log__behaviors="view,buy")
+    experiment.train(settings, tmp_path / "run")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "All held-out pairs are visited" in said and "visited: pairs that" not in said
+
+
 def test_the_choice_of_anchors_is_no_setting_of_a_result():
     made = built(evaluate__anchors="()")
     assert made.config.overrides["evaluate.anchors"] == ()

@@ -7,7 +7,7 @@ import usual
 from scipy import sparse
 
 from mbjax import topk, types
-from mbjax.features import candidates, extent, lists, regression
+from mbjax.features import candidates, extent, lists, prepared, regression
 from mbjax.models import funnel, funnel_config
 
 USERS, ITEMS = 61, 23
@@ -103,7 +103,43 @@ def test_whom_the_regression_is_not_fitted_to_is_a_stranger_to_it():
         np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
-def test_training_makes_the_tables_of_those_who_are_asked_for():
+@pytest.mark.parametrize("whole_users", [10, USERS], ids=["fewer than users of training", "all of these"])
+def test_new_users_are_ranked_as_if_there_were_fewer_users(whole_users):
+    """What is made at once is decided by the users of training, however many are asked about."""
+    passive = pairs(5, 1)
+    info = INFO._replace(num_users=USERS + 5, passive=5)
+    alike = built(whole_users=10**6)
+    params = alike.init(jax.random.key(0), alike.prepare(types.Evidence(pairs(USERS, 0), seed=3, teach=True)))
+    found = {}
+    for name, most, alone in (("whole", 10**6, False), ("some", whole_users, False), ("alone", whole_users, True)):
+        model = funnel.build(CONFIG.model_copy(update={"whole_users": most, "regression_users": USERS}), info, 8)
+        evidence = types.Evidence(pairs(USERS, 0), seed=3, passive=passive, alone=alone)
+        found[name] = topk.encode(model, params, model.prepare(evidence))["buy"]
+    for name in ("some", "alone"):
+        for part in ("familiar", "new"):
+            ptr, wanted = (np.asarray(found[which][part]["ptr"]) for which in (name, "whole"))
+            assert ptr.size == USERS + 5 + 1
+            np.testing.assert_array_equal(np.diff(ptr)[USERS:], np.diff(wanted)[USERS:])
+            assert np.diff(ptr)[USERS:].sum() > 5
+            mine, theirs = (found[which][part] for which in (name, "whole"))
+            rows = slice(ptr[USERS], ptr[-1]), slice(wanted[USERS], wanted[-1])
+            np.testing.assert_array_equal(mine["item"][rows[0]], theirs["item"][rows[1]])
+            np.testing.assert_allclose(mine["value"][rows[0]], theirs["value"][rows[1]], atol=2e-3)
+
+
+@pytest.mark.parametrize("regression_users", [20, USERS - 1])
+def test_a_regression_of_some_is_of_the_same_users_of_training_when_new_ones_come(regression_users):
+    config = CONFIG.model_copy(update={"whole_users": 10, "regression_users": regression_users})
+    evidence = types.Evidence(pairs(USERS, 0), seed=3)
+    info = INFO._replace(num_users=USERS + 40, passive=40)
+    fitted, wanted = (prepared.basis(config, one, evidence).fitted for one in (info, INFO))
+    np.testing.assert_array_equal(fitted.row(np.arange(USERS)), wanted.row(np.arange(USERS)))
+
+
+@pytest.mark.parametrize("judges", [3, 4, 10_000])
+def test_training_makes_the_tables_of_those_who_are_asked_for(judges, monkeypatch):
+    """And of as many more as teach, where fewer are asked for."""
+    monkeypatch.setattr(extent, "JUDGES", judges)
     train, valid = pairs(USERS, 0), {"buy": pairs(USERS, 5)["buy"]}
     valid["buy"] = sparse.csr_array(valid["buy"] - valid["buy"].multiply(train["buy"]))
     asked = {"buy": np.array([3, 8, 30], np.int32)}
@@ -111,9 +147,11 @@ def test_training_makes_the_tables_of_those_who_are_asked_for():
     evidence = types.Evidence(train, valid=valid, seed=3, teach=True, asked=asked)
     graphs = model.prepare(evidence)
     ptr = np.asarray(graphs["funnel"]["buy"]["new"]["ptr"])
-    assert np.flatnonzero(np.diff(ptr)).tolist() == asked["buy"].tolist()
+    made, judging = np.flatnonzero(np.diff(ptr)), np.flatnonzero(np.diff(valid["buy"].indptr))
+    assert set(asked["buy"]) <= set(made) <= set(judging) | set(asked["buy"])
+    assert len(made) == min(judges, np.union1d(judging, asked["buy"]).size)
     _, (stores, gate) = model.teach(evidence, 1)
-    assert len(gate["buy"][1]) == sum(valid["buy"][[user]].nnz > 0 for user in asked["buy"])
+    assert len(gate["buy"][1]) == sum(valid["buy"][[user]].nnz > 0 for user in made)
     assert "buy:familiar:folds" in stores
 
 

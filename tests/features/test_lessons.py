@@ -147,8 +147,27 @@ def test_an_answer_that_no_search_reaches_without_itself_is_none(train):
     found = columns(train, few)
     names = [n for n in found if n == "rank_ease_left" or lessons.SHRUNK.fullmatch(n)]
     best = lessons.searched(found)
-    np.testing.assert_array_equal(best, np.min([found[name] for name in names], axis=0))
+    ranks = []
+    for name in names:
+        score = found["ease_left_log" if name == "rank_ease_left" else name.removeprefix("rank_")]
+        ranks.append(np.where(np.exp(score) > 1.1 * table.SMALL, found[name], np.inf))
+    np.testing.assert_array_equal(best, np.min(ranks, axis=0))
     assert len(names) == 3 and (few.positive * (best > 0.5)).any()  # the search knew more than the table
+
+
+def test_whatever_nothing_speaks_for_is_not_found():
+    """Where a history is empty all candidates share the first place, and where few are above nothing all others one."""
+    nothing = np.log(table.SMALL)
+    columns = {
+        "near_sum_view_shrunk": np.array([nothing, nothing, nothing]),
+        "rank_near_sum_view_shrunk": np.log1p([0.0, 0, 0]),
+        "near_sum_buy_shrunk": np.array([-1.0, nothing, nothing]),
+        "rank_near_sum_buy_shrunk": np.log1p([0.0, 1, 1]),
+        "ease_left_log": np.array([nothing, nothing, -3.0]),
+        "rank_ease_left": np.log1p([1.0, 1, 0]),
+    }
+    assert lessons.searched(columns).tolist() == [0, np.inf, 0]
+    assert lessons.searched(columns, by_regression=False).tolist() == [0, np.inf, np.inf]
 
 
 def test_groups_are_the_same_for_a_seed_and_all_are_used():

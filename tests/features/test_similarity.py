@@ -12,9 +12,9 @@ from mbjax.features import candidates, comparing, similarity
 NAMES = ("view", "cart", "buy")
 
 
-def added_to(train, behavior, item, added):
-    """Nothing is compared with what nobody has met, and nobody is added there."""
-    return added * (train[behavior].toarray()[:, item].sum() > 0)
+def added_to(others, item, added):
+    """Nobody is added where nobody else has met the item: that the user has would be known by it."""
+    return added * (others[:, item].sum() > 0)
 
 
 def expected(train, of, a, b, shrinkage=0.0, worth=None, added=0.0):
@@ -24,7 +24,7 @@ def expected(train, of, a, b, shrinkage=0.0, worth=None, added=0.0):
         others = np.arange(12) != of.user[row]
         left, right = (train[x].toarray()[others].astype(float) for x in (a, b))
         cosines = [
-            ((left[:, h] * worth[others]) @ right[:, item] + added_to(train, b, item, added))
+            ((left[:, h] * worth[others]) @ right[:, item] + added_to(right, item, added))
             / (np.sqrt(max(left[:, h].sum(), 1)) * np.sqrt(max(right[:, item].sum(), 1)) + shrinkage)
             for h in np.flatnonzero(of.history[a].toarray()[row])
             if h != item
@@ -41,7 +41,7 @@ def expected_via(train, of, b, a, added=0.0):
         others = train[a].toarray()[np.arange(12) != of.user[row]].astype(float)
         number = np.sqrt(np.maximum(others.sum(axis=0), 1))
         cosines = [
-            (others[:, h] @ others[:, item] + added_to(train, a, item, added)) / number[h] / number[item]
+            (others[:, h] @ others[:, item] + added_to(others, item, added)) / number[h] / number[item]
             for h in np.flatnonzero(of.history[b].toarray()[row])
             if h != item
         ]

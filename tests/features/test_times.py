@@ -94,19 +94,26 @@ def expected(whole, history, user, item, target, until, num_items, end):
     weights = {h: 2 ** (-(reference - t) / DAY) for h, t in last.items()}
     found["time_recent"] = np.log(sum(cosine(h) * w for h, w in weights.items() if w > 1e-3) + comparing.SMALL)
     moment = min(until, end)
+
+    def is_late(t, span):
+        """Up to the last moment; where a list's end is known, before it."""
+        return moment - span <= t < moment if until <= end else moment - span < t <= moment
+
     firsts = {b: [part[0] for (_, i), part in of.items() if i == item] for b, of in others.items()}
     for b, of in firsts.items():
-        found[f"time_demand_{b}"] = np.log1p(sum(moment - WEEK < t <= moment for t in of))
+        found[f"time_demand_{b}"] = np.log1p(sum(is_late(t, WEEK) for t in of))
     users = {u for of in others.values() for u, i in of if i == item}
     any_ = [min(of[u, item][0] for of in others.values() if (u, item) in of) for u in users]
-    found["time_today"] = np.log1p(sum(moment - DAY < t <= moment for t in any_))
+    found["time_today"] = np.log1p(sum(is_late(t, DAY) for t in any_))
     found["time_age"] = np.log1p(max(moment - min(any_, default=moment), 0) / DAY)
     return found
 
 
 @pytest.mark.parametrize("until", [np.inf, 11 * DAY], ids=["all is known", "not all is"])
-@pytest.mark.parametrize("target", ["buy", "view"])
-def test_columns_are_those_of_the_equations(train, taken, when, target, until):
+@pytest.mark.parametrize(("target", "unit"), [("buy", 1.0), ("view", 1.0), ("buy", DAY)])
+def test_columns_are_those_of_the_equations(train, taken, when, target, unit, until):
+    """Also of times that are days, so that some events are of the very moment up to which a list looks."""
+    when = {b: types.Events(of.ptr, np.floor(of.seconds / unit) * unit) for b, of in when.items()}
     users = np.array([0, 2, 5, 7, 11])
     log = events.of_evidence(types.Evidence(train, events=when))
     gone = dict(taken)
@@ -137,6 +144,31 @@ def test_columns_are_those_of_the_equations(train, taken, when, target, until):
         of_list = np.flatnonzero(of.row == row)
         since, rank = columns["time_since"][of_list], np.round(np.expm1(columns["time_place"][of_list]))
         assert rank.tolist() == [(since < s).sum() for s in since]
+
+
+def test_what_happened_before_the_log_began_counts():
+    """A new user's events may be older than those of training."""
+    nothing = sparse.csr_array((1, 4), dtype=np.uint8)
+    train = {"view": sparse.csr_array(np.ones((1, 4), np.uint8)), "buy": nothing}
+    no_events = types.Events(np.zeros(1, int), np.zeros(0))
+    when, before = ({"view": types.Events(np.arange(5), t + 60.0 * np.arange(4)), "buy": no_events} for t in (9e5, 0))
+    log = events.of_evidence(types.Evidence(train, events=when, passive=train, passive_events=before))
+    of = listed.everything(candidates.strangers(train, np.array([1])))
+    columns = columns_of(log, of, "buy", familiar=True)
+    for name in ("time_since", "time_place"):
+        np.testing.assert_allclose(columns[name], np.log1p([3, 2, 1, 0]), atol=1e-6, err_msg=name)
+    assert columns["time_session"].tolist() == [1, 1, 1, 1]
+
+
+def test_first_moments_are_not_rounded():
+    """Of many items a key for searching has no room for parts of a second."""
+    rng = np.random.default_rng(0)
+    item, seconds = rng.integers(0, 10**6, 500), rng.random(500) * 1e8
+    made = events._firsts(item, seconds, 10**6, 1e8 + 1)
+    assert (np.diff(made.keys) >= 0).all()
+    order = np.lexsort((seconds, item))
+    np.testing.assert_array_equal(made.seconds, seconds[order])
+    np.testing.assert_array_equal(np.diff(made.ptr)[item[order]], np.bincount(item, minlength=10**6)[item[order]])
 
 
 def test_a_session_ends_with_half_an_hour_of_nothing():
