@@ -47,7 +47,7 @@ def pytest_unconfigure():
 
 
 MAPPED = Path("/proc/self/maps")
-MOST_MAPPED = 40_000  # of 65,530 that Linux grants a process; each compiled program takes several
+MOST_MAPPED = 25_000  # of 65,530 that Linux grants a process; each compiled program takes several
 _since_counted = 0
 
 

@@ -150,7 +150,7 @@ def _bounds(count: int, size: int) -> np.ndarray:
 
 
 def store(parts: list[Any], group: np.ndarray, longest: int, rng: np.random.Generator) -> Store:
-    """Puts lists on the device; of a longer one than ``longest`` a sample is kept, right answers first, up to half of it.
+    """Puts lists on the device; of one longer than ``longest`` a sample is kept, up to half of it right answers.
 
     Args:
       parts: lists one after another, each part with attributes ``x`` [N, D], ``ptr`` int [L + 1], ``positive`` [N].

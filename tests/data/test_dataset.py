@@ -34,7 +34,7 @@ def pairs(matrix):
 
 def test_matrices_hold_the_pairs_of_every_split():
     found = made(valid="none")
-    assert found.info == ("toy", 3, 4, ("view", "buy"), False, False)
+    assert found.info == ("toy", 3, 4, ("view", "buy"), False, False, 0)
     assert pairs(found.train["view"]) == [[0, 1], [0, 3], [1, 0]]
     assert pairs(found.train["buy"]) == [[0, 0], [0, 2], [1, 1]]
     assert pairs(found.test["buy"]) == [[0, 3], [1, 0]] and pairs(found.test["view"]) == [[1, 3]]

@@ -67,7 +67,7 @@ def test_a_hold_out_list_by_name_and_by_path(away):
 def test_a_log_by_path(away):
     (away / "shop.csv").write_text("user,item,behavior,time\na,x,buy,1\na,y,buy,2\n")
     found = data.load(away / "shop.csv", data.Options(log=data.LogOptions(behaviors=("buy",))))
-    assert found.info == ("shop", 1, 2, ("buy",), True, False)  # with times, not split in time
+    assert found.info == ("shop", 1, 2, ("buy",), True, False, 0)  # with times, not split in time
     assert found.items.raw(found.test["buy"].indices).tolist() == ["y"]
 
 

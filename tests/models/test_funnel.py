@@ -163,6 +163,22 @@ def test_what_a_run_tells_is_how_often_familiar_items_come_next():
     assert len(rows["buy"]["familiar"].split(" + ")) == 2
 
 
+@pytest.mark.parametrize("gate", usual.cases(["constant", "user"], {"constant"}.__contains__))
+def test_the_gate_learns_from_those_who_have_a_choice(gate):
+    """Half of the users have viewed nothing: what they buy is new, and says nothing of the others."""
+    source = log(0.6)
+    view = source.train["view"].toarray()
+    view[1::2] = 0
+    source = dataclasses.replace(source, train=source.train | {"view": sparse.csr_array(view)})
+    model, params, graphs, _ = trained(source, 6, gate=gate, hidden=0, hidden_new=0)
+    (found,) = model.findings(params, graphs)
+    (row,) = (dict(zip(found.columns, row, strict=True)) for row in found.rows if row[0] == "buy")
+    held = source.valid["buy"].toarray()[::2]
+    wanted = (held * view[::2]).sum() / held.sum()
+    assert row["users with familiar items"] == "50%"
+    assert float(row["q"]) == pytest.approx(wanted, abs=0.05)
+
+
 @pytest.mark.exhaustive
 def test_with_nothing_new_left_familiar_items_have_all_the_probability():
     """A user who has viewed the whole catalog: whatever the gate says, there is nothing else to come."""
