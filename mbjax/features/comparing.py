@@ -223,7 +223,10 @@ class Part:
 
         Of a candidate that nobody else has there are none, as of one that nobody has: it would be known by them.
         """
-        return ((met != np.repeat(self.of.item[picked], length)) & np.repeat(has, length)) * np.float32(self.how.added)
+        others = met != np.repeat(self.of.item[picked], length)
+        if not has.all():
+            others &= np.repeat(has, length)
+        return others * np.float32(self.how.added)
 
     def _places(self, picked: np.ndarray, a: str, line: np.ndarray) -> tuple[np.ndarray, ...]:
         """Of what candidates' users met: where it is stored, where in a tile, how many, where each candidate begins."""
