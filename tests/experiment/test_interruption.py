@@ -44,7 +44,8 @@ def test_a_finished_run_resumes_to_the_same_end(four, folder, tmp_path):
     trial.assert_same_run(folder, workdir, four.workdir)
 
 
-@pytest.mark.parametrize("number", usual.cases([signal.SIGINT, signal.SIGTERM], {signal.SIGINT}.__contains__))
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_in_the_middle_of_an_epoch(four, folder, tmp_path, monkeypatch, capsys, number):
     fractions, handler = [], signal.getsignal(number)
 

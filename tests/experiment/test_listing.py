@@ -397,7 +397,7 @@ def test_bought_items_may_come_back(twelve, tmp_path, capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert "items met by the behavior of the list may come back (repeat)" in said
     # Each of the three users with a purchase in training has one that is tested, and one for validation if there is.
-    dataset = experiment.restore(twelve / "run").dataset
+    dataset = experiment.restore(twelve / "run")[0].dataset
     held = sum(split["buy"].nnz for split in (dataset.valid, dataset.test))
     assert f"{held} pairs held out from training may come back, ranked as if they had not happened" in said
     lists_of(twelve / "run", tmp_path, top_k=9, exclude="none")

@@ -103,7 +103,7 @@ def test_whom_the_regression_is_not_fitted_to_is_a_stranger_to_it():
         np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
-@pytest.mark.parametrize("whole_users", [10, USERS], ids=["fewer than users of training", "all of these"])
+@pytest.mark.parametrize("whole_users", usual.cases([10, USERS], {USERS}.__contains__))
 def test_new_users_are_ranked_as_if_there_were_fewer_users(whole_users):
     """What is made at once is decided by the users of training, however many are asked about."""
     passive = pairs(5, 1)

@@ -202,6 +202,7 @@ def followed(num_users=120, num_views=12) -> data.Dataset:
     return timed(num_users, ITEMS, pairs, when)
 
 
+@pytest.mark.exhaustive
 def test_what_is_late_is_not_taken_for_what_is_not_bought():
     """Among known pairs the late ones were never bought, since the tested pair is the last: times would be avoided."""
     source = followed()
