@@ -110,9 +110,14 @@ def of(dataset: data.Dataset, behavior: str, rule: Rule, model: types.Model) -> 
     pairs = divide(own, others, rule)
     if not model.probabilities or rule.repeat or rule.exclude != "known":
         return pairs
+    return pairs._replace(unknown=held_out(dataset, behavior, model))
+
+
+def held_out(dataset: data.Dataset, behavior: str, model: types.Model) -> sparse.csr_array:
+    """The pairs of a behavior that a data set has and a model does not know of: CSR [U, I]."""
     # Where the test split is ranked, or the validation split: with validation pairs among what is known, or without.
     known = seen.pairs(dataset, behavior, exclude="train", split="test" if model.joins else "valid")
-    return pairs._replace(unknown=seen.without(own, known))
+    return seen.without(seen.pairs(dataset, behavior), known)
 
 
 def divide(own: sparse.csr_array, others: sparse.csr_array, rule: Rule) -> Pairs:

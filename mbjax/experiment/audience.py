@@ -143,8 +143,7 @@ def _unknown(experiment: wiring.Experiment) -> list[str]:
     """That held-out pairs are ranked as what may come next, where they may come back: a line, or nothing."""
     dataset, model, number = experiment.dataset, experiment.model, 0
     for behavior in experiment.config.evaluate.behaviors or model.tasks or dataset.info.behaviors:
-        known = seen.pairs(dataset, behavior, exclude="train", split="test" if model.joins else "valid")
-        number += seen.without(seen.pairs(dataset, behavior), known).nnz
+        number += candidates.held_out(dataset, behavior, model).nnz
     if not number:
         return []
     line = f"{wording.count(number, 'pair')} held out from training may come back, ranked as if they had not happened"
