@@ -179,10 +179,12 @@ def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_siz
         found = {e: listwise.spread(logits(params, name, e, drawn.x), drawn) for e in learn}
         parts = {"lists": jnp.float32(0), "mix": jnp.float32(0)}
         for which, values in found.items():
-            parts["lists"] += (share if which == "all" else 1.0) * jnp.sum(each(values, drawn) * ~is_mine) / number
+            parts["lists"] += (
+                (share if which == "all" else 1.0) * jnp.sum(each(values, drawn) * ~is_mine * drawn.worth) / number
+            )
         if len(found) > 1:
             mixed = _mixed(params, name, list(found.values()), stop=True)
-            parts["mix"] += jnp.sum(each(mixed, drawn) * is_mine) / number
+            parts["mix"] += jnp.sum(each(mixed, drawn) * is_mine * drawn.worth) / number
         return sum(parts.values()), parts
 
     def loss(params, graphs, batch, key, step):

@@ -50,6 +50,7 @@ class Drawn(NamedTuple):
       place: int32 [B, C], rows of ``x``; R where a list has no room for as many.
       positive, weight, mask: [B, C].
       group: int32 [B].
+      worth: float32 [B], lists of a list's span, over the mean span: it is drawn as much more seldom.
     """
 
     x: types.Array
@@ -58,6 +59,7 @@ class Drawn(NamedTuple):
     weight: types.Array
     mask: types.Array
     group: types.Array
+    worth: types.Array
 
 
 @struct.dataclass
@@ -83,7 +85,8 @@ class ListSampler(NamedTuple):
     """Draws lists of several stores at once.
 
     With B lists of a batch a store is cut into B spans of equally many lists (but for one), and each span is gone
-    through in one random order after another.
+    through in one random order after another. Losses of lists times their ``worth`` are, over many steps, those of all
+    lists alike.
 
     Attributes:
       sizes: name -> lists of the store, and lists of a batch over all devices, which are no more.
@@ -119,9 +122,10 @@ class ListSampler(NamedTuple):
         stores, everything = store
         lists, total, counts = {}, {}, {}
         for name, (count, size) in self.sizes.items():
-            room = self._room(name)
+            room, span = self._room(name), np.diff(_bounds(count, size)) * (size / count)
             mine = jnp.arange(room.size) * self.num_devices + device
-            chosen = plan[name][place][jnp.minimum(mine, size - 1)]
+            slot_of = jnp.minimum(mine, size - 1)
+            chosen, worth = plan[name][place][slot_of], jnp.asarray(span, jnp.float32)[slot_of]
             of, padding = stores[name], stores[name].x.shape[0] - 1
             length = jnp.where(mine < size, of.length[chosen], 0)  # the last slices may lack a list
             first, number = np.cumsum(room) - room, int(room.sum())
@@ -132,7 +136,7 @@ class ListSampler(NamedTuple):
             mask = along < length[:, None]
             rows = jnp.where(mask, of.begin[chosen][:, None] + along, padding)
             places = np.where(along < room[:, None], first[:, None] + along, number).astype(np.int32)
-            lists[name] = Drawn(x, places, of.positive[rows], of.weight[rows], mask, of.group[chosen])
+            lists[name] = Drawn(x, places, of.positive[rows], of.weight[rows], mask, of.group[chosen], worth)
             total[name], counts[name] = jnp.float32(size), jnp.float32(count)
         return ListBatch(lists, everything, jnp.float32(1 / self.num_devices), total, counts)
 

@@ -15,7 +15,9 @@ def drawn(positive, mask=None, weight=None):
     mask = jnp.ones(positive.shape, bool) if mask is None else jnp.asarray(mask, bool)
     weight = jnp.zeros(positive.shape) if weight is None else jnp.asarray(weight, jnp.float32)
     x, place = jnp.zeros((positive.size, 1)), jnp.arange(positive.size).reshape(positive.shape)
-    return listwise.Drawn(x, place, positive, weight, mask, jnp.zeros(len(positive), jnp.int32))
+    return listwise.Drawn(
+        x, place, positive, weight, mask, jnp.zeros(len(positive), jnp.int32), jnp.ones(len(positive))
+    )
 
 
 def test_softmax_loss_by_hand():
@@ -129,6 +131,20 @@ def test_every_list_of_a_span_is_visited_once_a_pass(key):
 def test_each_list_is_drawn_as_often_as_any(key):
     plan = np.concatenate([sampler_of({"a": (40, 4)}, 1, 30).plan(key, epoch)["a"].ravel() for epoch in range(40)])
     assert (np.bincount(plan, minlength=40) == 30 * 4 * 40 // 40).all()
+
+
+@pytest.mark.parametrize(("count", "size", "steps"), [(3, 2, 2), (7, 4, 2), (10, 4, 6), (5, 5, 3)])
+@pytest.mark.parametrize("num_devices", [1, 2])
+def test_lists_count_alike_where_some_are_drawn_more_often(key, count, size, steps, num_devices):
+    """Spans of one list and of two: who is alone in his span is drawn in every step, and counts half as much."""
+    found = listwise.store([Part(np.ones((count, 1)), np.arange(count + 1), np.ones(count))], np.arange(count), 8, None)
+    sampler = sampler_of({"a": (count, size)}, num_devices, steps)
+    plan, sums = sampler.plan(key, 0), np.zeros(count)
+    for step in range(steps):
+        for device in range(num_devices):
+            drawn = sampler.batch(({"a": found}, {}), plan, key, step, device).lists["a"]
+            np.add.at(sums, np.asarray(drawn.group), np.asarray(drawn.worth * drawn.mask.any(axis=1)))
+    np.testing.assert_allclose(sums, steps * size / count, rtol=1e-6)
 
 
 def test_a_batch_has_the_rows_of_its_lists_and_little_else(key):
