@@ -30,7 +30,7 @@ class Rows:
       behavior: int16 [n], place in the funnel; -1 for behaviors that are not used.
       kept: bool [n].
       dropped: what each step left out, for ``Content``.
-      cuts: a note on the cuts of a time split.
+      cuts: a note on where the split cuts, "" where there is nothing to say.
       repeats: behavior -> rows that repeated an earlier one and were left out, and rows that there were; those that
         had such.
     """

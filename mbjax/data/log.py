@@ -50,9 +50,10 @@ def read(path: str | os.PathLike, layout=None, name: str | None = None) -> conte
     if not (part[rows.kept] == _TRAIN).any():
         raise errors.DataError(f"{path}: {_no_training(rows, part, layout)} ({rows.summary()})")
     notes.insert(0, rows.summary())
+    if rows.cuts:
+        notes.insert(1, rows.cuts)
     empty = {}
     if layout.split == "time_80_10_10":
-        notes.insert(1, rows.cuts)
         empty = _empty_times(rows, part)
     elif not (part[rows.kept] == _TEST).any():
         empty = {
@@ -168,7 +169,11 @@ def _split(rows: cleaning.Rows, layout: options.LogOptions) -> np.ndarray:
     """The split of every row that is kept."""
     kept = np.flatnonzero(rows.kept)
     if layout.split != "time_80_10_10":
-        return splits.leave_one_out(rows.user[kept], rows.behavior[kept] == len(rows.behaviors) - 1).astype(np.int8) * 2
+        user, is_target = rows.user[kept], rows.behavior[kept] == len(rows.behaviors) - 1
+        is_last = splits.leave_one_out(user, is_target)
+        if layout.time is not None:
+            rows.cuts = _ties(rows, kept[is_target], kept[is_last])
+        return is_last.astype(np.int8) * 2
     part = splits.time_cut(rows.times.gather(kept).rle_id().to_numpy().astype(np.int64))
     if part.size:
         begin, later = (times.show(rows.times, kept[np.argmax(part >= code)]) for code in (_VALID, _TEST))
@@ -177,6 +182,19 @@ def _split(rows: cleaning.Rows, layout: options.LogOptions) -> np.ndarray:
         rows.cuts = f"log: cut before {begin} and before {later}: {shares} of the rows"
         rows.cuts += " (rows of one time are not divided)" * bool(coarse)
     return part
+
+
+def _ties(rows: cleaning.Rows, targets: np.ndarray, last: np.ndarray) -> str:
+    """Says for how many users the times do not tell which row of the target was the last; "" where they tell it."""
+    by_user = targets[np.argsort(rows.user[targets], kind="stable")]
+    place = np.flatnonzero(np.isin(by_user, last))  # a user's last row, with another of his before it
+    number = int((rows.times.gather(by_user[place]) == rows.times.gather(by_user[place - 1])).sum())
+    if not number:
+        return ""
+    return (
+        f"log: {number:,} of {wording.count(last.size, 'user')} with a test pair have two rows of '{rows.target}' at the "
+        "time of the last; what stands later in the file is the test pair"
+    )
 
 
 def _no_training(rows: cleaning.Rows, part: np.ndarray, layout: options.LogOptions) -> str:

@@ -69,6 +69,27 @@ def test_leave_one_out_by_hand(tmp_path):
     assert (ready.valid_rule, ready.mask_valid) == ("random_one", True)
 
 
+def test_times_that_do_not_tell_the_last_row_are_said(tmp_path):
+    """Of days, say: bob bought twice on day 5, and what stands later in the file is taken for his last."""
+    rows = [
+        ("bob", "tie", "buy", 5),
+        ("ann", "hat", "buy", 3),
+        ("bob", "hat", "buy", 5),
+        ("ann", "tie", "buy", 4),
+        ("ann", "hat", "view", 4),
+        ("eve", "hat", "buy", 5),
+    ]
+    found = read(tmp_path, rows)
+    assert raw_pairs(found, "test") == {("bob", "hat", "buy"), ("ann", "tie", "buy")}
+    assert found.notes[1] == (
+        "log: 1 of 2 users with a test pair have two rows of 'buy' at the time of the last; what stands later in the "
+        "file is the test pair"
+    )
+    assert not any("time of the last" in note for note in read(tmp_path, rows, time=None).notes)  # rows are in order
+    rows[0] = ("bob", "tie", "buy", 4)
+    assert not any("time of the last" in note for note in read(tmp_path, rows).notes)
+
+
 def test_users_without_training_target_may_stay(tmp_path):
     rows = [("ann", "hat", "buy", 1), ("eve", "tie", "view", 4)]
     assert len(read(tmp_path, rows).users) == 1
