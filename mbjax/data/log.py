@@ -192,8 +192,8 @@ def _ties(rows: cleaning.Rows, targets: np.ndarray, last: np.ndarray) -> str:
     if not number:
         return ""
     return (
-        f"log: {number:,} of {wording.count(last.size, 'user')} with a test pair have two rows of '{rows.target}' at the "
-        "time of the last; what stands later in the file is the test pair"
+        f"log: {number:,} of {wording.count(last.size, 'user')} with a test pair have two rows of '{rows.target}' at "
+        "the time of the last; what stands later in the file is the test pair"
     )
 
 
