@@ -172,19 +172,20 @@ def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_siz
     def of_lists(name, source, drawn, share, number, params):
         """Of the lists of one source: what its experts lose, and the mixture of them where both have learned."""
         measure = listwise.softmax_loss if config.loss == "listwise" else listwise.pointwise_loss
-        each = jax.vmap(measure, in_axes=(0, None))
+
+        def each(values):
+            return jax.vmap(measure, in_axes=(0, None))(values, drawn) * drawn.worth
+
         # Member m learns from no validation pair of the users of group m.
         is_mine = drawn.group == jnp.arange(config.members)[:, None]  # [members, B]
         learn = [e for e in experts if e == "all" or source == "valid"]
         found = {e: listwise.spread(logits(params, name, e, drawn.x), drawn) for e in learn}
         parts = {"lists": jnp.float32(0), "mix": jnp.float32(0)}
         for which, values in found.items():
-            parts["lists"] += (
-                (share if which == "all" else 1.0) * jnp.sum(each(values, drawn) * ~is_mine * drawn.worth) / number
-            )
+            parts["lists"] += (share if which == "all" else 1.0) * jnp.sum(each(values) * ~is_mine) / number
         if len(found) > 1:
             mixed = _mixed(params, name, list(found.values()), stop=True)
-            parts["mix"] += jnp.sum(each(mixed, drawn) * is_mine * drawn.worth) / number
+            parts["mix"] += jnp.sum(each(mixed) * is_mine) / number
         return sum(parts.values()), parts
 
     def loss(params, graphs, batch, key, step):
