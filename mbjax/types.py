@@ -371,6 +371,22 @@ class Preparation(NamedTuple):
     remedy: str = ""
 
 
+class Foreseen(NamedTuple):
+    """What a run takes of memory whose sizes only preparing decides, estimated before.
+
+    Attributes:
+      stages: name -> bytes beside the data, one at a time.
+      held: bytes that are there while it is trained, beside the store.
+      sampler: as ``Model.teach`` would give it, or as near as can be told.
+      store: shapes of what it draws from.
+    """
+
+    stages: Mapping[str, float]
+    held: float
+    sampler: Any
+    store: Any
+
+
 class Explanation(NamedTuple):
     """How a model's score of an item falls into exact shares of the user's pairs.
 
@@ -450,6 +466,8 @@ class Model(NamedTuple):
         names. None: nothing.
       preparing: ``Evidence -> Preparation``: what ``prepare`` takes of memory, from shapes and numbers of pairs alone.
         None: it cannot say.
+      foreseen: ``(Evidence of training, Evidence of the test split) -> Foreseen``, for a model that cannot say exactly
+        (``preparing``) and whose ``init`` and ``loss`` need no graphs. None: nothing is told.
       teach: ``(Evidence, number of devices) -> (sampler, store)``, in place of batches of users (``ops.sampling``):
         what training draws its batches with and from. None: as ``batch`` says.
       joins: whether pairs of validation that are known when the test split is ranked (``Dataset.mask_valid``) count as
@@ -487,6 +505,7 @@ class Model(NamedTuple):
     fold_in: str = "it does not say how (types.Model.fold_in)"
     prepare: Callable[[Evidence], Mapping[str, Any]] | None = None
     preparing: Callable[[Evidence], Preparation] | None = None
+    foreseen: Callable[[Evidence, Evidence], Foreseen] | None = None
     teach: Callable[[Evidence, int], tuple[Any, Any]] | None = None
     joins: bool = False
     judged: Callable[[Graphs], Graphs] | None = None

@@ -271,6 +271,17 @@ def test_memory_of_what_is_prepared_is_told_without_preparing_it(folder, capsys,
     assert "what is prepared" in text and "preparing it" in text and "at most" in text and "not counted" not in text
 
 
+def test_memory_of_what_preparing_decides_is_estimated(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(ridge, "invert", lambda *given: pytest.fail("solved"))
+    out = tmp_path / "x.json"
+    assert command.main(["funnel", str(folder), "--memory", "--json", str(out)]) == 0
+    found = json.loads(out.read_text(encoding="utf-8"))["memory"]
+    assert not found["not_counted"] and found["peak"] > found["process"] + sum(found["held"].values())
+    assert {"training", "similarities of candidates, for training"} <= found["programs"].keys()
+    assert any(name.endswith("for the test split") for name in found["programs"])
+    assert "at most" in capsys.readouterr().out
+
+
 def test_memory_of_what_has_no_shapes_is_not_counted(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(footprint, "is_told", lambda model: False)
     out = tmp_path / "x.json"

@@ -1,8 +1,8 @@
 """The memory of a run without running it: ``python -m mbjax.bench MODEL DATASET --memory``.
 
 Sizes of arrays come from shapes, those of programs from compiling them; nothing is trained. What a model prepares of
-the data it tells beforehand (``types.Model.preparing``); of one that does not, nothing is told. Programs of training
-with batches that a model draws itself (``teach``) are not counted.
+the data it tells beforehand (``types.Model.preparing``), or estimates (``foreseen``); of one that does neither, nothing
+is told. Programs of training with batches that a model draws itself (``teach``) are not counted but for the latter.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import jax
 
 from mbjax import ahead, errors, evaluate, machine, parallel, types
 from mbjax import config as configuration
-from mbjax.experiment import anchors, footprint, run, wiring
+from mbjax.experiment import anchors, footprint, gathering, run, wiring
 from mbjax.ops import graph, memory
 from mbjax.train import pace, step
 
@@ -84,6 +84,8 @@ def foresee(config: configuration.Config) -> Footprint:
     made = run.Run(wiring.plan(config))
     experiment, model = made.experiment, made.experiment.model
     free = memory.available()
+    if model.foreseen is not None:
+        return _estimated(made, free)
     if not footprint.is_told(model):
         what = f"what {config.model_name} prepares of the data before it is trained or ranks, and all programs after it"
         return Footprint((), (), (what,), free, _process(LATER))
@@ -121,6 +123,26 @@ def foresee(config: configuration.Config) -> Footprint:
     programs += list(_anchors(experiment, evaluator))
     later = LATER if experiment.is_trained else 0
     return Footprint(tuple(held), tuple(programs), unknown, free, _process(later))
+
+
+def _estimated(made: run.Run, free: int | None) -> Footprint:
+    """Of a model whose sizes only preparing decides; graphs are not made, and its program is compiled without them."""
+    experiment = made.experiment
+    model, dataset, config = experiment.model, experiment.dataset, experiment.config
+    joined = gathering.joins(model, dataset)
+    before = gathering.evidence(dataset, config, times=model.times, teach=True, passing=joined)
+    asked = made.evaluators["test"].users if model.few else None
+    after = gathering.evidence(dataset, config, times=model.times, joined=joined, asked=asked)
+    found = model.foreseen(before, after)
+    state = jax.eval_shape(lambda: dataclasses.replace(experiment, graphs={}).start())
+    given = state, {}, found.store, jax.eval_shape(found.sampler.plan, state.key, 0)
+    step = _chunk(experiment, found.sampler).memory(*given, _first(config, found.sampler.steps_per_epoch))
+    of_training = found.held + footprint.size_of(found.store)
+    programs = [footprint.Part(name, round(size), "estimated") for name, size in found.stages.items()]
+    takes = round(of_training) + (step.total if step else 0)
+    programs.append(footprint.Part("training", takes, "lists, estimated, and a step, compiled"))
+    held = tuple(footprint.resident(experiment, {}, state))
+    return Footprint(held, tuple(programs), (), free, _process(LATER))
 
 
 def _pass(evaluator: evaluate.Evaluator, model: types.Model, params: types.Params, graphs: types.Graphs) -> int:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Sequence
 
 from mbjax import errors
-from mbjax.ops import stages
+from mbjax.ops import heaps, stages
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 SMALLER = "Give fewer at once: train.batch_size, evaluate.batch_size, evaluate.item_tile, or a smaller model"
@@ -24,6 +24,7 @@ def run(program: Callable[[list[str]], int], argv: Sequence[str] | None = None) 
       argv: defaults to ``sys.argv[1:]``.
     """
     _mend_streams()
+    heaps.limit()
     with warnings.catch_warnings():
         show = warnings.showwarning
 

@@ -59,7 +59,7 @@ def aggregate(train: Mapping[str, sparse.csr_array], asked: Sequence[comparing.A
     # Only items that are candidates need rows of counts.
     items = np.unique(np.concatenate([np.zeros(0, np.int32), *(np.unique(one.lists.item) for one in asked)]))
     parts = [comparing.Part(one, list(train), items, worth) for one in asked]
-    tile = max(1, min(max(DENSE // num_items, min(ROWS, MOST // num_items)), items.size))
+    tile = max(1, min(tile_size(num_items), items.size))
     whole = np.zeros(tile * num_items, np.complex64)
     alone = whole.view(np.float32)[: whole.size]
     with concurrent.futures.ThreadPoolExecutor(threads.number()) as pool, _Ahead() as ahead:
@@ -83,6 +83,11 @@ def aggregate(train: Mapping[str, sparse.csr_array], asked: Sequence[comparing.A
             list(pool.map(lambda one, of=shared: comparing.Part.reduce_via(*one, of), via))
             dense[places] = 0
     return [part.found for part in parts]
+
+
+def tile_size(num_items: int) -> int:
+    """Items of a tile of counts, at most."""
+    return max(DENSE // num_items, min(ROWS, MOST // num_items))
 
 
 class _Tile(NamedTuple):

@@ -33,7 +33,7 @@ from flax import linen as nn
 from mbjax import types
 from mbjax.features import extent, grouped, lessons, prepared, table, teaching, whole
 from mbjax.features.retrieval import PARTS
-from mbjax.models import funnel_config, funnel_findings, funnel_tables
+from mbjax.models import funnel_config, funnel_findings, funnel_foresight, funnel_tables
 from mbjax.ops import at_once, listwise, rows
 
 PRIORS = {"familiar": "ease_kept_log", "new": "ease_left_log"}
@@ -276,6 +276,7 @@ def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_siz
         score=score,
         fold_in=types.EXACT,
         prepare=prepare,
+        foreseen=functools.partial(funnel_foresight.foreseen, config, info, batch_size),
         teach=teach,
         joins=True,
         times=timed,
