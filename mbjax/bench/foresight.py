@@ -28,6 +28,9 @@ KEPT = 2
 LATER = 100 * 2**20
 """Bytes of what a run that is trained loads when it first needs it, such as fonts and the writer of checkpoints."""
 
+PROGRAMS = 350 * 10**6
+"""Likewise of one that prepares much: it has compiled more, and threads have heaps."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Footprint:
@@ -127,7 +130,7 @@ def foresee(config: configuration.Config) -> Footprint:
 
 def _estimated(made: run.Run, free: int | None) -> Footprint:
     """Of a model whose sizes only preparing decides; graphs are not made, and its program is compiled without them."""
-    experiment = made.experiment
+    experiment, process = made.experiment, _process(PROGRAMS)  # before anything is compiled
     model, dataset, config = experiment.model, experiment.dataset, experiment.config
     joined = gathering.joins(model, dataset)
     before = gathering.evidence(dataset, config, times=model.times, teach=True, passing=joined)
@@ -142,7 +145,7 @@ def _estimated(made: run.Run, free: int | None) -> Footprint:
     takes = round(of_training) + (step.total if step else 0)
     programs.append(footprint.Part("training", takes, "lists, estimated, and a step, compiled"))
     held = tuple(footprint.resident(experiment, {}, state))
-    return Footprint(held, tuple(programs), (), free, _process(LATER))
+    return Footprint(held, tuple(programs), (), free, process)
 
 
 def _pass(evaluator: evaluate.Evaluator, model: types.Model, params: types.Params, graphs: types.Graphs) -> int:
