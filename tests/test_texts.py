@@ -102,6 +102,7 @@ WITHOUT_PAPER = {"cross_occurrence", "funnel", "own_items", "popularity"}
 SHARED = {
     "funnel_config",
     "funnel_findings",
+    "funnel_foresight",
     "funnel_tables",
     "__init__",
     "base",
