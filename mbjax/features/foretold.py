@@ -136,7 +136,7 @@ def stages(config: Any, info: types.DatasetInfo, found: Numbers) -> dict[str, fl
     drawn, compared, made = _parts(config, info, found)
     widest = max(width(config, info, b, p) for b in info.behaviors for p in PARTS)
     return {
-        "search for new items": sought(config, info) + drawn,
+        "search for new items": sought(config, info, info.num_behaviors) + drawn,
         "similarities of candidates": drawn + compared + _tiles(info),
         "tables of candidates": drawn + compared + made + 8 * threads.number() * tables.BLOCK * widest,
     }
@@ -151,7 +151,10 @@ def by_groups(config: Any, info: types.DatasetInfo, evidence: types.Evidence, fo
     drawn, compared, _ = _parts(config, info, found)
     scored = SCORED * _total(found.ranked)
     return {
-        "ranking of all users": sought(config, info) + share * (drawn + compared) + _tiles(info) + scored,
+        "ranking of all users": sought(config, info, len(behaviors))
+        + share * (drawn + compared)
+        + _tiles(info)
+        + scored,
         "scores of all users": 2 * scored,
     }
 
@@ -209,11 +212,11 @@ def _shape(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, dtype)
 
 
-def sought(config: Any, info: types.DatasetInfo) -> float:
-    """Bytes of what new items are searched with, at its peak."""
-    behaviors, num_items = len(info.behaviors), info.num_items
+def sought(config: Any, info: types.DatasetInfo, ranked: int) -> float:
+    """Bytes of what new items of so many behaviors are searched with, at its peak."""
+    behaviors, num_items = info.num_behaviors, info.num_items
     number = extent.regression_users(config, info.trained_users)
-    neighbors = 8 * behaviors**2 * num_items * min(retrieval.NEAREST, num_items)
+    neighbors = 8 * behaviors * ranked * num_items * min(retrieval.NEAREST, num_items)
     is_whole = number == info.trained_users
     shared = 4 * num_items * number if is_whole and num_items * number <= regression.LARGEST else 0
     block = 16 * regression.BLOCK * (number + behaviors * num_items) if is_whole else 8 * regression.WIDE * number
