@@ -53,18 +53,32 @@ def _regression_users(num_users: int) -> int:
     return max(FEWEST, min(MOST, round((PRODUCT / num_users) ** 0.5)))
 
 
+def is_searched(config: Any, num_users: int) -> bool:
+    """Whether new items are searched by the regression too, which is of all users then."""
+    return regression_users(config, num_users) == num_users
+
+
+def most_new(config: Any, num_users: int) -> int:
+    """New candidates of a list, at most."""
+    return config.new_items * (1 + is_searched(config, num_users)) + config.new_items // 4
+
+
+def columns(config: Any, info: types.DatasetInfo, behavior: str, part: str) -> list[str]:
+    """The numbers of a candidate of a ranked behavior and a part that the model sees."""
+    timed = is_timed(config, info)
+    return whole.shown(config.features, table.names(info.behaviors, behavior, familiar=part == "familiar", timed=timed))
+
+
 def table_bytes(
     config: Any, info: types.DatasetInfo, train: candidates.Pairs, ranked: Collection[str] | None = None
 ) -> float:
     """Bytes of the tables of a mean user, at most; of some behaviors, or of all."""
-    is_searched = regression_users(config, info.trained_users) == info.trained_users
-    most_new = config.new_items * (1 + is_searched) + config.new_items // 4
+    fresh = most_new(config, info.trained_users)
     pairs, total = sum(m.nnz for m in train.values()), 0.0
     for behavior in info.behaviors if ranked is None else ranked:
         familiar = (pairs - train[behavior].nnz) / info.trained_users
-        for number, is_familiar in ((familiar, True), (most_new, False)):
-            names = table.names(info.behaviors, behavior, familiar=is_familiar, timed=is_timed(config, info))
-            total += 2 * number * len(whole.shown(config.features, names))
+        for number, part in ((familiar, "familiar"), (fresh, "new")):
+            total += 2 * number * len(columns(config, info, behavior, part))
     return total
 
 

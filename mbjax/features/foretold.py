@@ -24,7 +24,6 @@ from mbjax.features import (
     regression,
     retrieval,
     similarity,
-    table,
     teaching,
 )
 from mbjax.features import whole as tables
@@ -49,11 +48,13 @@ class Numbers(NamedTuple):
     Attributes:
       ranked: of all who are ranked while training.
       folds, valid: those that teach.
+      share: behavior -> what its lists are divided by.
     """
 
     ranked: Sizes
     folds: Sizes
     valid: Sizes
+    share: Mapping[str, int]
 
 
 def numbers(config: Any, info: types.DatasetInfo, evidence: types.Evidence) -> Numbers:
@@ -80,14 +81,13 @@ def numbers(config: Any, info: types.DatasetInfo, evidence: types.Evidence) -> N
         if teaching.judged(evidence, behavior) and "valid" in config.sources:
             found = _of_valid(evidence, of, behavior, known, asked, new)
             valid |= {(behavior, part): sizes for part, sizes in zip(PARTS, found, strict=True) if sizes.size}
-    return Numbers(ranked, folds, valid)
+    return Numbers(ranked, folds, valid, {b: teaching.share_of(info, evidence, b) for b in info.behaviors})
 
 
 def _new(config: Any, info: types.DatasetInfo) -> int:
     """New items of a list."""
-    is_searched = extent.regression_users(config, info.trained_users) == info.trained_users
-    most = config.new_items * (1 + is_searched) + config.new_items // 4
-    return max(1, min(round(FOUND[is_searched] * most), info.num_items))
+    share = FOUND[extent.is_searched(config, info.trained_users)]
+    return max(1, min(round(share * extent.most_new(config, info.trained_users)), info.num_items))
 
 
 def _of_folds(
@@ -95,8 +95,7 @@ def _of_folds(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Candidates of the lists of all folds of a behavior, of familiar and of new items."""
     train = evidence.train
-    share = 1 if teaching.judged(evidence, behavior) or behavior == info.target else 4
-    number, most, most_new = (-(-of // share) for of in (config.taught_folds, config.max_lists, teaching.NEW_LISTS))
+    number, most, most_new = teaching.limits(config, teaching.share_of(info, evidence, behavior))
     others = lists.union([m for b, m in train.items() if b != behavior], train[behavior].shape)
     own = np.diff(train[behavior].indptr)
     also = np.diff(sparse.csr_array(others.multiply(train[behavior] != 0)).indptr)  # those of a fold are familiar then
@@ -126,9 +125,7 @@ def _of_valid(
 
 def width(config: Any, info: types.DatasetInfo, behavior: str, part: str) -> int:
     """Numbers of a candidate."""
-    timed = extent.is_timed(config, info)
-    names = table.names(info.behaviors, behavior, familiar=part == "familiar", timed=timed)
-    return len(tables.shown(config.features, names))
+    return len(extent.columns(config, info, behavior, part))
 
 
 def stages(config: Any, info: types.DatasetInfo, found: Numbers) -> dict[str, float]:
@@ -189,9 +186,8 @@ def lists_of(config: Any, info: types.DatasetInfo, found: Numbers, batch_size: i
     for source, kind in (("valid", found.valid), ("folds", found.folds)):
         for (behavior, part), given in kind.items():
             name, length = f"{behavior}:{part}:{source}", np.sort(np.minimum(given, config.list_length))
-            is_main = behavior == info.target or any(of[0] == behavior for of in found.valid)
-            size = batch_size if is_main else max(1, batch_size // 4)
-            sizes[name] = (length.size, min(size, length.size, -(-teaching.PASSES * length.size // config.steps)))
+            size = max(1, batch_size // found.share[behavior])
+            sizes[name] = (length.size, teaching.drawn(config, length.size, size))
             lengths[name], rows = length, int(length.sum()) + 1
             stores[name] = listwise.Store(
                 x=_shape((rows, width(config, info, behavior, part)), np.float16),
@@ -217,7 +213,7 @@ def sought(config: Any, info: types.DatasetInfo, ranked: int) -> float:
     behaviors, num_items = info.num_behaviors, info.num_items
     number = extent.regression_users(config, info.trained_users)
     neighbors = 8 * behaviors * ranked * num_items * min(retrieval.NEAREST, num_items)
-    is_whole = number == info.trained_users
+    is_whole = extent.is_searched(config, info.trained_users)
     shared = 4 * num_items * number if is_whole and num_items * number <= regression.LARGEST else 0
     block = 16 * regression.BLOCK * (number + behaviors * num_items) if is_whole else 8 * regression.WIDE * number
     return inverse.bytes_needed(number, "cpu") + neighbors + shared + threads.number() * block

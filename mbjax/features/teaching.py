@@ -69,8 +69,7 @@ def _lesson(config: Any, source: table.Source, draft: lessons.Draft, near: compa
     of, positive, look = draft.found.lists, draft.positive, None
     if draft.train is not None:
         source = table.Source(draft.train, table.counts(draft.train), source.target, source.log)
-    num_users = next(iter(source.train.values())).shape[0]
-    is_searched = extent.regression_users(config, num_users) == num_users
+    is_searched = extent.is_searched(config, next(iter(source.train.values())).shape[0])
     # Without the regression's there are half as many candidates, among whom a rank says half as much.
     most = config.new_items if is_searched else config.new_items / 2
     if draft.part == "new" and any(m.nnz for m in of.removed.values()):
@@ -96,8 +95,7 @@ def drafts(
     for behavior, search in zip(info.behaviors, searches, strict=True):
         if "folds" not in config.sources:
             continue
-        # What nobody judges has a quarter of everything.
-        share = 1 if judged(evidence, behavior) or behavior == info.target else 4
+        share = share_of(info, evidence, behavior)
         order = _order(config, evidence, log)
         for part, draft, counts in _by_folds(config, evidence.train, fitted, search, behavior, share, rng, log, order):
             if draft is not None:
@@ -113,6 +111,22 @@ def judged(evidence: types.Evidence, behavior: str) -> bool:
     return valid is not None and valid.nnz > 0
 
 
+def share_of(info: types.DatasetInfo, evidence: types.Evidence, behavior: str) -> int:
+    """What the lists of a behavior are divided by: what nobody judges has a quarter of everything."""
+    return 1 if judged(evidence, behavior) or behavior == info.target else 4
+
+
+def limits(config: Any, share: int) -> tuple[int, int, int]:
+    """Folds that a behavior is taught by, most lists of each, and most of new items of all."""
+    number, most, most_new = (-(-of // share) for of in (config.taught_folds, config.max_lists, NEW_LISTS))
+    return number, most, most_new
+
+
+def drawn(config: Any, count: int, size: int) -> int:
+    """Lists of a batch of so many: few are not gone through again and again, but ``PASSES`` times an epoch at most."""
+    return min(size, count, -(-PASSES * count // config.steps))
+
+
 def _order(config: Any, evidence: types.Evidence, log: events.Log | None) -> str:
     """How pairs are dealt, for ``lessons.folds``."""
     if config.fold_order == "auto":
@@ -124,8 +138,8 @@ def _by_folds(
     config, train, fitted, search, behavior: str, share: int, rng, log, order
 ) -> Iterator[tuple[str, Any, Any]]:
     """Yields (part, draft or None, counts or None) of a behavior."""
-    number, most, most_new = (-(-of // share) for of in (config.taught_folds, config.max_lists, NEW_LISTS))
-    drawn, asked, shared = 0, False, regression.spread(fitted, behavior, list(train))
+    number, most, most_new = limits(config, share)
+    answered, asked, shared = 0, False, regression.spread(fitted, behavior, list(train))
     for fold in lessons.folds(train, behavior, config.folds, number, most, rng, log, order):
         users, taken = fold.users, fold.taken
         gone = lessons.removed(train, fold, behavior, log)
@@ -137,7 +151,7 @@ def _by_folds(
         is_of_fold = is_for_all and config.cross_fitting and log is None
         known = lessons.without(train, fold, behavior) if is_of_fold else None
         yield "familiar", lessons.draft(found["familiar"], taken, "familiar", known), None
-        wanted = most_new - drawn
+        wanted = most_new - answered
         if wanted <= 0:
             continue
         few = np.sort(rng.choice(users.size, min(users.size, 2 * wanted), replace=False))
@@ -156,7 +170,7 @@ def _by_folds(
         told = None if config.cross_fitting else _as_strangers(train, users[few])
         (found,) = retrieval.find(fitted, alone, [search], config.new_items, ("new",), told, shared)
         draft = lessons.draft(found["new"], truth, "new")
-        drawn += 0 if draft is None else len(draft.found.lists.user)
+        answered += 0 if draft is None else len(draft.found.lists.user)
         yield "new", draft, counts
 
 
@@ -181,12 +195,11 @@ def teach(
         stores[name] = listwise.store(parts, group, config.list_length, rng)
         lengths[name] = np.asarray(stores[name].length)
         count = lengths[name].size
-        # Few lists are not gone through again and again: an epoch has each of them PASSES times at most.
-        sizes[name] = (count, min(size, count, -(-PASSES * count // config.steps)))
+        sizes[name] = (count, drawn(config, count, size))
 
     for behavior in info.behaviors:
         is_judged = judged(evidence, behavior)
-        size = batch_size if is_judged or behavior == info.target else max(1, batch_size // 4)
+        size = max(1, batch_size // share_of(info, evidence, behavior))
         if is_judged:
             truth = _of_rows(sparse.csr_array(evidence.valid[behavior].astype(np.float32)), made.asked.get(behavior))
             of = made.lists[behavior]

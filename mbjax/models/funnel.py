@@ -31,7 +31,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from mbjax import types
-from mbjax.features import extent, grouped, lessons, prepared, table, teaching, whole
+from mbjax.features import extent, grouped, lessons, prepared, teaching
 from mbjax.features.retrieval import PARTS
 from mbjax.models import funnel_config, funnel_findings, funnel_foresight, funnel_tables
 from mbjax.ops import at_once, listwise, rows
@@ -73,13 +73,7 @@ def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_siz
     chosen: list[float] = []  # the penalty of training, which serves wherever more pairs have joined it
     few = 0 if extent.is_whole(config, info.trained_users) else extent.JUDGES
     names = [(b, part) for b in info.behaviors for part in PARTS]
-    timed = extent.is_timed(config, info)
-    columns = {
-        (b, part): whole.shown(
-            config.features, table.names(info.behaviors, b, familiar=part == "familiar", timed=timed)
-        )
-        for b, part in names
-    }
+    columns = {(b, part): extent.columns(config, info, b, part) for b, part in names}
 
     def settled(evidence: types.Evidence) -> funnel_config.FunnelConfig:
         if config.penalty != "auto":
@@ -279,7 +273,7 @@ def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_siz
         foreseen=functools.partial(funnel_foresight.foreseen, config, info, batch_size),
         teach=teach,
         joins=True,
-        times=timed,
+        times=extent.is_timed(config, info),
         judged=lambda graphs: dict(graphs) | {"judge": jnp.asarray(True)},
         probabilities=True,
         findings=findings,
