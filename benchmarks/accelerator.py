@@ -28,9 +28,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mbjax import apart, errors, models, tables
+from mbjax import apart, errors, models
 from mbjax.bench import options as common
 from mbjax.bench import platform, printout, record
+from mbjax.reporting import tables
 
 PARTS = (
     *("products/taobao", "copf/taobao", "bvae/jd", "nmtr/taobao", "ease/taobao", "lightgcn/taobao", "ease/jd"),

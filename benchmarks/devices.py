@@ -23,8 +23,9 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from mbjax import apart, config, errors, parallel, tables
+from mbjax import apart, config, errors, parallel
 from mbjax.bench import record
+from mbjax.reporting import tables
 
 RUNS = (("bvae", "jd"), ("lightgcn", "jd"), ("copf", "taobao"), ("funnel", "retail_rocket"))
 COUNTS = (1, 2, 4)

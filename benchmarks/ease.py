@@ -15,12 +15,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from mbjax import config, errors, models, tables
+from mbjax import config, errors, models
 from mbjax.bench import options as common
 from mbjax.bench import printout, rates, record, script, timing, whole
 from mbjax.experiment import gathering, wiring
 from mbjax.models import ease, ease_penalty
 from mbjax.ops import primal, ridge
+from mbjax.reporting import tables
 
 
 def solving(experiment: wiring.Experiment, best: rates.Rates, **repeats) -> list[script.Part]:

@@ -27,9 +27,10 @@ from typing import Any
 
 import generated
 
-from mbjax import models, tables
+from mbjax import models
 from mbjax.bench import record
 from mbjax.data import log_cache, options
+from mbjax.reporting import tables
 
 LAYOUT = options.LogOptions(behaviors=generated.BEHAVIORS, require_target_train=False)
 """All users of a log stay, also those who bought nothing."""

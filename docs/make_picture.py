@@ -18,8 +18,8 @@ from matplotlib import figure, patches
 from matplotlib.backends import backend_agg
 
 import mbjax
-from mbjax import report, summary
 from mbjax.data import synthetic
+from mbjax.reporting import report, summary
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 INK, PALE, BACK = "#1f2328", "#8c959f", "#ffffff"

@@ -12,8 +12,9 @@ from typing import Any
 
 import rich.console
 
-from mbjax import errors, paths, tables
+from mbjax import errors, paths
 from mbjax.cli import guard, help, reading, settings
+from mbjax.reporting import tables
 
 ABOUT = """\
 Says why a run ranks an item for a user: the score, and what each of the user's items adds to it, by each behavior.

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 import mbjax
-from mbjax import config, errors, hosts, models, results
+from mbjax import config, errors, hosts, models
 from mbjax.cli import commands, options, reading
+from mbjax.reporting import results
 from mbjax.sweep import going, plan, proposals
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from matplotlib import text
 
-from mbjax import report
 from mbjax.data import synthetic
+from mbjax.reporting import report
 
 ROOT = Path(__file__).resolve().parent.parent
 

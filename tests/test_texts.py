@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mbjax import literature
+from mbjax.reporting import literature
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADERS = sorted((ROOT / "configs" / "models").glob("*.yaml"))

@@ -12,8 +12,8 @@ import rich.console
 import rich.table
 import rich.text
 
-from mbjax import tables
 from mbjax.bench import foresight
+from mbjax.reporting import tables
 
 
 def console() -> rich.console.Console:

@@ -17,10 +17,10 @@ COMMANDS = {
     "recommend": ("mbjax.cli.evaluate:recommend_main", "write ranked lists of a run"),
     "explain": ("mbjax.explain:main", "say which of a user's items speak for an item, and how much"),
     "data": ("mbjax.data.__main__:main", "show what a data set holds"),
-    "compare": ("mbjax.compare.__main__:main", "put runs side by side, with paired tests"),
-    "figures": ("mbjax.figures.__main__:main", "draw a figure of a paper, of a data set or of runs"),
+    "compare": ("mbjax.reporting.compare.__main__:main", "put runs side by side, with paired tests"),
+    "figures": ("mbjax.reporting.figures.__main__:main", "draw a figure of a paper, of a data set or of runs"),
     "bench": ("mbjax.bench.__main__:main", "time a model on this machine"),
-    "results": ("mbjax.results:main", "write result tables into Markdown files"),
+    "results": ("mbjax.reporting.results:main", "write result tables into Markdown files"),
     "completion": ("mbjax.cli.completion:main", "print a script for the TAB key of bash"),
 }
 """Command -> where its program is, which takes the words after the command, and one line on it."""

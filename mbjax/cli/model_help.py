@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 import pydantic
 import rich.console
 
-from mbjax import config, errors, program, tables
+from mbjax import config, errors, program
 from mbjax.cli import layout, options
+from mbjax.reporting import tables
 
 
 def show(

@@ -10,8 +10,8 @@ import rich.console
 import rich.table
 import rich.text
 
-from mbjax import tables
 from mbjax.data import meaning, statistics
+from mbjax.reporting import tables
 
 BAR_WIDTH = 20
 

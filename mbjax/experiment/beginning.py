@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import jax
 
 from mbjax.experiment import printout, wiring
-from mbjax.train import fonts
+from mbjax.reporting import fonts
 
 LARGE = 10_000_000
 """Values of tables from which on it is worth saying that they need not be updated as a whole."""

@@ -13,23 +13,11 @@ import polars as pl
 import rich.console
 
 from mbjax import config as configuration
-from mbjax import (
-    errors,
-    evaluate,
-    files,
-    parallel,
-    parts,
-    paths,
-    probabilities,
-    program,
-    results,
-    tables,
-    types,
-    wording,
-)
+from mbjax import errors, evaluate, files, parallel, parts, paths, probabilities, program, types, wording
 from mbjax.data import optimum, synthetic
 from mbjax.experiment import anchor_cache, anchors, outcomes, wiring
-from mbjax.train import plots, run_folder
+from mbjax.reporting import plots, results, tables
+from mbjax.train import run_folder
 
 
 def say(text: str) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 import rich.console
 
-from mbjax import errors, files, report, tables, wording
+from mbjax import errors, files, wording
 from mbjax.experiment import outcomes
+from mbjax.reporting import report, tables
 from mbjax.train import logging
 
 

@@ -9,8 +9,9 @@ import pathlib
 import jax
 
 from mbjax import config as configuration
-from mbjax import data, errors, files, results, selections
+from mbjax import data, errors, files
 from mbjax.experiment import folders, outcomes, run, runs, wiring
+from mbjax.reporting import results, selections
 from mbjax.train import logging, run_folder
 
 

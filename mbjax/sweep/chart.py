@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 
 from matplotlib import figure, ticker
 
-from mbjax import tables
+from mbjax.reporting import fonts, plots, tables
 from mbjax.sweep import axes, records
-from mbjax.train import fonts, plots
 
 LINES = 8
 """So many combinations of the other fields are a line each; of more, each setting is a point."""

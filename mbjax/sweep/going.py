@@ -23,8 +23,9 @@ from typing import Any
 
 import rich.console
 
-from mbjax import apart, errors, files, paths, program, results
+from mbjax import apart, errors, files, paths, program
 from mbjax.ops import threads
+from mbjax.reporting import results
 from mbjax.sweep import attempts, board, course, records, room, summary, worker
 from mbjax.sweep import plan as plans
 from mbjax.train import claim, run_folder

@@ -8,7 +8,8 @@ from typing import Any
 
 import rich.console
 
-from mbjax import config, files, report, tables, wording
+from mbjax import config, files, wording
+from mbjax.reporting import report, tables
 from mbjax.sweep import chart, records
 from mbjax.sweep import plan as plans
 from mbjax.train import logging

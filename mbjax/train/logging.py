@@ -21,7 +21,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mbjax import errors, files
-from mbjax.train import events, plots, run_folder
+from mbjax.reporting import plots
+from mbjax.train import events, run_folder
 
 Row = dict[str, Any]
 ROWS = "the last row of metrics.jsonl"

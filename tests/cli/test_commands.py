@@ -89,3 +89,14 @@ def test_the_doors():
     words = [sys.executable, "-m", "mbjax", "trian"]
     done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 2 and done.stderr.startswith("error: unknown command 'trian'. Did you mean 'train'?")
+
+
+def test_what_has_a_module_of_its_own_starts_there(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    named = [name for name in program.COMMANDS if program.command(name).startswith("python -m mbjax.")]
+    assert {"compare", "data", "explain", "figures", "results"} <= {*named}
+    words = {name: [sys.executable, *program.command(name).split()[1:], "--help"] for name in named}
+    started = {name: subprocess.Popen(of, stdout=subprocess.PIPE, text=True, cwd=ROOT) for name, of in words.items()}
+    for name, process in started.items():
+        said, _ = process.communicate()
+        assert process.returncode == 0 and f"Usage: python -m mbjax.{name} " in said

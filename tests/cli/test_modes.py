@@ -10,16 +10,17 @@ import typing
 
 import pytest
 
-from mbjax import cli, config, errors, explain, hosts, models, report, results
+from mbjax import cli, config, errors, explain, hosts, models
 from mbjax.bench import __main__ as bench
 from mbjax.bench import whole
 from mbjax.cli import options, reading
-from mbjax.compare import __main__ as compare
-from mbjax.compare import sources
 from mbjax.config import sections
 from mbjax.data import __main__ as data
 from mbjax.data import loading
-from mbjax.figures import __main__ as figures
+from mbjax.reporting import report, results
+from mbjax.reporting.compare import __main__ as compare
+from mbjax.reporting.compare import sources
+from mbjax.reporting.figures import __main__ as figures
 from mbjax.sweep import __main__ as sweep
 from mbjax.sweep import going, proposals
 

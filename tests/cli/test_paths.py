@@ -10,11 +10,11 @@ import pytest
 from commands import failure
 
 import mbjax
-from mbjax import cli, compilation, config, models, results
+from mbjax import cli, compilation, config, models
 from mbjax.cli import options, reading
-from mbjax.compare import __main__ as compare
 from mbjax.data import __main__ as data
-from mbjax.train import plots
+from mbjax.reporting import plots, results
+from mbjax.reporting.compare import __main__ as compare
 
 LOG = "user,item,behavior,time\n" + "".join(
     f"u{user},i{(user * 3 + n) % 11},{behavior},{10 * n + user}\n"

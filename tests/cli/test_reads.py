@@ -8,7 +8,7 @@ import trial
 from mbjax import config, experiment
 from mbjax.bench import whole
 from mbjax.cli import options
-from mbjax.train import plots
+from mbjax.reporting import plots
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import trial
 
 from mbjax import experiment
 from mbjax.experiment import anchor_cache
-from mbjax.train import plots
+from mbjax.reporting import plots
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,9 @@ import toy
 import trial
 
 from mbjax import config as configuration
-from mbjax import errors, experiment, models, results
+from mbjax import errors, experiment, models
 from mbjax.experiment import printout, wiring
+from mbjax.reporting import results
 
 
 def built(num_behaviors=3, model="popularity", **overrides):

@@ -19,10 +19,11 @@ import trial
 import usual
 from tensorboardX.proto import event_pb2
 
-from mbjax import cli, errors, evaluate, experiment, selections
+from mbjax import cli, errors, evaluate, experiment
 from mbjax import config as configuration
 from mbjax.experiment import folders, gathering, wiring
 from mbjax.models import bvae
+from mbjax.reporting import selections
 from mbjax.train import logging
 
 

@@ -1,0 +1,177 @@
+"""What runs have written down: learned weights of tasks over epochs, and a metric over a setting that varied."""
+
+from __future__ import annotations
+
+import json
+import math
+import pathlib
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from mbjax import config as configuration
+from mbjax import errors
+from mbjax.reporting import report
+from mbjax.reporting.figures import drawing
+from mbjax.sweep import records as kept
+from mbjax.train import logging, run_folder
+
+PART = "uncertainty_"
+"""How the parts of a loss begin that are regularizers of tasks' uncertainties, followed by the task."""
+
+
+def weights(runs: Sequence[pathlib.Path]) -> drawing.Drawn:
+    """The weight 1 / (2 sigma^2) of each task's loss after each epoch, from ``metrics.jsonl``: a panel for each run.
+
+    The regularizers are means of ln sigma^2 over users and steps (of ln sigma with ``sdwl_regularizer=logsigma``), so
+    that the weights are geometric means.
+    """
+    from mbjax import experiment
+
+    table, panels = [], []
+    for place in runs:
+        config = experiment.read_config(place)
+        rows = logging.read_rows(run_folder.RunFolder(place).metrics_file)
+        tasks = [name for name in rows[0].get("loss_parts", {}) if name.startswith(PART)] if rows else []
+        if not tasks:
+            raise errors.ConfigError(
+                f"run {place}: '{config.model_name}' as it was trained has no learned weights of tasks; bvae has, with "
+                "model.sdwl=true."
+            )
+        times = 2.0 if getattr(config.model, "sdwl_regularizer", "") == "logsigma" else 1.0
+        steps = np.diff([0, *(row["step"] for row in rows)])
+        epochs = [row["epoch"] + 1 for row in rows]
+        series = {}
+        for name in tasks:
+            means = np.asarray([row["loss_parts"][name] for row in rows]) / steps
+            values = (0.5 * np.exp(-times * means)).tolist()
+            series[name.removeprefix(PART)] = drawing.Line(epochs, values)
+            table += [
+                {"run": place.name, "task": name.removeprefix(PART), "epoch": epoch, "weight": value}
+                for epoch, value in zip(epochs, values, strict=True)
+            ]
+        panels.append(drawing.Lines(place.name, series, "epoch", "1 / (2 sigma^2)"))
+    note = "A task of large weight is one that the model is sure of; equal weights tell no task from another."
+    return drawing.Drawn(pl.DataFrame(table), panels, "learned weights of tasks", note)
+
+
+class Result(NamedTuple):
+    """What a run came to: its settings as texts, behavior -> metrics, and the split that they are of."""
+
+    model: str
+    dataset: str
+    settings: Mapping[str, str]
+    table: Mapping[str, Mapping[str, Any]]
+    split: str
+
+
+def settings(places: Sequence[pathlib.Path], metric: str | None = None) -> drawing.Drawn:
+    """A metric over each setting that varied among runs: COPF 3 to 5, PKEF 4 and 5, BVAE's sizes and behaviors.
+
+    A panel for each setting, a line for each behavior and each combination of the others, means over seeds with their
+    deviations. Sweeps have validation pairs, results files the test split; the two do not stand in one figure.
+
+    Args:
+      places: folders of sweeps, results files, folders of them, or run folders that are over.
+      metric: such as ``"ndcg@10"``; None takes NDCG at the first cut-off.
+
+    Raises:
+      ConfigError: nothing varied, or there are several data sets or splits. DataError: a file that is none.
+    """
+    found = [result for place in places for result in _results(place)]
+    for what in ("dataset", "split"):
+        several = sorted({getattr(result, what) for result in found})
+        if len(several) > 1:
+            raise errors.ConfigError(f"these runs are of several {what}s ({', '.join(several)}). Draw them apart.")
+    found = _completed(found)
+    fields = dict.fromkeys(field for result in found for field in result.settings)
+    varied = [field for field in fields if len({result.settings.get(field) for result in found}) > 1]
+    if not varied:
+        raise errors.ConfigError("no setting varied among these runs: name a sweep, or runs that differ in a field.")
+    names = list(dict.fromkeys(name for result in found for row in result.table.values() for name in row))
+    metric = metric or next(name for name in names if name.startswith("ndcg@"))
+    if metric not in names:
+        raise errors.unknown("metric", metric, [name for name in names if "@" in name])
+    rows: list[dict[str, Any]] = []
+    panels = [_panel(field, varied, found, metric, rows) for field in varied]
+    where = "validation pairs" if found[0].split == "valid" else "the test split"
+    title = f"{found[0].dataset}: {metric} on {where}"
+    return drawing.Drawn(pl.DataFrame(rows), panels, title, "Means over seeds, with their deviations.")
+
+
+def _panel(field: str, varied: Sequence[str], found: Sequence[Result], metric: str, rows: list) -> drawing.Lines:
+    texts = list(dict.fromkeys(result.settings[field] for result in found if field in result.settings))
+    numbers = [_number(text) for text in texts]
+    is_number = not any(map(math.isnan, numbers))
+    if is_number:
+        texts = [text for _, text in sorted(zip(numbers, texts, strict=True))]
+    several = len({result.model for result in found}) > 1
+    groups: dict[str, dict[str, list[float]]] = {}
+    for result in found:
+        others = [f"{f.rpartition('.')[2]}={result.settings[f]}" for f in varied if f != field and f in result.settings]
+        for behavior, row in reversed(result.table.items()):  # the target first
+            if row.get(metric) is not None and field in result.settings:
+                label = ", ".join([*([result.model] if several else []), behavior, *others])
+                groups.setdefault(label, {}).setdefault(result.settings[field], []).append(row[metric])
+    series = {}
+    for label, of in groups.items():
+        chosen = [text for text in texts if text in of]
+        means = [statistics.fmean(of[text]) for text in chosen]
+        around = [statistics.pstdev(of[text]) for text in chosen]
+        places = [_number(text) if is_number else float(texts.index(text)) for text in chosen]
+        series[label] = drawing.Line(places, means, around)
+        rows += [
+            {"field": field, "value": text, "line": label, "metric": metric, "mean": m, "deviation": d}
+            | {"runs": len(of[text])}
+            for text, m, d in zip(chosen, means, around, strict=True)
+        ]
+    labels = None if is_number else dict(enumerate(texts))
+    places = [_number(text) for text in texts] if is_number else []
+    is_log = is_number and min(places) > 0 and max(places) >= 10 * min(places)
+    return drawing.Lines(field, series, field, metric, labels, is_log)
+
+
+def _results(place: pathlib.Path) -> Iterator[Result]:
+    if (place / "sweep.json").is_file():
+        dataset = pathlib.PurePath(json.loads((place / "sweep.json").read_text(encoding="utf-8"))["dataset"]).name
+        for file in sorted((place / "records").glob("*.json")):
+            one = kept.read(file.parent, file.stem)
+            if one.state == "finished":
+                yield Result(one.model, dataset, one.setting, one.table, "valid")
+        return
+    if (place / "results.json").is_file():
+        place = place / "results.json"
+    for record in report.read(place) if place.is_dir() else [report.read_file(place)]:
+        chosen = {path: configuration.show(value) for path, value in (record.get("overrides") or {}).items()}
+        chosen = {path: text for path, text in chosen.items() if path not in (*report.HARMLESS, "train.max_minutes")}
+        if record.get("ablation"):
+            chosen["ablation"] = record["ablation"]
+        table = record["selection"].get("valid") or record["selection"].get("last") or {}
+        yield Result(record["model"], record["dataset"], chosen, table, "test")
+
+
+def _completed(found: Sequence[Result]) -> list[Result]:
+    """With the value that a model ships with, where a run says nothing of a field that it has and others set."""
+    from mbjax import models
+
+    fields = dict.fromkeys(field for result in found for field in result.settings)
+    own: dict[str, Mapping[str, Any]] = {}
+    completed = []
+    for result in found:
+        if fields.keys() - result.settings.keys() and result.model not in own:
+            known = result.dataset if result.dataset in configuration.dataset_names() else "demo"
+            section = models.entry(result.model).config
+            own[result.model] = configuration.load(result.model, known, section).values() | {"ablation": "none"}
+        values = {f: configuration.show(own[result.model][f]) for f in fields if f in own.get(result.model, {})}
+        completed.append(result._replace(settings=values | dict(result.settings)))
+    return completed
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -1,0 +1,87 @@
+"""Figures of what runs have written down, from files by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from mbjax import config, errors, models
+from mbjax.reporting.figures import drawing, of_records
+from mbjax.sweep import records
+
+
+def run(place, model, rows, **given):
+    place.mkdir()
+    made = config.load(model, "demo", models.entry(model).config, **given)
+    (place / "config.yaml").write_text(config.dump(made))
+    (place / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return place
+
+
+def row(epoch, step, **parts):
+    return {"epoch": epoch, "step": step, "seconds": 1.0, "loss": 2.0, "loss_parts": parts}
+
+
+def test_weights_are_those_of_the_mean_logarithm_of_the_variance(tmp_path):
+    """Four steps of ln 4 in the first epoch: sigma^2 = 4, and 1 / (2 sigma^2) = 1 / 8."""
+    four, two = math.log(4), math.log(2)
+    rows = [row(0, 4, nll=9.0, uncertainty_view=4 * four, uncertainty_buy=0.0)]
+    rows += [row(1, 8, nll=8.0, uncertainty_view=4 * two, uncertainty_buy=-4 * two)]
+    drawn = of_records.weights([run(tmp_path / "a", "bvae", rows)])
+    lines = drawn.panels[0].series
+    assert lines["view"].x == [1, 2] and lines["view"].y == pytest.approx([1 / 8, 1 / 4])
+    assert lines["buy"].y == pytest.approx([1 / 2, 1.0])
+    assert drawn.table.columns == ["run", "task", "epoch", "weight"] and len(drawn.table) == 4
+    printed = {"model.sdwl_regularizer": "logsigma"}  # the regularizer is ln sigma: sigma = 4
+    drawn = of_records.weights([run(tmp_path / "b", "bvae", rows, overrides=printed)])
+    assert drawn.panels[0].series["view"].y[0] == pytest.approx(1 / 32)
+
+
+def test_a_model_without_learned_weights_is_refused(tmp_path):
+    with pytest.raises(errors.ConfigError, match="'bpr_mf' as it was trained has no learned weights"):
+        of_records.weights([run(tmp_path / "a", "bpr_mf", [row(0, 4, bpr=1.0)])])
+
+
+def result(file, value, seed=0, **overrides):
+    content = {"model": "bvae", "dataset": "demo", "seed": seed, "ablation": None, "protocol": {"name": "honest"}}
+    table = {"view": {"ndcg@5": 0.01}, "buy": {"ndcg@5": value}}
+    file.write_text(json.dumps(content | {"overrides": overrides, "selection": {"valid": table}}))
+
+
+def test_a_metric_over_what_varied_among_results_files(tmp_path):
+    """A run that says nothing of a field has the value that the model ships with: 64 on the demo data."""
+    result(tmp_path / "a.json", 0.2, **{"model.embedding_size": 8})
+    result(tmp_path / "b.json", 0.4, seed=1, **{"model.embedding_size": 8})
+    result(tmp_path / "c.json", 0.5)
+    drawn = of_records.settings([tmp_path])
+    (panel,) = drawn.panels
+    line = panel.series["buy"]
+    assert panel.title == "model.embedding_size" and list(panel.series) == ["buy", "view"]
+    assert (line.x, line.y, line.around) == ([8.0, 64.0], pytest.approx([0.3, 0.5]), pytest.approx([0.1, 0.0]))
+    assert "test split" in drawn.title and [row["runs"] for row in drawn.table.to_dicts()] == [2, 1, 2, 1]
+    with pytest.raises(errors.ConfigError, match="unknown metric 'hr@7'"):
+        of_records.settings([tmp_path], "hr@7")
+    with pytest.raises(errors.ConfigError, match="no setting varied"):
+        of_records.settings([tmp_path / "c.json"])
+
+
+def test_a_sweep_has_validation_pairs_and_texts_are_places(tmp_path):
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "sweep.json").write_text(json.dumps({"dataset": "demo"}))
+    for number, (behaviors, layers) in enumerate([("buy", 1), ("buy", 20), ("view,buy", 1)]):
+        setting = {"data.behaviors": behaviors, "model.layers": str(layers)}
+        table = {"buy": {"ndcg@5": 0.1 * (number + 1)}}
+        one = records.Record("m", number, 0, setting, "finished", "buy:ndcg@5", 0.1, table=table)
+        records.write(tmp_path / "s" / "records", one)
+    records.write(tmp_path / "s" / "records", records.Record("m", 3, 0, {}, "failed", "buy:ndcg@5"))
+    drawn = of_records.settings([tmp_path / "s"])
+    first, second = drawn.panels
+    assert first.labels == {0: "buy", 1: "view,buy"} and first.series["buy, layers=1"].x == [0.0, 1.0]
+    assert second.is_log and second.series["buy, behaviors=buy"].y == pytest.approx([0.1, 0.2])
+    drawing.write(drawn, tmp_path / "new", "settings")
+    assert (tmp_path / "new" / "settings.png").stat().st_size > 5000
+    result(tmp_path / "c.json", 0.5)
+    with pytest.raises(errors.ConfigError, match="several splits \\(test, valid\\)"):
+        of_records.settings([tmp_path / "s", tmp_path / "c.json"])

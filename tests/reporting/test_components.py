@@ -1,0 +1,41 @@
+"""The component study: the model's own numbers, and of each named ablation the difference from them."""
+
+import pytest
+from recorded import cells, record
+
+from mbjax import errors
+from mbjax.reporting import components, pages
+
+JD = {"behaviors": ["click", "buy"]}
+
+
+def of_jd(buy, click, **changes):
+    selection = {"valid": {"buy": {"users": 5, "hr@5": buy, "ndcg@5": buy / 2}, "click": {"users": 7, "ndcg@5": click}}}
+    return record("funnel", "jd", **JD, **changes) | {"selection": selection}
+
+
+def test_lines_are_the_model_and_what_is_lost_without_a_part():
+    records = [
+        record("funnel", hr=0.30),
+        record("funnel", hr=0.32, seed=1),
+        record("funnel", hr=0.25, ablation="wo_near"),
+        record("funnel", hr=0.9, overrides={"model.hidden": 3}),
+        record("funnel", hr=0.9, protocol="paper", selection="last"),
+        record("bvae", hr=0.9),
+        of_jd(0.2, 0.07),
+        of_jd(0.21, 0.06, ablation="linear"),
+    ]
+    head, _, *lines = cells(pages.render("parts:funnel", records))
+    assert head == [
+        "`--ablation=`", "Taobao, buy HR@10", "Taobao, buy NDCG@10", "JD, buy NDCG@5", "JD, click NDCG@5"
+    ]  # fmt: skip
+    assert lines == [
+        ["(the model)", "0.3100", "0.1550", "0.1000", "0.0700"],
+        ["`linear`", "", "", "+0.0050", "-0.0100"],
+        ["`wo_near`", "-0.0600", "-0.0300", "", ""],
+    ]
+
+
+def test_without_the_model_itself_there_is_no_table():
+    with pytest.raises(errors.DataError, match="no honest run of 'funnel'"):
+        components.table("funnel", [record("funnel", ablation="linear")])
