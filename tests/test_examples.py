@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
+import shutil
 from pathlib import Path
 
 import jax
@@ -12,12 +14,15 @@ import polars as pl
 import pytest
 import scipy.sparse
 import toy
+import trial
 import yaml
 
 import mbjax
-from mbjax import backbones, types
+from mbjax import backbones, cli, models, types
+from mbjax.config import files
 from mbjax.models import copf
 from mbjax.ops import graph
+from mbjax.reporting import literature, summary
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
@@ -66,6 +71,46 @@ def test_the_model_of_the_guide_keeps_the_contract(key, tmp_path, monkeypatch):
     # All parameters 0: each of three items has probability 1/3. Three views, one purchase, two users.
     np.testing.assert_allclose(parts["nll_view"], 3 * np.log(3) / 2, rtol=1e-6)
     np.testing.assert_allclose(loss, 4 * np.log(3) / 2, rtol=1e-6)
+
+
+def test_a_new_model_is_a_file_a_row_and_a_yaml_file(tmp_path, monkeypatch, capsys):
+    """Nothing else names it: help, training, a comparison with published numbers and tables know it by these."""
+    shutil.copytree(files.config_dir(), tmp_path / "configs")
+    about = "about:\n  reconstructed: true\n  reported:\n    default: {BVAE: VAE++}\n    wo_dropout: {BVAE: EHCF}\n"
+    (tmp_path / "configs" / "models" / "linear_ae.yaml").write_text(about + blocks("yaml")[0], encoding="utf-8")
+    monkeypatch.setattr(files, "config_dir", lambda: tmp_path / "configs")
+    (tmp_path / "linear_ae.py").write_text(blocks("python")[0], encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    import linear_ae
+
+    row = models.ModelEntry(linear_ae.LinearAeConfig, linear_ae.build, "linear autoencoder of the union")
+    monkeypatch.setitem(models.MODELS, "linear_ae", row)
+
+    assert cli.main(["train", "--model=linear_ae", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "wo_dropout" in text and "probability of dropping an input entry while training" in text
+
+    path = tmp_path / "linear_ae.json"
+    data = trial.write_data(tmp_path / "data")
+    monkeypatch.setenv("COLUMNS", "200")
+    words = [
+        "--model=linear_ae",
+        f"--dataset={data}",
+        "--train.epochs=1",
+        "--train.batch_size=8",
+        "--evaluate.anchors=",
+    ]
+    assert cli.main(["train", *words, f"--workdir={tmp_path / 'run'}", f"--record={path}"]) == 0
+    assert "linear_ae (reconstructed, valid 1)" in capsys.readouterr().out
+    record = json.loads(path.read_text(encoding="utf-8"))
+
+    # As if it had been run on the data of the paper.
+    of_jd = record | {"dataset": "jd", "behaviors": ["favourite", "click", "purchase"]}
+    (published,) = {row["model"] for row in literature.find_of(of_jd).values()}
+    (ablated,) = {row["model"] for row in literature.find_of(of_jd | {"ablation": "wo_dropout"}).values()}
+    assert (published, ablated) == ("VAE++", "EHCF")
+    of_jd["selection"] = {"valid": {"purchase": record["selection"]["valid"]["buy"]}}
+    assert "| `linear_ae` (reconstructed) | all |" in summary.honest([of_jd])
 
 
 def test_the_backbone_of_the_guide_works_in_the_frame(key, tmp_path, monkeypatch):

@@ -45,7 +45,7 @@ FORBIDDEN = {
 REPORTING = {
     "fonts": VOCABULARY,
     "plots": VOCABULARY,
-    "tables": VOCABULARY,
+    "tables": VOCABULARY | {"config"},
     "selections": VOCABULARY,
 }
 FOREIGN = {"torch", "tensorflow", "ray", "pickle"}

@@ -9,7 +9,7 @@ import rich.console
 
 from mbjax import config, errors, program
 from mbjax.cli import layout, options
-from mbjax.reporting import tables
+from mbjax.config import about
 
 
 def show(
@@ -82,7 +82,7 @@ def _alternatives(out, model: str, choices: Iterable[config.Choice], values: Map
                 paths = config.known_fields(section)
                 inside = [path.removeprefix("model.") for path in paths if path.startswith("model.")]
                 names = [path for path in inside if f"{choice.path}.{path}" != choice.key]
-                mark = "reconstructed; " if name in tables.RECONSTRUCTED else ""
+                mark = "reconstructed; " if about.of(name).reconstructed else ""
                 rows.append(
                     (f"--{choice.key}={name}", mark + (f"with {', '.join(names)}" if names else "without fields"))
                 )

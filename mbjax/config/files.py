@@ -13,7 +13,7 @@ from mbjax import errors, paths
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is ten times faster; most wheels have it
 DEFAULT_MODEL = "funnel"
 """What is trained where nobody names a model."""
-_MODEL_KEYS = {"summary", "model", "data", "train", "evaluate", "datasets", "protocols", "ablations", "search"}
+_MODEL_KEYS = {"summary", "about", "model", "data", "train", "evaluate", "datasets", "protocols", "ablations", "search"}
 _DATASET_KEYS = {"summary", "data", "train", "evaluate"}
 
 

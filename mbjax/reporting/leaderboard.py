@@ -111,8 +111,7 @@ def _by_hand(record: Record) -> list[str]:
 
 def _is_a_model(record: Record) -> bool:
     """Whether a run is of a model as it ships or of one of its readings, and not a part of it taken away."""
-    name = record["model"], record.get("ablation")
-    return name[1] is None or name in summary.VARIANTS
+    return summary.known_as(record) is not None
 
 
 def _entry(group: Sequence[Record], target: str, metric: str) -> Entry:
@@ -158,7 +157,7 @@ def _lines(entries: Sequence[Entry], own: Sequence[Record]) -> str:
     lines = [head, ["---:", "---", *["---:"] * (len(head) - 3), "---"]]
     for number, entry in enumerate(entries, start=1):
         record = entry.group[0]
-        name = summary.VARIANTS.get((record["model"], record.get("ablation")), record["model"])
+        name = summary.known_as(record) or record["model"]
         by_hand = [f"{p.rpartition('.')[2]}={record['overrides'][p]}" for p in _shown(record)]
         cells = [str(number), ", ".join([summary.name_of(name), *by_hand])]
         for behavior, one in shown:

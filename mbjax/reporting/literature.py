@@ -10,9 +10,11 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import json
+import pathlib
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
+from mbjax.config import about, files
 from mbjax.reporting import tables
 
 Record = Mapping[str, Any]
@@ -25,80 +27,8 @@ class Row(NamedTuple):
     model: str
 
 
-ROWS: dict[tuple[str, str | None], tuple[Row, ...]] = {
-    ("bvae", None): (Row("BVAE", "BVAE"),),
-    ("multivae", None): (Row("BVAE", "VAE (T.)"),),
-    ("multivae", "target"): (Row("BVAE", "VAE (T.)"),),
-    ("multivae", "union"): (Row("BVAE", "VAE (U.)"),),
-    ("vaepp", None): (Row("BVAE", "VAE++"),),
-    ("copf", None): (Row("COPF", "COPF"),),
-    ("copf", "target_sg"): (Row("COPF", "COPF"),),
-    ("copf", "paper_weight"): (Row("COPF", "COPF"),),
-    ("copf", "as_printed"): (Row("COPF", "COPF"),),
-    ("copf", "wo_cogcn"): (Row("COPF", "w/o COGCN"),),
-    ("copf", "wo_cogcn_lightgcn"): (Row("COPF", "w/o COGCN"),),
-    **{("copf", f"copf_{letter}"): (Row("COPF", f"COPF-{letter.upper()}"),) for letter in "pafdcbh"},
-    ("copf", "wo_dfme"): (Row("COPF", "w/o DFME"),),
-    ("copf", "wo_con"): (Row("COPF", "w/o con."),),
-    ("copf", "wo_for"): (Row("COPF", "w/o for."),),
-    ("copf", "wo_back"): (Row("COPF", "w/o back."),),
-    ("copf", "all_sg"): (Row("COPF", "all sg."),),
-    ("copf", "wo_fit"): (Row("COPF", "w/o fit."),),
-    ("copf", "no_aggregation"): (Row("COPF", "No Aggregation"),),
-    ("copf", "projection"): (Row("COPF", "Projection Fusion"),),
-    ("copf", "summation"): (Row("COPF", "Summation"),),
-    ("copf", "linear"): (Row("COPF", "Linear Trans."),),
-    ("copf", "vanilla_fusion"): (Row("COPF", "Vanilla Fusion"),),
-    ("copf", "shared_bottom"): (Row("COPF", "COGCN+SB"),),
-    **{("copf", name): (Row("COPF", f"COGCN+{name.upper()}"),) for name in ("mmoe", "ple", "mesi", "pme")},
-    ("copf", "bilinear"): (Row("COPF", "COGCN+Bilinear"),),
-    ("copf", "with_lightgcn_m"): (Row("COPF", "LightGCN M +DFME"),),
-    ("copf", "with_mbcgcn"): (Row("COPF", "MB-CGCN+DFME"),),
-    ("copf", "with_crgcn"): (Row("COPF", "CRGCN+DFME"),),
-    ("copf", "with_cigf"): (Row("COPF", "CIGF+DFME"),),
-    ("copf", "with_pkf"): (Row("COPF", "PKEF+DFME"),),
-    ("pkef", None): (Row("", "PKEF"),),
-    ("pkef", "base"): (Row("PKEF", "Base Model"),),
-    ("pkef", "wo_pkf"): (Row("PKEF", "PKEF w/o PKF"),),
-    ("pkef", "wo_pme"): (Row("PKEF", "PKEF w/o PME"),),
-    ("pkef", "summation"): (Row("PKEF", "Summation"),),
-    ("pkef", "linear"): (Row("PKEF", "Linear Trans."),),
-    ("pkef", "vanilla_fusion"): (Row("PKEF", "Vanilla Fusion"),),
-    ("pkef", "bilinear"): (Row("PKEF", "PKF+Bilinear"),),
-    ("pkef", "mmoe"): (Row("PKEF", "PKF+MMOE"),),
-    ("pkef", "ple"): (Row("PKEF", "PKF+PLE"),),
-    ("pkef", "shared_bottom"): (Row("PKEF", "PKF+SB"),),
-    ("bpr_mf", None): (Row("", "MF-BPR"),),
-    ("lightgcn", None): (Row("", "LightGCN"),),
-    ("ngcf", None): (Row("BVAE", "NGCF"),),
-    ("ehcf", None): (Row("BVAE", "EHCF"),),
-    ("lightgcn_m", None): (Row("COPF", "LightGCN M"),),
-    ("mbgcn", None): (Row("", "MBGCN"),),
-    ("gnmr", None): (Row("", "GNMR"),),
-    ("rgcn", None): (Row("", "RGCN"),),
-    ("smbrec", None): (Row("COPF", "S-MBRec"),),
-    ("mbcgcn", None): (Row("", "MB-CGCN"),),
-    ("mbcgcn", "released_data"): (Row("", "MB-CGCN"),),
-    ("crgcn", None): (Row("", "CRGCN"),),
-    ("cigf", None): (Row("COPF", "CIGF"),),
-    ("cml", None): (Row("COPF", "CML"),),
-    ("kmclr", None): (Row("COPF", "KMCLR"),),
-    ("bcipm", None): (Row("COPF", "BCIPM"),),
-    # PKEF and COPF name neither the unit of NMTR nor the form of NeuMF; NMTR's tables have the forms of its program.
-    ("nmtr", None): (Row("COPF", "NMTR"), Row("PKEF", "NMTR"), Row("NMTR", "NMTR-GMF")),
-    ("nmtr", "mlp"): (Row("NMTR", "NMTR-MLP"),),
-    ("nmtr", "neumf"): (Row("NMTR", "NMTR-NeuMF"),),
-    ("neumf", None): (Row("COPF", "NeuMF"), Row("PKEF", "NeuMF")),
-    **{(name.lower(), "shared_concat"): (Row("NMTR", name),) for name in ("GMF", "MLP", "NeuMF")},
-    ("cmf", None): (Row("NMTR", "CMF"),),
-    **{(f"mc_{name.lower()}", None): (Row("NMTR", f"MC-{name}"),) for name in ("BPR", "GMF", "MLP", "NeuMF")},
-    ("cascading_rank", None): (Row("", "CascadingRank (alpha 0, beta 0.9)"),),
-}
-"""(model, ablation) -> the rows under which papers report it."""
 STOPPED = "target_sg"
 """The ablation that stops the target's gradient: with it a row of COPF's tables is still that row, the paper's own."""
-OF_TARGET_ALONE = {"mc_bpr": Row("NMTR", "BPR")}
-"""The row that a model is when it is given the target's pairs and no others: a single level is NMTR's BPR."""
 BEHAVIORS = {("NMTR", "purchase"): "buy"}
 """(how the name of the paper begins, its behavior) -> that behavior here."""
 PARTS = ("backbone.name", "head.name", "model.unit")
@@ -118,6 +48,21 @@ def published() -> list[dict[str, Any]]:
     return json.loads(text)
 
 
+def rows() -> Mapping[tuple[str, str | None], tuple[Row, ...]]:
+    """(model, ablation) -> the rows under which papers report it, of every model's file (``config.about``)."""
+    return _rows(files.config_dir())
+
+
+@functools.cache
+def _rows(folder: pathlib.Path) -> dict[tuple[str, str | None], tuple[Row, ...]]:
+    found = {}
+    for model in files.model_names():
+        for ablation, named in about.of(model).reported.items():
+            place = model, None if ablation == about.DEFAULT else ablation
+            found[place] = tuple(Row("" if paper == about.ANY else paper, row) for paper, row in named.items())
+    return found
+
+
 def find(
     model: str, ablation: str | None, dataset: str, *, cut_offs: Collection[int] = (), subset: str | None = None
 ) -> dict[str, dict[str, Any]]:
@@ -128,9 +73,10 @@ def find(
       cut_offs: at which it is evaluated; empty: not known.
       subset: what it is trained on, as ``data/published.json`` has it; None: all behaviors of the data set.
     """
-    names = ROWS.get((model, ablation.removesuffix(f"+{STOPPED}") if ablation else None), ())
+    names = rows().get((model, ablation.removesuffix(f"+{STOPPED}") if ablation else None), ())
     if subset == "purchase":
-        names, subset = (OF_TARGET_ALONE[model],) if model in OF_TARGET_ALONE and not ablation else (), None
+        alone = {} if ablation else about.of(model).target_alone
+        names, subset = tuple(Row(*named) for named in alone.items()), None
     papers: dict[str, dict[str, dict[str, Any]]] = {}
     for table in published():
         for row in table["rows"]:

@@ -12,11 +12,10 @@ from typing import Any
 import scipy.stats
 
 from mbjax import errors
+from mbjax.config import about
 from mbjax.reporting import literature, report, tables
 from mbjax.reporting.report import Record
 
-SAME = {("copf", "wo_back"): None, ("copf", "bilinear"): "wo_dfme", ("pkef", "bilinear"): "wo_pme"}
-"""(model, ablation) -> another ablation with the same settings, whose run serves as well."""
 TWICE = {("COPF", "COGCN+DFME"): "COPF", ("PKEF", "Projection Fusion"): "PKEF", ("PKEF", "PKF+PME"): "PKEF"}
 """(paper, row) -> another row of that paper, of the same settings and numbers."""
 STOPPED = literature.STOPPED
@@ -74,11 +73,12 @@ def _run(paper: str, row: str, dataset: str, epochs: int, records: Sequence[Reco
     own = [r for r in of_length if set(r.get("overrides") or {}) <= {*report.HARMLESS, "train.epochs"}]
     found = {(group[0]["model"], group[0].get("ablation")): group for group in report.groups(own)}
     row = TWICE.get((paper.split()[0], row), row)
-    for (model, ablation), names in literature.ROWS.items():
+    for (model, ablation), names in literature.rows().items():
         if not any(paper.startswith(name.paper) and name.model == row for name in names):
             continue
         tried = [STOPPED if ablation is None else f"{ablation}+{STOPPED}", ablation]
-        tried += [SAME[model, ablation]] if (model, ablation) in SAME else []
+        same = about.of(model).same.get(ablation or about.DEFAULT)
+        tried += [] if same is None else [None if same == about.DEFAULT else same]
         for other in tried:
             if (model, other) in found:
                 return found[model, other]

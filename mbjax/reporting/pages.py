@@ -33,6 +33,7 @@ import statistics
 from collections.abc import Sequence
 
 from mbjax import errors
+from mbjax.config import about
 from mbjax.reporting import components, leaderboard, literature, orders, report, summary, tables
 from mbjax.reporting.report import Record
 
@@ -107,7 +108,7 @@ def _model_table(model: str, dataset: str, own: Sequence[Record], records: Seque
                 if not values:
                     continue
                 label = f"`--protocol={group[0]['protocol']['name']}`"
-                if group[0]["model"] != model or model in tables.RECONSTRUCTED:
+                if group[0]["model"] != model or about.of(model).reconstructed:
                     label = tables.model_title(group[0]["model"], label if group[0]["model"] == model else "")
                 means = [report.average(values, metric) for metric in metrics]
                 reference = paper.get(behavior, {}).get("metrics", {}).get(main)

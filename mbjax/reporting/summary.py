@@ -5,31 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from mbjax.config import about, files
 from mbjax.reporting import literature, report, tables
 from mbjax.reporting.report import Record
 
 TITLES = {"taobao": "Taobao", "jd": "JD", "retail_rocket": "Retail Rocket"}
 """Data sets of the tables, in their order."""
 METRIC = "hr@10"
-ONE_BEHAVIOR = ("bpr_mf", "gmf", "mlp", "neumf", "lightgcn", "ngcf")
-"""Models that learn from the target alone."""
-VARIANTS = {
-    ("own_items", "conversion"): "own_items, conversion",
-    ("ease", "left_out"): "ease, left_out",
-}
-"""(model, ablation) -> the name under which it stands beside the models as they ship."""
-SOLVED = ("ease", "ease, left_out")
-"""Models that learn in closed form, without epochs."""
-ALTERNATING = ("als",)
-"""Models that solve for one side after the other, without epochs."""
-BEHIND = ("neumf", "bcipm", "cml", "crgcn", "ehcf", "ghcf", "gnmr", "kmclr", "lightgcn_m", "mbcgcn", "mbgcn", "ngcf")
-BEHIND += ("rgcn", "smbrec", "vaepp", "cigf", "cmf", "multivae", "gmf", "mlp", "mc_bpr", "mc_gmf", "mc_mlp", "mc_neumf")
-"""Models that the front page has no room for; their numbers count there all the same, where the best is marked."""
-NEIGHBORS = ("itemknn", "cross_occurrence", "cascading_rank")
-ORDER = (*report.ANCHORS, "own_items, conversion", *NEIGHBORS, *SOLVED, *ALTERNATING, *ONE_BEHAVIOR)
-"""Models that come first; the others follow by name."""
-CHOSEN_ON_TEST = {("copf", "taobao"): "weight of the contrastive term"}
-"""(model, data set) -> what of the shipped settings was chosen on the test split, so that nothing is wholly honest."""
+LEARNS = ("untrained", "closed_form", "alternating", "target", "all")
+"""What models learn from (``config.about``), in the order of the tables."""
 NEAR = 0.05
 """A run whose metric differs from the paper's by no more than this share has reached it."""
 
@@ -45,21 +29,25 @@ class Column(NamedTuple):
 
 
 def front(records: Sequence[Record]) -> str:
-    """``honest`` without the models that are ``BEHIND``, and how many these are."""
-    return honest(records, without=BEHIND)
+    """``honest`` without the models that the front page has no room for; their numbers count, where the best is marked.
+
+    Which these are their files say (``config.about``).
+    """
+    return honest(records, without=[name for name in files.model_names() if not about.of(name).front])
 
 
 def honest(records: Sequence[Record], *, without: Sequence[str] = ()) -> str:
     """How many users of 100 have a hit among the first ten, of every model that has an honest run.
 
-    The model is as it ships (or one of ``VARIANTS``); epochs, learning rate and the like may have been chosen by hand.
-    Of several such runs the longest counts. Visited and unvisited pairs stand beside where a data set has both.
+    The model is as it ships, or an ablation that its file has shown; epochs, learning rate and the like may have been
+    chosen by hand. Of several such runs the longest counts. Visited and unvisited pairs stand beside where a data set
+    has both.
     """
     found = {
         place[:2]: group for place, group in _own(records, "honest").items() if place[1] in TITLES and not place[2]
     }
     columns = [column for dataset in TITLES for column in _columns(dataset, found)]
-    models = sorted({model for model, _ in found}, key=lambda m: (ORDER.index(m) if m in ORDER else len(ORDER), m))
+    models = _models(found)
     numbers = {model: [_percentage(found.get((model, c.dataset)), c.part) for c in columns] for model in models}
     best = [max((n for n in column if n is not None), default=None) for column in zip(*numbers.values(), strict=True)]
     lines = [["ranked by", "learns from", *(column.title for column in columns), "epochs"]]
@@ -71,11 +59,13 @@ def honest(records: Sequence[Record], *, without: Sequence[str] = ()) -> str:
         for column, number, highest in zip(columns, numbers[model], best, strict=True):
             text = "" if number is None else f"{number:.1f}"
             text = f"**{text}**" if text and number == highest else text
-            cells.append(text + "\\*" if text and (model, column.dataset) in CHOSEN_ON_TEST else text)
+            is_marked = text and column.dataset in about.of(model).chosen_on_test
+            cells.append(text + "\\*" if is_marked else text)
         lines.append([name_of(model), _learns_from(model, found), *cells, _epochs(model, found)])
     notes = [
         f"\\* The {what} of `{model}` for {TITLES[dataset]} was chosen on the test split."
-        for (model, dataset), what in CHOSEN_ON_TEST.items()
+        for model in models
+        for dataset, what in about.of(model).chosen_on_test.items()
         if (model, dataset) in found
     ]
     left_out = sorted(set(models) & set(without))
@@ -177,7 +167,7 @@ def _own(records: Sequence[Record], protocol: str) -> dict[tuple[str, str, str],
     for group in report.groups([record for record in records if record["protocol"]["name"] == protocol]):
         record = group[0]
         by_hand = record.get("overrides") or {}
-        name = VARIANTS.get((record["model"], record["ablation"])) if record.get("ablation") else record["model"]
+        name = known_as(record)
         if name is None or not all(p.startswith("train.") for p in set(by_hand) - set(report.HARMLESS)):
             continue
         place = name, record["dataset"], by_hand.get("train.init_from", "")
@@ -192,7 +182,14 @@ def _honest(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
 
 
 def _models(found: Found) -> list[str]:
-    return sorted({model for model, _ in found}, key=lambda m: (ORDER.index(m) if m in ORDER else len(ORDER), m))
+    """Anchors first, then by what they learn from; by name among those."""
+
+    def place(name: str) -> tuple[int, int, str]:
+        model = name.partition(", ")[0]
+        kind = LEARNS.index(about.of(model).learns)
+        return (0, report.ANCHORS.index(model), name) if model in report.ANCHORS else (1, kind, name)
+
+    return sorted({model for model, _ in found}, key=place)
 
 
 def _length(group: Sequence[Record]) -> int:
@@ -226,10 +223,18 @@ def _columns(dataset: str, found: Found) -> list[Column]:
     ]
 
 
+def known_as(record: Record) -> str | None:
+    """The name of a run in tables of all models; None where it has a part taken away, or another reading."""
+    model, ablation = record["model"], record.get("ablation")
+    if not ablation:
+        return model
+    return f"{model}, {ablation}" if ablation in about.of(model).shown else None
+
+
 def name_of(model: str) -> str:
     """A model, or one of its readings after a comma, as tables write it."""
     name, comma, variant = model.partition(", ")
-    return tables.model_title(f"`{name}`", "reconstructed" if name in tables.RECONSTRUCTED else "") + comma + variant
+    return tables.model_title(f"`{name}`", "reconstructed" if about.of(name).reconstructed else "") + comma + variant
 
 
 def _is_trained(model: str, found: Found) -> bool:
@@ -237,13 +242,12 @@ def _is_trained(model: str, found: Found) -> bool:
 
 
 def _learns_from(model: str, found: Found) -> str:
-    if model in SOLVED:
-        return "all, in closed form"
-    if model in ALTERNATING:
-        return "all, side by side"
+    learns = about.of(model.partition(", ")[0]).learns
+    if learns in ("closed_form", "alternating"):
+        return {"closed_form": "all, in closed form", "alternating": "all, side by side"}[learns]
     if not _is_trained(model, found):
         return "not trained"
-    return "purchases" if model in ONE_BEHAVIOR else "all"
+    return "purchases" if learns == "target" else "all"
 
 
 def _epochs(model: str, found: Found) -> str:

@@ -11,11 +11,11 @@ import rich.measure
 import rich.table
 import rich.text
 
+from mbjax.config import about
+
 Table = Mapping[str, Mapping[str, Any]]
 
 TITLES = {"hr": "HR", "ndcg": "NDCG", "rec": "Rec", "prec": "Prec", "mrr": "MRR", "f1": "F1"}
-RECONSTRUCTED = frozenset({"bigel", "rgcn"})
-"""Models, and encoders of the same name, whose equations were not available to us: every table says so."""
 _ROOMY = 10_000  # columns
 ALONE = ("familiar", "new")
 """Kinds of candidates that are ranked alone (``mbjax/parts.py``)."""
@@ -32,13 +32,15 @@ def title(metric: str) -> str:
 def model_title(name: str, *details: str, backbone: str | None = None) -> str:
     """A model's name with what belongs in brackets behind it: ``"bigel (reconstructed, valid 29)"``.
 
+    Whether it is reconstructed, its file says (``config.about``), also for an encoder of the same name.
+
     Args:
       name: of the model.
       details: what else stands in the brackets; empty ones are left out.
       backbone: the encoder, where it was chosen by hand or may have been.
     """
-    marks = ["reconstructed"] if name in RECONSTRUCTED else []
-    marks = marks or ([f"{backbone} reconstructed"] if backbone in RECONSTRUCTED else [])
+    marks = ["reconstructed"] if about.of(name).reconstructed else []
+    marks = marks or ([f"{backbone} reconstructed"] if backbone and about.of(backbone).reconstructed else [])
     words = [*marks, *filter(None, details)]
     return f"{name} ({', '.join(words)})" if words else name
 
