@@ -2,7 +2,7 @@
 
 Papers share names of models and data sets, not always what they mean by them. So a run stands beside one paper: of
 those that report its model on its data set, the one whose cut-offs it was evaluated at, and among several the first in
-``data/published.json``. A table whose data were processed in another way says so in the paper's label.
+``published.json``. A table whose data were processed in another way says so in the paper's label.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def published() -> list[dict[str, Any]]:
     Further keys of a table: ``data``, in what its data are not those of the same name here. Of a row: ``subset``, the
     pairs that were trained on, if not all; ``sd``, deviations of the metrics.
     """
-    text = importlib.resources.files("mbjax").joinpath("data/published.json").read_text(encoding="utf-8")
+    text = importlib.resources.files("mbjax.reporting").joinpath("published.json").read_text(encoding="utf-8")
     return json.loads(text)
 
 
@@ -71,7 +71,7 @@ def find(
     Args:
       model, ablation, dataset: of the run.
       cut_offs: at which it is evaluated; empty: not known.
-      subset: what it is trained on, as ``data/published.json`` has it; None: all behaviors of the data set.
+      subset: what it is trained on, as ``published.json`` has it; None: all behaviors of the data set.
     """
     names = rows().get((model, ablation.removesuffix(f"+{STOPPED}") if ablation else None), ())
     if subset == "purchase":
@@ -134,7 +134,7 @@ def rows_to_metrics(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str
 
 
 def _subset(by_hand: Mapping[str, Any]) -> str | None:
-    """The training pairs of a run in the words of ``data/published.json``; None: all.
+    """The training pairs of a run in the words of ``published.json``; None: all.
 
     What no table can have is given words that none has.
     """
