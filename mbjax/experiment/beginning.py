@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 import jax
 
-from mbjax.experiment import printout, wiring
-from mbjax.reporting import fonts
+from mbjax.experiment import wiring
+from mbjax.reporting import fonts, printout
 
 LARGE = 10_000_000
 """Values of tables from which on it is worth saying that they need not be updated as a whole."""

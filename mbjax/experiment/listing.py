@@ -14,7 +14,8 @@ import polars as pl
 from mbjax import candidates, data, errors, program, wording
 from mbjax import config as configuration
 from mbjax import recommend as listing
-from mbjax.experiment import audience, grown, printout, runs
+from mbjax.experiment import audience, grown, runs
+from mbjax.reporting import printout
 from mbjax.train import claim
 
 

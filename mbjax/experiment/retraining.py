@@ -6,7 +6,8 @@ import pathlib
 
 from mbjax import config as configuration
 from mbjax import data, errors, hosts, wording
-from mbjax.experiment import outcomes, printout, training
+from mbjax.experiment import outcomes, training
+from mbjax.reporting import printout
 from mbjax.train import run_folder
 
 FOLDER = "retrain"

@@ -10,9 +10,9 @@ import jax
 
 from mbjax import config as configuration
 from mbjax import errors, files, hosts, machine, types, wording
-from mbjax.experiment import beginning, footprint, keeper, outcomes, printout, warm_start, wiring
+from mbjax.experiment import beginning, footprint, keeper, outcomes, warm_start, wiring
 from mbjax.ops import memory
-from mbjax.reporting import selections
+from mbjax.reporting import printout, selections
 from mbjax.train import logging, loop, progress, run_folder
 
 Watch = Callable[[int, float], bool]

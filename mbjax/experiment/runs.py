@@ -12,7 +12,8 @@ import jax
 
 from mbjax import config as configuration
 from mbjax import data, errors, models, paths, types
-from mbjax.experiment import printout, wiring
+from mbjax.experiment import closing, wiring
+from mbjax.reporting import printout
 from mbjax.train import checkpoint, run_folder
 
 CHECKPOINTS = ("best", "last")
@@ -195,7 +196,7 @@ def evaluate_run(
             details=True,
         )
         tables[split] = result.table
-        printout.evaluation(experiment, split, where, result.table)
+        closing.evaluation(experiment, split, where, result.table)
         if per_user is not None:
             path = paths.absolute(per_user)
             path = path if len(splits) == 1 else path.with_stem(f"{path.stem}.{split}")

@@ -19,7 +19,8 @@ from mbjax import abreast as programs
 from mbjax import config as configuration
 from mbjax import data, errors, files, hosts, parallel, paths, program, wording
 from mbjax import seeds as seed_names
-from mbjax.experiment import abreast, folders, outcomes, printout, retraining, run, runs, seed_table, wiring
+from mbjax.experiment import abreast, closing, folders, outcomes, references, retraining, run, runs, seed_table, wiring
+from mbjax.reporting import printout
 from mbjax.train import run_folder, seed_folder
 
 SETTLED = tuple(set(run_folder.MAY_CHANGE) - {"train.epochs", "train.eval_every", "train.patience"})
@@ -241,7 +242,7 @@ class _Work:
                     printout.warn(f"seed {seed} failed: {ending}")
                 elif ending != "signal":
                     outcome = self.outcomes[seed] = each.conclude(ending, let_go=not each.experiment.is_of_any_seed)
-                    printout.final(each.experiment, outcome, self._path(seed), beside=self._beside)
+                    closing.final(each.experiment, outcome, self._path(seed), beside=self._beside)
                 each.state = None
         if "signal" in endings:
             return False
@@ -288,7 +289,7 @@ class _Work:
                 continue
             if not self._beside:
                 table = next(iter(next(iter(found.values()))["selection"].values()))
-                self._beside = printout.references(self._experiment, "test", tuple(table))
+                self._beside = references.measured(self._experiment, "test", tuple(table))
             seed_table.write(files.make_folder(folder / name), found, title, self._beside)
         printout.say(f"folder of the seeds: {folder} ({wording.count(len(self.configs), 'run folder')}, seeds.csv)")
         for error in self._failed.values():

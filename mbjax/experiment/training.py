@@ -7,7 +7,8 @@ import pathlib
 
 from mbjax import config as configuration
 from mbjax import data, files, hosts
-from mbjax.experiment import folders, outcomes, printout, run, runs, wiring
+from mbjax.experiment import closing, folders, outcomes, run, runs, wiring
+from mbjax.reporting import printout
 from mbjax.train import run_folder
 
 
@@ -42,7 +43,7 @@ def train(
         reason = made.fit()
         outcome = None if reason == "signal" else made.conclude(reason)
         if outcome is not None and hosts.is_first():
-            printout.final(made.experiment, outcome, record)
+            closing.final(made.experiment, outcome, record)
     if outcome is None:
         printout.interrupted(folder.path)
         return outcomes.Outcome(folder.path, reason, {}, {}, made.log.rows())

@@ -8,7 +8,8 @@ import pathlib
 import jax
 
 from mbjax import errors, types
-from mbjax.experiment import printout, runs, wiring
+from mbjax.experiment import runs, wiring
+from mbjax.reporting import printout
 
 MOST_NAMED = 12  # arrays in the line that says where a run starts from
 

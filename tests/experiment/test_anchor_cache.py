@@ -8,7 +8,7 @@ import trial
 
 from mbjax import evaluate
 from mbjax.data import log_cache
-from mbjax.experiment import anchor_cache, anchors, printout, wiring
+from mbjax.experiment import anchor_cache, anchors, references, wiring
 
 ASKED = {"model": "popularity", "split": "test", "ks": (1, 5)}
 
@@ -78,9 +78,9 @@ def test_what_is_damaged_or_took_no_time_is_measured_anew(kept, monkeypatch):
 def test_a_run_shows_what_was_kept_and_evaluates_nothing(kept, folder, monkeypatch, capsys):
     config = trial.config(folder, model="itemknn")
     made = wiring.plan(config)
-    shown = printout.references(made, "test", ("view", "buy"))
+    shown = references.measured(made, "test", ("view", "buy"))
     assert list(shown) == ["popularity", "own_items"]
     calls = []
     monkeypatch.setattr(wiring.Experiment, "evaluator", lambda self, *given, **options: calls.append(given))
-    assert printout.references(made, "test", ("view", "buy")) == shown and not calls
+    assert references.measured(made, "test", ("view", "buy")) == shown and not calls
     assert capsys.readouterr().err.count("as measured on") == 2

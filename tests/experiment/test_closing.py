@@ -13,7 +13,7 @@ import trial
 
 from mbjax import config as configuration
 from mbjax import errors, experiment, models
-from mbjax.experiment import printout, wiring
+from mbjax.experiment import references, wiring
 from mbjax.reporting import results
 
 
@@ -25,7 +25,7 @@ def built(num_behaviors=3, model="popularity", **overrides):
 
 def test_anchors_are_the_models_of_that_name():
     made = built(model="cascading_rank")
-    found = printout.references(made, "test", ("cart", "buy"))
+    found = references.measured(made, "test", ("cart", "buy"))
     assert found.keys() == {"popularity", "own_items"}
     for name, table in found.items():
         other = built(model=name)
@@ -45,7 +45,7 @@ def test_anchors_are_the_models_of_that_name():
 )
 def test_which_anchors_stand_beside_a_model(num_behaviors, model, anchors, names):
     made = built(num_behaviors, model, **({} if anchors is None else {"evaluate__anchors": anchors}))
-    assert list(printout.references(made, "test", ("buy",))) == names
+    assert list(references.measured(made, "test", ("buy",))) == names
 
 
 def test_an_anchor_that_fails_is_named_and_left_out(monkeypatch, capsys):
@@ -56,7 +56,7 @@ def test_an_anchor_that_fails_is_named_and_left_out(monkeypatch, capsys):
 
     broken = models.MODELS["own_items"]._replace(build=build)
     monkeypatch.setitem(models.MODELS, "own_items", broken)
-    assert list(printout.references(made, "test", ("buy",))) == ["popularity"]
+    assert list(references.measured(made, "test", ("buy",))) == ["popularity"]
     assert capsys.readouterr().out == "own_items is left out of the table: MemoryError: no room\n"
 
 
@@ -64,7 +64,7 @@ def test_numbers_are_written_before_anything_else_is_computed(folder, tmp_path, 
     def stop(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(printout, "references", stop)
+    monkeypatch.setattr(references, "measured", stop)
     config = trial.config(folder, model="own_items")
     with pytest.raises(KeyboardInterrupt):
         experiment.train(config, tmp_path / "run", record=tmp_path / "results")
