@@ -30,7 +30,7 @@ from jax.experimental import sparse
 from mbjax import config, data, errors, models, types
 from mbjax.bench import options as common
 from mbjax.bench import printout, rates, record, timing
-from mbjax.ops import graph
+from mbjax.ops import adjacency, graph
 
 TOLERANCE = 1e-4  # of a result, relative to the largest value of scipy's
 
@@ -176,7 +176,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
     found = record.heading(f"sparse times dense: {behavior} pairs of {dataset.info.name}, D = {options.size}")
     if importlib.util.find_spec("torch"):
         found["versions"]["torch"] = importlib.metadata.version("torch")
-    matrix = graph.assemble(types.GraphSpec((behavior,), "bipartite", "symmetric"), dataset.train)
+    matrix = adjacency.assemble(types.GraphSpec((behavior,), "bipartite", "symmetric"), dataset.train)
     rows = compete(matrix, options.size, options.repeat, options.seconds)
     return found | {
         "nodes": matrix.shape[0],

@@ -12,7 +12,7 @@ import usual
 
 from mbjax import backbones, heads, types
 from mbjax.models import compose, compose_config, composed, objectives
-from mbjax.ops import graph
+from mbjax.ops import adjacency, graph
 
 SIZE = 4
 NUM_BEHAVIORS = (1, 2, 3, 4)
@@ -87,7 +87,7 @@ def test_a_name_means_one_matrix(backbone, head):
         ours = backbones.BACKBONES[backbone].graphs(config.backbone, source.info)
         theirs = heads.HEADS[head].graphs(config.head, source.info)
         for name in set(ours) & set(theirs):
-            one, other = (graph.assemble(specs[name], source.train) for specs in (ours, theirs))
+            one, other = (adjacency.assemble(specs[name], source.train) for specs in (ours, theirs))
             np.testing.assert_array_equal(one.toarray(), other.toarray(), err_msg=name)
 
 

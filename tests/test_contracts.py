@@ -16,7 +16,7 @@ import usual
 from mbjax import batching, models, topk, types
 from mbjax import config as configuration
 from mbjax.experiment import wiring
-from mbjax.ops import graph
+from mbjax.ops import adjacency
 from mbjax.train import checkpoint, step
 
 SMALL = {"train.batch_size": 8, "train.chunk_steps": 3}
@@ -244,7 +244,7 @@ def test_chunks_divide_an_epoch_where_they_can():
 
 def test_graphs_are_built_from_training_pairs_only():
     experiment = small("bvae")
-    union = graph.assemble(types.GraphSpec(experiment.dataset.info.behaviors), experiment.dataset.train)
+    union = adjacency.assemble(types.GraphSpec(experiment.dataset.info.behaviors), experiment.dataset.train)
     assert experiment.graphs["union"].matrix.nse == union.nnz
 
 

@@ -21,7 +21,7 @@ import mbjax
 from mbjax import backbones, cli, models, types
 from mbjax.config import files
 from mbjax.models import copf
-from mbjax.ops import graph
+from mbjax.ops import adjacency, graph
 from mbjax.reporting import literature, summary
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -46,7 +46,7 @@ def test_the_model_of_the_guide_keeps_the_contract(key, tmp_path, monkeypatch):
         "view": scipy.sparse.csr_array(np.array([[1, 1, 0], [0, 0, 1]], np.uint8)),
         "buy": scipy.sparse.csr_array(np.array([[0, 1, 0], [0, 0, 0]], np.uint8)),
     }
-    graphs = {name: graph.build(graph.assemble(spec, train)) for name, spec in model.graphs.items()}
+    graphs = {name: graph.build(adjacency.assemble(spec, train)) for name, spec in model.graphs.items()}
     shapes = jax.eval_shape(model.init, key, graphs)
     params = jax.tree.map(lambda leaf: jax.numpy.zeros(leaf.shape), shapes)
     tables = jax.eval_shape(model.encode, params, graphs)

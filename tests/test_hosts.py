@@ -13,7 +13,7 @@ import polars
 import pytest
 import trial
 
-from mbjax import errors, hosts, recommend
+from mbjax import clusters, errors, hosts, recommend
 from mbjax.experiment import runs as restoring
 from mbjax.train import logging
 
@@ -124,9 +124,9 @@ def test_tables_that_are_divided_among_hosts(data, tmp_path, model):
 
 LISTS = """
 import sys
-from mbjax import hosts
+from mbjax import clusters, hosts
 port, host, run, out = sys.argv[1:]
-with hosts.joined(hosts.find(f"127.0.0.1:{port}", "2", host, {})):
+with clusters.joined(clusters.find(f"127.0.0.1:{port}", "2", host, {})):
     from mbjax import parallel, recommend
     from mbjax.experiment import runs
     made, params, _ = runs.restore(run)
@@ -141,9 +141,9 @@ with hosts.joined(hosts.find(f"127.0.0.1:{port}", "2", host, {})):
 
 PIECES = """
 import sys
-from mbjax import hosts
+from mbjax import clusters, hosts
 port, host = sys.argv[1:]
-with hosts.joined(hosts.find(f"127.0.0.1:{port}", "2", host, {})):
+with clusters.joined(clusters.find(f"127.0.0.1:{port}", "2", host, {})):
     import jax, numpy as np
     from mbjax import parallel
     hosts.PIECE = parallel.PIECE = 40
@@ -195,23 +195,23 @@ def test_a_killed_one_ends_the_other_in_one_line(data, tmp_path, victim):
     processes[victim].send_signal(signal.SIGKILL)
     began = time.monotonic()
     _, said = processes[1 - victim].communicate(timeout=300)
-    assert processes[1 - victim].returncode != 0 and time.monotonic() - began < 4 * hosts.HEARTBEAT
+    assert processes[1 - victim].returncode != 0 and time.monotonic() - began < 4 * clusters.HEARTBEAT
     assert [line for line in said.splitlines() if line.startswith("error")] == [said.splitlines()[-1]], said
     assert "Traceback" not in said and "another host" in said.splitlines()[-1]
     processes[victim].communicate()
 
 
 def test_what_started_a_process_says_who_the_others_are():
-    assert hosts.find(None, None, None, {}) is None
-    assert hosts.find("node0:1234", "4", "3", {}) == ("node0:1234", 4, 3, None, None)
-    assert hosts.find(None, "4", "3", {"JAX_COORDINATOR_ADDRESS": "a:1"}).coordinator == "a:1"
-    assert hosts.find(None, None, None, TORCHRUN) == ("node0:29501", 16, 11, None, (3,))
-    assert hosts.find(None, None, None, SLURM) == (None, None, None, "slurm", None)
-    assert hosts.find(None, None, None, SLURM | {"SLURM_NTASKS": "1"}) is None
-    assert hosts.find(None, "1", None, SLURM) is None  # declined
-    assert hosts.find(None, None, None, {"OMPI_COMM_WORLD_SIZE": "2"}).method == "ompi"
-    assert hosts.find(None, None, None, {"TPU_WORKER_HOSTNAMES": "a,b"}) == hosts.Cluster()
-    assert hosts.find(None, "auto", None, {}) == hosts.Cluster()
+    assert clusters.find(None, None, None, {}) is None
+    assert clusters.find("node0:1234", "4", "3", {}) == ("node0:1234", 4, 3, None, None)
+    assert clusters.find(None, "4", "3", {"JAX_COORDINATOR_ADDRESS": "a:1"}).coordinator == "a:1"
+    assert clusters.find(None, None, None, TORCHRUN) == ("node0:29501", 16, 11, None, (3,))
+    assert clusters.find(None, None, None, SLURM) == (None, None, None, "slurm", None)
+    assert clusters.find(None, None, None, SLURM | {"SLURM_NTASKS": "1"}) is None
+    assert clusters.find(None, "1", None, SLURM) is None  # declined
+    assert clusters.find(None, None, None, {"OMPI_COMM_WORLD_SIZE": "2"}).method == "ompi"
+    assert clusters.find(None, None, None, {"TPU_WORKER_HOSTNAMES": "a,b"}) == clusters.Cluster()
+    assert clusters.find(None, "auto", None, {}) == clusters.Cluster()
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_what_started_a_process_says_who_the_others_are():
 )
 def test_options_that_do_not_go_together(options, line):
     with pytest.raises(errors.ConfigError, match=line):
-        hosts.find(*options, {})
+        clusters.find(*options, {})
 
 
 def test_alone_everything_is_its_own():
@@ -236,5 +236,5 @@ def test_alone_everything_is_its_own():
     hosts.check_same("data", "x")
     tree = {"x": trial.jax.numpy.ones(3)}
     assert hosts.of_first(tree) is tree
-    with hosts.joined(None):
+    with clusters.joined(None):
         pass

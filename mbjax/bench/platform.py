@@ -19,7 +19,7 @@ import numpy as np
 from mbjax import batching, config, data, evaluate, machine, models, seen, topk, types
 from mbjax.bench import forms, measure, rates, timing
 from mbjax.experiment import gathering, training, wiring
-from mbjax.ops import graph
+from mbjax.ops import adjacency
 from mbjax.train import loop
 
 WIDTH = 64  # columns of the dense matrices
@@ -55,7 +55,7 @@ def products(dataset: str, limits: Limits) -> Iterator[dict[str, Any]]:
     settings = settings_of("popularity", dataset, "paper")
     loaded = data.load(settings.dataset, settings.data)
     spec = types.GraphSpec(loaded.info.behaviors, "bipartite", "symmetric")
-    matrix = graph.assemble(spec, loaded.train)
+    matrix = adjacency.assemble(spec, loaded.train)
     matrix.sort_indices()
     yield {"nodes": matrix.shape[0], "nnz": matrix.nnz, "width": WIDTH}
     rows = []

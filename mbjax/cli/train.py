@@ -6,7 +6,7 @@ import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 
-from mbjax import config, errors, hosts, program
+from mbjax import clusters, config, errors, program
 from mbjax import seeds as seed_folders
 from mbjax.cli import guard, help, options, reading, settings
 
@@ -43,7 +43,7 @@ def _train(argv: list[str]) -> int:
     if not is_settled and "model" not in given:
         _say_default(chosen)
     settings.virtual_devices(chosen.devices)
-    with hosts.joined(hosts.find(*(given.get(name) for name in ("coordinator", "hosts", "host")))):
+    with clusters.joined(clusters.find(*(given.get(name) for name in ("coordinator", "hosts", "host")))):
         return _work(given, chosen, workdir, seeds)
 
 

@@ -29,7 +29,7 @@ import pydantic
 
 from mbjax import errors, types
 from mbjax.models import untrained
-from mbjax.ops import graph, neighbors
+from mbjax.ops import adjacency, neighbors
 
 Weight = Annotated[float, pydantic.Field(ge=0)]
 
@@ -73,8 +73,8 @@ def build(config: CrossOccurrenceConfig, info: types.DatasetInfo, batch_size: in
 
     def prepare(evidence):
         """For each ranked behavior what each behavior's items have to say."""
-        matrices = {name: graph.assemble(spec, evidence.train) for name, spec in specs.items()}
-        histories = {name: graph.assemble(spec, evidence.train, evidence.passive) for name, spec in specs.items()}
+        matrices = {name: adjacency.assemble(spec, evidence.train) for name, spec in specs.items()}
+        histories = {name: adjacency.assemble(spec, evidence.train, evidence.passive) for name, spec in specs.items()}
         return {
             f"{name} to {ranked}": neighbors.told(
                 neighbors.nearest(matrices[ranked], matrices[name], config.neighbors, config.shrinkage),

@@ -23,7 +23,7 @@ import pydantic
 
 from mbjax import errors, types
 from mbjax.models import untrained
-from mbjax.ops import graph, neighbors
+from mbjax.ops import adjacency, neighbors
 
 
 class ItemknnConfig(pydantic.BaseModel):
@@ -77,16 +77,16 @@ def build(config: ItemknnConfig, info: types.DatasetInfo, batch_size: int = 0) -
         """What the items have to say, for each graph."""
         found = {}
         for name, spec in specs.items():
-            matrix = graph.assemble(spec, evidence.train)
+            matrix = adjacency.assemble(spec, evidence.train)
             near = neighbors.nearest(matrix, matrix, config.neighbors, config.shrinkage)
-            histories = graph.assemble(spec, evidence.train, evidence.passive)
+            histories = adjacency.assemble(spec, evidence.train, evidence.passive)
             found[f"{name} neighbors"] = neighbors.told(near, histories)
         return found
 
     def preparing(evidence):
         shapes, needed = {}, 0
         for name, spec in specs.items():
-            matrix = graph.assemble(spec, evidence.train)
+            matrix = adjacency.assemble(spec, evidence.train)
             shapes[f"{name} neighbors"] = neighbors.told_shapes(matrix, matrix, config.neighbors)
             needed = max(needed, 8 * matrix.nnz + neighbors.bytes_needed(matrix, matrix, config.neighbors))
         return types.Preparation(shapes, needed, "on the host", "a smaller model.neighbors")

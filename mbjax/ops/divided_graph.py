@@ -15,7 +15,7 @@ import scipy.sparse
 from jax.experimental import sparse
 
 from mbjax import types
-from mbjax.ops import graph
+from mbjax.ops import adjacency, graph
 
 
 def from_train(
@@ -32,7 +32,9 @@ def from_train(
       size: users of a device; the first device has the first so many, and so on.
       placement: the devices, a ``parallel.Placement``.
     """
-    return {name: _divide(graph.assemble(spec, train), spec, train, size, placement) for name, spec in specs.items()}
+    return {
+        name: _divide(adjacency.assemble(spec, train), spec, train, size, placement) for name, spec in specs.items()
+    }
 
 
 def _divide(matrix, spec, train, size, placement) -> types.Graph:

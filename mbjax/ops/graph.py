@@ -19,7 +19,7 @@ from jax.experimental import sparse
 from jax.extend import random
 
 from mbjax import types
-from mbjax.ops import memory, sampling
+from mbjax.ops import adjacency, memory, sampling
 
 
 def build(matrix: scipy.sparse.csr_array, read: scipy.sparse.csr_array | None = None) -> types.Graph:
@@ -70,9 +70,9 @@ def shapes(specs: Mapping[str, types.GraphSpec], train: Mapping[str, scipy.spars
         behaviors = frozenset(spec.behaviors)
         rows, columns = next(iter(train.values())).shape
         if spec.shape == "item_item":
-            number, rows = assemble(spec, train).nnz, columns
+            number, rows = adjacency.assemble(spec, train).nnz, columns
         elif spec.parts > 1:
-            number, rows, columns = assemble(spec, train).nnz, rows + columns, rows + columns
+            number, rows, columns = adjacency.assemble(spec, train).nnz, rows + columns, rows + columns
         else:
             if behaviors not in counted:
                 counted[behaviors] = sampling.count(train, spec.behaviors).nnz
@@ -130,13 +130,13 @@ def from_train(
         So what a model makes of the items and of the other users is what it makes without them.
     """
     if passive is None:
-        return {name: build(assemble(spec, train)) for name, spec in specs.items()}
+        return {name: build(adjacency.assemble(spec, train)) for name, spec in specs.items()}
     num_users, num_items = next(iter(train.values())).shape
     num_passive = next(iter(passive.values())).shape[0]
     is_read = np.repeat(np.float32([1, 0, 1]), [num_users, num_passive, num_items])
     graphs = {}
     for name, spec in specs.items():
-        matrix = assemble(spec, train, passive)
+        matrix = adjacency.assemble(spec, train, passive)
         if spec.shape == "item_item":
             graphs[name] = build(matrix)
             continue
@@ -145,105 +145,6 @@ def from_train(
         active.eliminate_zeros()
         graphs[name] = build(matrix, active)
     return graphs
-
-
-def assemble(
-    spec: types.GraphSpec,
-    train: Mapping[str, scipy.sparse.csr_array],
-    passive: Mapping[str, scipy.sparse.csr_array] | None = None,
-) -> scipy.sparse.csr_array:
-    """The scipy matrix of a ``GraphSpec``, float32; ``passive`` as for ``from_train``."""
-    if spec.entries == "normalised_sum":
-        of_one = (spec._replace(behaviors=(name,), entries="union") for name in spec.behaviors)
-        parts = [assemble(one, train, passive) for one in of_one]
-        return scipy.sparse.csr_array(sum(parts[1:], start=parts[0]))
-    make = {"union": sampling.union, "count": sampling.count}
-    if spec.entries not in make:
-        raise ValueError(f"unknown graph entries '{spec.entries}'")
-    matrix = make[spec.entries](train, spec.behaviors)
-    if spec.shape == "item_item":
-        return normalise(_together(matrix), spec.normalisation)
-    if spec.shape not in ("user_item", "bipartite") or (spec.self_loops and spec.shape != "bipartite"):
-        raise ValueError(f"unknown graph: shape '{spec.shape}', self_loops {spec.self_loops}")
-    own = matrix if passive is None else _below(matrix, make[spec.entries](passive, spec.behaviors))  # [U + N, I]
-    columns = np.asarray(matrix.sum(axis=0), np.float64)
-    if spec.shape == "bipartite":
-        read = matrix
-        if passive is not None:  # the items' rows have no entries of theirs
-            read = _below(matrix, scipy.sparse.csr_array((own.shape[0] - matrix.shape[0], matrix.shape[1])))
-        own = scipy.sparse.csr_array(scipy.sparse.block_array([[None, own], [read.T, None]], format="csr"))
-        if spec.self_loops:
-            own = scipy.sparse.csr_array(own + scipy.sparse.eye_array(own.shape[0], dtype=np.float32))
-        columns = np.asarray(own.sum(axis=1), np.float64)  # of the symmetric matrix, before anybody was added
-    return _part(normalise(own, spec.normalisation, columns), spec)
-
-
-def _part(matrix: scipy.sparse.csr_array, spec: types.GraphSpec) -> scipy.sparse.csr_array:
-    """The entries of one part, times the number of parts; what is on the diagonal is in every part as it is.
-
-    A pair's entries are in one part both ways, so that the transpose of a part is the part of the transpose.
-    """
-    if spec.parts == 1:
-        return matrix
-    if spec.shape != "bipartite":
-        raise ValueError(f"a graph of shape '{spec.shape}' has no parts")
-    row = np.repeat(np.arange(matrix.shape[0], dtype=np.uint64), np.diff(matrix.indptr))
-    column = matrix.indices.astype(np.uint64)
-    # The finalizer of MurmurHash3 mixes both ends into every bit.
-    word = np.minimum(row, column) << np.uint64(32) | np.maximum(row, column)
-    for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
-        word = (word ^ word >> np.uint64(33)) * np.uint64(factor)
-    word ^= word >> np.uint64(33)
-    is_loop = row == column
-    keep = is_loop | (word % np.uint64(spec.parts) == spec.part)
-    data = np.where(is_loop, matrix.data, spec.parts * matrix.data)
-    pointers = np.concatenate([[0], np.cumsum(keep)])[matrix.indptr]
-    return scipy.sparse.csr_array((data[keep], matrix.indices[keep], pointers), shape=matrix.shape)
-
-
-def _together(matrix: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
-    """1 for two items that a row has both of, none for an item with itself: CSR [I, I] of a matrix [U, I]."""
-    both = scipy.sparse.csr_array(matrix.T @ matrix)
-    both = scipy.sparse.csr_array(both - scipy.sparse.diags_array(both.diagonal(), format="csr"))
-    both.eliminate_zeros()
-    both.sort_indices()
-    both.data = np.ones(both.nnz, np.float32)
-    return both
-
-
-def _below(first: scipy.sparse.csr_array, second: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
-    return scipy.sparse.csr_array(scipy.sparse.vstack([first, second], format="csr"))
-
-
-def normalise(matrix: scipy.sparse.csr_array, kind: str, columns: np.ndarray | None = None) -> scipy.sparse.csr_array:
-    """Normalises a sparse matrix; rows and columns of degree 0 stay zero.
-
-    Args:
-      matrix: CSR [R, C], entries >= 0.
-      kind: see ``types.GraphSpec.normalisation``.
-      columns: degrees of the columns [C]; None: their sums.
-    """
-
-    def inverse(values, power):
-        out = np.zeros(len(values), np.float64)
-        np.power(values, -power, out=out, where=values > 0)
-        return scipy.sparse.dia_array((out[None, :], [0]), shape=(len(values), len(values)))
-
-    rows = np.asarray(matrix.sum(axis=1), np.float64)
-    columns = np.asarray(matrix.sum(axis=0), np.float64) if columns is None else columns
-    if kind == "none":
-        scaled = matrix
-    elif kind == "l2_row":
-        scaled = inverse(np.asarray((matrix * matrix).sum(axis=1), np.float64), 0.5) @ matrix
-    elif kind == "left":
-        scaled = inverse(rows, 1.0) @ matrix
-    elif kind == "right":
-        scaled = matrix @ inverse(columns, 1.0)
-    elif kind == "symmetric":
-        scaled = inverse(rows, 0.5) @ matrix @ inverse(columns, 0.5)
-    else:
-        raise ValueError(f"unknown normalisation '{kind}'")
-    return scipy.sparse.csr_array(scaled).astype(np.float32)
 
 
 def transposed(graph: types.Graph) -> types.Graph:

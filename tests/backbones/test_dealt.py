@@ -9,7 +9,7 @@ import scipy.sparse
 
 from mbjax import types
 from mbjax.backbones import base, dealt
-from mbjax.ops import graph
+from mbjax.ops import adjacency, graph
 
 PARTS = 3
 
@@ -35,7 +35,7 @@ def test_parts_are_about_equal():
     rng = np.random.default_rng(0)
     matrix = scipy.sparse.csr_array((rng.random((60, 50)) < 0.4).astype(np.float32))
     spec = types.GraphSpec(("buy",), "bipartite", "symmetric")
-    sizes = [graph.assemble(one, {"buy": matrix}).nnz for one in dealt.specs({"buy": spec}, 4).values()]
+    sizes = [adjacency.assemble(one, {"buy": matrix}).nnz for one in dealt.specs({"buy": spec}, 4).values()]
     assert sum(sizes) == 2 * matrix.nnz and max(sizes) - min(sizes) < 0.2 * matrix.nnz
 
 
@@ -85,7 +85,7 @@ def test_gradients_go_back_along_the_same_part(drawn):
 def test_only_bipartite_graphs_have_parts():
     spec = types.GraphSpec(("buy",), parts=2)
     with pytest.raises(ValueError, match="user_item.*no parts"):
-        graph.assemble(spec, {"buy": scipy.sparse.csr_array(np.eye(3, dtype=np.float32))})
+        adjacency.assemble(spec, {"buy": scipy.sparse.csr_array(np.eye(3, dtype=np.float32))})
 
 
 def test_shapes_are_told_before_graphs_are_made(drawn):

@@ -1,4 +1,4 @@
-"""Sparse products against scipy, and normalisations by hand."""
+"""Matrices by hand and as their specs say (``ops.adjacency``), and their products against scipy (``ops.graph``)."""
 
 import chex
 import jax
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mbjax import types
-from mbjax.ops import graph
+from mbjax.ops import adjacency, graph
 
 
 @pytest.mark.parametrize("density", [0.0, 0.1, 0.6])
@@ -42,25 +42,25 @@ def test_normalisations_by_hand():
         "symmetric": [[half, root, 0], [root, 0, 0], [0, 0, 0]],
     }
     for kind, values in expected.items():
-        np.testing.assert_allclose(graph.normalise(matrix, kind).toarray(), values, rtol=1e-6, err_msg=kind)
+        np.testing.assert_allclose(adjacency.normalise(matrix, kind).toarray(), values, rtol=1e-6, err_msg=kind)
 
 
 def test_unknown_kinds_are_refused():
     with pytest.raises(ValueError, match="unknown normalisation 'l1'"):
-        graph.normalise(scipy.sparse.csr_array(np.eye(2)), "l1")
+        adjacency.normalise(scipy.sparse.csr_array(np.eye(2)), "l1")
     train = toy.dataset().train
     with pytest.raises(ValueError, match="shape 'cube'"):
-        graph.assemble(types.GraphSpec(("buy",), shape="cube"), train)
+        adjacency.assemble(types.GraphSpec(("buy",), shape="cube"), train)
     with pytest.raises(ValueError, match="unknown graph entries 'product'"):
-        graph.assemble(types.GraphSpec(("buy",), entries="product"), train)
+        adjacency.assemble(types.GraphSpec(("buy",), entries="product"), train)
     with pytest.raises(ValueError, match="self_loops True"):
-        graph.assemble(types.GraphSpec(("buy",), self_loops=True), train)
+        adjacency.assemble(types.GraphSpec(("buy",), self_loops=True), train)
 
 
 def test_bipartite_puts_users_first_and_unites_behaviors():
     source = toy.dataset()
     spec = types.GraphSpec(("cart", "buy"), shape="bipartite")
-    matrix = graph.assemble(spec, source.train).toarray()
+    matrix = adjacency.assemble(spec, source.train).toarray()
     union = (source.train["cart"] + source.train["buy"]).toarray() > 0
     assert matrix.shape == (54, 54)
     np.testing.assert_array_equal(matrix[:23, 23:], union)
@@ -77,8 +77,8 @@ def test_items_that_a_user_has_both_of():
     for pair in ((0, 1), (1, 2), (1, 3), (2, 3)):
         expected[pair] = expected[pair[::-1]] = 1
     spec = types.GraphSpec(("cart", "buy"), "item_item")
-    np.testing.assert_array_equal(graph.assemble(spec, train).toarray(), expected)
-    means = graph.assemble(spec._replace(normalisation="left"), train).toarray()
+    np.testing.assert_array_equal(adjacency.assemble(spec, train).toarray(), expected)
+    means = adjacency.assemble(spec._replace(normalisation="left"), train).toarray()
     np.testing.assert_allclose(means, expected / np.maximum(expected.sum(axis=1, keepdims=True), 1))
     # Passive users bring no items together.
     passive = {name: scipy.sparse.csr_array(np.ones((1, 5), np.uint8)) for name in train}
@@ -173,7 +173,7 @@ def test_any_graph_is_what_its_spec_says(counts, shape, kind, entries, number):
     train = {name: with_duplicates(c, seed) for seed, (name, c) in enumerate(zip(names, counts, strict=True))}
     pairs = {name: np.reshape(c, (USERS, ITEMS)) for name, c in zip(names, counts, strict=True)}
     spec = types.GraphSpec(names[:number], shape[0], kind, entries, shape[1])
-    matrix = graph.assemble(spec, train)
+    matrix = adjacency.assemble(spec, train)
     assert matrix.dtype == np.float32 and matrix.has_canonical_format
     assert (matrix.data != 0).all()
     np.testing.assert_allclose(matrix.toarray(), expected(spec, pairs), rtol=1e-6)
@@ -196,7 +196,7 @@ def test_any_product_and_gradient_are_scipys(cells, number, kind, seed):
     rng = np.random.default_rng(seed)
     matrix = np.zeros(USERS * ITEMS)
     matrix[cells[:number]] = rng.uniform(0.1, 3.0, number)  # with 3 entries, empty rows and columns everywhere
-    csr = graph.normalise(scipy.sparse.csr_array(matrix.reshape(USERS, ITEMS)), kind)
+    csr = adjacency.normalise(scipy.sparse.csr_array(matrix.reshape(USERS, ITEMS)), kind)
     dense, probe = rng.normal(size=(ITEMS, 3)), rng.normal(size=(USERS, 3))
     value, gradient = product_and_gradient(graph.build(csr), jnp.float32(dense), jnp.float32(probe))
     np.testing.assert_allclose(value, csr @ dense, rtol=1e-5, atol=1e-6)
@@ -227,7 +227,7 @@ def test_rows_of_the_propagation_matrices_sum_to_one_or_zero():
     source = toy.dataset()
     for behaviors in (("view",), ("view", "cart"), ("view", "cart", "buy")):
         spec = types.GraphSpec(behaviors, "bipartite", "left", "count")
-        sums = graph.assemble(spec, source.train).toarray().sum(axis=1)
+        sums = adjacency.assemble(spec, source.train).toarray().sum(axis=1)
         is_isolated = sum(source.train[name].toarray() for name in behaviors).sum(axis=1) == 0
         np.testing.assert_allclose(sums[:23], np.where(is_isolated, 0.0, 1.0), rtol=1e-6)
         assert sums[-1] == 0.0  # an item that nobody has
@@ -236,22 +236,22 @@ def test_rows_of_the_propagation_matrices_sum_to_one_or_zero():
 
 def test_the_first_cumulative_matrix_is_the_first_behaviors_own():
     train = toy.dataset().train
-    cumulative = graph.assemble(types.GraphSpec(("view",), "bipartite", "left", "count"), train)
-    own = graph.assemble(types.GraphSpec(("view",), "bipartite", "left"), train)
-    summed = graph.assemble(types.GraphSpec(("view",), "bipartite", "left", "normalised_sum"), train)
+    cumulative = adjacency.assemble(types.GraphSpec(("view",), "bipartite", "left", "count"), train)
+    own = adjacency.assemble(types.GraphSpec(("view",), "bipartite", "left"), train)
+    summed = adjacency.assemble(types.GraphSpec(("view",), "bipartite", "left", "normalised_sum"), train)
     np.testing.assert_array_equal(cumulative.toarray(), own.toarray())
     np.testing.assert_array_equal(summed.toarray(), own.toarray())
 
 
 def test_an_item_met_by_two_behaviors_weighs_two():
     train = toy.dataset().train
-    matrix = graph.assemble(types.GraphSpec(("view", "cart"), "bipartite", "none", "count"), train).toarray()
+    matrix = adjacency.assemble(types.GraphSpec(("view", "cart"), "bipartite", "none", "count"), train).toarray()
     view, cart = (train[name].toarray() > 0 for name in ("view", "cart"))
     assert (view & cart).any()
     np.testing.assert_array_equal(matrix[:23, 23:] == 2, view & cart)
     np.testing.assert_array_equal(matrix[:23, 23:] == 1, view ^ cart)
     one = scipy.sparse.csr_array(np.array([[0.0, 1.0]]))
-    thrice = graph.assemble(types.GraphSpec(("a", "b", "c"), entries="count"), dict.fromkeys("abc", one))
+    thrice = adjacency.assemble(types.GraphSpec(("a", "b", "c"), entries="count"), dict.fromkeys("abc", one))
     np.testing.assert_array_equal(thrice.toarray(), [[0, 3]])
 
 
@@ -283,8 +283,8 @@ def with_passive():
 def test_passive_users_change_nothing_for_the_others(name):
     train, passive = with_passive()
     spec = SPECS[name]
-    alone = graph.assemble(spec, train).toarray()
-    whole = graph.assemble(spec, train, passive).toarray()
+    alone = adjacency.assemble(spec, train).toarray()
+    whole = adjacency.assemble(spec, train, passive).toarray()
     others = np.r_[:23, 26 : 26 + 31] if spec.shape == "bipartite" else np.r_[:23]
     columns = others if spec.shape == "bipartite" else np.r_[:31]
     np.testing.assert_array_equal(whole[np.ix_(others, columns)], alone)
