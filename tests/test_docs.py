@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import mbjax
-from mbjax import config, errors, hosts, models
+from mbjax import clusters, config, errors, models
 from mbjax.cli import commands, options, reading
 from mbjax.reporting import results
 from mbjax.sweep import going, plan, proposals
@@ -108,7 +108,7 @@ def somewhere(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "mbjax.experiment", Recorder())
     monkeypatch.setattr(mbjax, "experiment", Recorder(), raising=False)
     monkeypatch.setattr(sys, "argv", ["mbjax"])
-    monkeypatch.setattr(hosts, "joined", lambda cluster: contextlib.nullcontext())
+    monkeypatch.setattr(clusters, "joined", lambda cluster: contextlib.nullcontext())
     monkeypatch.setattr(going, "go", lambda *args, **given: 0)
     monkeypatch.setattr(proposals, "library", lambda: None)
     monkeypatch.chdir(tmp_path)

@@ -10,7 +10,7 @@ import typing
 
 import pytest
 
-from mbjax import cli, config, errors, explain, hosts, models
+from mbjax import cli, clusters, config, errors, explain, models
 from mbjax.bench import __main__ as bench
 from mbjax.bench import whole
 from mbjax.cli import options, reading
@@ -138,7 +138,7 @@ def handed(experiment, run, monkeypatch, tmp_path):
     monkeypatch.setattr(whole, "measure", lambda *args: made.append(args) or ({}, None, None))
     monkeypatch.setattr(whole, "products", stop)
     monkeypatch.setattr(report, "read", stop)
-    monkeypatch.setattr(hosts, "joined", joined)
+    monkeypatch.setattr(clusters, "joined", joined)
     monkeypatch.setattr(bench.settings, "virtual_devices", lambda count: None)
     base = {
         "train": ["--model=bvae", "--dataset=jd"],
