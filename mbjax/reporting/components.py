@@ -16,7 +16,8 @@ WHOLE = "(the model)"
 def table(model: str, records: Sequence[Record]) -> str:
     """Honest runs with default settings: the model in the first line, then differences of each ablation from it.
 
-    Of a data set with one ranked behavior, hit rate and NDCG; of one with several, the NDCG of each.
+    A difference is that of the same seeds, which have their draws in common, so that less of it is chance. Of a data
+    set with one ranked behavior, hit rate and NDCG; of one with several, the NDCG of each.
 
     Raises:
       DataError: there is no run of the model itself.
@@ -32,13 +33,19 @@ def table(model: str, records: Sequence[Record]) -> str:
     for name in names:
         cells = [WHOLE if name is None else f"`{name}`"]
         for dataset, behavior, metric in columns:
-            found = _mean(groups.get((dataset, name)), behavior, metric)
-            whole = _mean(groups[dataset, None], behavior, metric)
-            cells.append("" if found is None else f"{found:.4f}" if name is None else f"{found - whole:+.4f}")
+            group, whole = groups.get((dataset, name), []), groups[dataset, None]
+            if name is None:
+                cells.append(f"{_mean(whole, behavior, metric):.4f}")
+                continue
+            seeds = {record["seed"] for record in group} & {record["seed"] for record in whole}
+            pair = [_mean([r for r in each if r["seed"] in seeds], behavior, metric) for each in (group, whole)]
+            cells.append("" if None in pair else f"{pair[0] - pair[1]:+.4f}")
         if any(cells[1:]):
             lines.append(cells)
     seeds = sorted({f"{TITLES[d]} {len(groups[d, None])}" for d, _, _ in columns})
-    return f"{tables.join(lines)}\n\nSeeds of the model: {', '.join(seeds)}; of an ablation one where not as many."
+    return (
+        f"{tables.join(lines)}\n\nSeeds of the model: {', '.join(seeds)}; differences are of the seeds of the ablation."
+    )
 
 
 def _columns(group: Sequence[Record]) -> list[tuple[str, str]]:
@@ -48,6 +55,6 @@ def _columns(group: Sequence[Record]) -> list[tuple[str, str]]:
     return [(behavior, metric) for behavior in behaviors for metric in metrics]
 
 
-def _mean(group: Sequence[Record] | None, behavior: str, metric: str) -> float | None:
+def _mean(group: Sequence[Record], behavior: str, metric: str) -> float | None:
     """At the epoch that validation chose."""
-    return report.average(report.values(group, "valid", behavior), metric)[0] if group else None
+    return report.average(report.values(group, "valid", behavior), metric)[0]

@@ -19,6 +19,9 @@ def test_lines_are_the_model_and_what_is_lost_without_a_part():
         record("funnel", hr=0.30),
         record("funnel", hr=0.32, seed=1),
         record("funnel", hr=0.25, ablation="wo_near"),
+        record("funnel", hr=0.5, ablation="wo_near", seed=7),  # which the model was not trained with
+        record("funnel", hr=0.31, ablation="wo_rank", seed=1),
+        record("funnel", hr=0.1, ablation="linear", seed=7),
         record("funnel", hr=0.9, overrides={"model.hidden": 3}),
         record("funnel", hr=0.9, protocol="paper", selection="last"),
         record("bvae", hr=0.9),
@@ -32,7 +35,8 @@ def test_lines_are_the_model_and_what_is_lost_without_a_part():
     assert lines == [
         ["(the model)", "0.3100", "0.1550", "0.1000", "0.0700"],
         ["`linear`", "", "", "+0.0050", "-0.0100"],
-        ["`wo_near`", "-0.0600", "-0.0300", "", ""],
+        ["`wo_near`", "-0.0500", "-0.0250", "", ""],
+        ["`wo_rank`", "-0.0100", "-0.0050", "", ""],
     ]
 
 
