@@ -3,7 +3,7 @@
     python benchmarks/nmtr_torch.py [--dataset=taobao] [--steps=200] [--field=value ...]
 
 The model, batches, loss and optimizer of ``train.py --model=nmtr``, written in the usual way: negatives of an epoch
-are drawn in advance by vectorised rejection, a batch is rows of (user, item, labels), embeddings have dense gradients.
+are drawn in advance by vectorized rejection, a batch is rows of (user, item, labels), embeddings have dense gradients.
 It prints one line of JSON with times in seconds. Needs torch (``pip install '.[benchmarks]'``), which mbjax never does.
 """
 

@@ -144,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("size", nargs="?", choices=generated.SIZES, help="of the log")
     parser.add_argument("--models", default=",".join(sorted(models.MODELS)), help="with options of theirs (all)")
     parser.add_argument("--minutes", type=float, default=10.0, help="after which a run is stopped (10)")
-    parser.add_argument("--folder", type=pathlib.Path, help="for logs and runs (one that is removed afterwards)")
+    parser.add_argument("--folder", type=pathlib.Path, help="for logs and runs (one that is removed afterward)")
     parser.add_argument("--out", metavar="FILE", type=pathlib.Path, help="JSON file to write, or to go on with")
     parser.add_argument("--read", metavar="LOG", help=argparse.SUPPRESS)
     parser.add_argument("--table", metavar="FILE", type=pathlib.Path, help="print the Markdown of one, and no more")

@@ -13,7 +13,7 @@ class Memory(NamedTuple):
     """Bytes that a program takes beside its arguments, while it runs.
 
     Attributes:
-      temporary: for what it computes on the way; they are free again afterwards.
+      temporary: for what it computes on the way; they are free again afterward.
       results: those that do not take the place of an argument.
     """
 

@@ -36,7 +36,7 @@ def writing(path: str | os.PathLike[str], lost: str = "") -> Iterator[None]:
 
     Args:
       path: the file or folder that is written.
-      lost: what is not there afterwards, in the singular, as in "the last checkpoint"; default is the file's name.
+      lost: what is not there afterward, in the singular, as in "the last checkpoint"; default is the file's name.
 
     Raises:
       WriteError: no space, no permission, ...

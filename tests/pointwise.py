@@ -29,7 +29,7 @@ def log_loss(logit: float, label: float) -> float:
     return -label * np.log(sigmoid(logit)) - (1 - label) * np.log(1 - sigmoid(logit))
 
 
-def randomised(params, seed: int = 0):
+def randomized(params, seed: int = 0):
     """Params of the same shapes with all values random and of size 1, also those that start from zero; and as numpy."""
     rng = np.random.default_rng(seed)
     params = jax.tree.map(lambda x: rng.normal(size=x.shape, scale=0.7).astype(np.float32), params)

@@ -144,6 +144,17 @@ def test_what_was_not_at_hand_is_not_called_unpublished(path):
         assert "reconstructed from the abstract" in text and "equations were not available to us" in text
 
 
+BRITISH = re.compile(
+    r"\w*(?:ormalis|egularis|nitialis|actoris|ectoris|andomis|inimis|aximis|ecognis|ptimis[ei]|ummaris|eneralis)\w*"
+    r"|\w*(?:ehaviour|eighbour|olour)\w*|\b[Aa]fterwards\b|\b[Tt]owards\b"
+)
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_spelling_is_american(path):
+    assert not BRITISH.findall(path.read_text(encoding="utf-8"))
+
+
 def test_the_header_of_every_configuration_names_the_authors():
     assert {path.stem for path in HEADERS} == set(HEADER_OF) | WITHOUT_PAPER
     for path in HEADERS:

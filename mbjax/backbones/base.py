@@ -113,20 +113,20 @@ def per_behavior(values: Sequence[int], info: types.DatasetInfo, field: str) -> 
     return tuple(values)
 
 
-def own_graphs(info: types.DatasetInfo, normalisation: str, **more: Any) -> dict[str, types.GraphSpec]:
+def own_graphs(info: types.DatasetInfo, normalization: str, **more: Any) -> dict[str, types.GraphSpec]:
     """The bipartite matrix of each behavior by itself, under the behavior's name."""
-    return {name: types.GraphSpec((name,), "bipartite", normalisation, **more) for name in info.behaviors}
+    return {name: types.GraphSpec((name,), "bipartite", normalization, **more) for name in info.behaviors}
 
 
-def matrix_name(behaviors: Sequence[str], normalisation: str, entries: str = "union") -> str:
+def matrix_name(behaviors: Sequence[str], normalization: str, entries: str = "union") -> str:
     """A name that tells a matrix from the left-normalized ones, which heads ask for by the bare names of behaviors."""
-    marks = [mark for mark, usual in ((entries, "union"), (normalisation, "left")) if mark != usual]
+    marks = [mark for mark, usual in ((entries, "union"), (normalization, "left")) if mark != usual]
     return ", ".join(["+".join(behaviors), *marks])
 
 
-def named_graphs(info: types.DatasetInfo, normalisation: str) -> dict[str, types.GraphSpec]:
+def named_graphs(info: types.DatasetInfo, normalization: str) -> dict[str, types.GraphSpec]:
     """``own_graphs`` under names that tell them from those that heads ask for."""
-    return {matrix_name((name,), normalisation): spec for name, spec in own_graphs(info, normalisation).items()}
+    return {matrix_name((name,), normalization): spec for name, spec in own_graphs(info, normalization).items()}
 
 
 def initial(std: float) -> nn.initializers.Initializer:

@@ -61,6 +61,6 @@ def convolve(config: BcipmConfig, matrix: types.Graph, state: types.Array) -> ty
     """C of a matrix, float [U + I, D]."""
     total = state
     for layer in range(1, config.num_layers + 1):
-        state = contrastive.normalise(graph.spmm(matrix, state))
+        state = contrastive.normalize(graph.spmm(matrix, state))
         total = total + (1.0 / layer + (config.layer_sum == "twice")) * state
     return total

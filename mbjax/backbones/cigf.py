@@ -45,7 +45,7 @@ class CigfConfig(base.Section):
     encoder: Literal["lightgcn", "gccf"] = pydantic.Field(
         "lightgcn", description="what a layer adds: its result, or (gccf) that after a leaky ReLU"
     )
-    normalisation: Literal["left", "right", "symmetric", "none"] = pydantic.Field(
+    normalization: Literal["left", "right", "symmetric", "none"] = pydantic.Field(
         "left", description="scaling of the matrices: D^-1 A, A D^-1, D^-1/2 A D^-1/2, or A"
     )
 
@@ -56,14 +56,14 @@ class Cigf(base.Backbone):
     @staticmethod
     def graphs(config: CigfConfig, info: types.DatasetInfo) -> dict[str, types.GraphSpec]:
         """Each behavior's own matrix."""
-        return base.named_graphs(info, config.normalisation)
+        return base.named_graphs(info, config.normalization)
 
     @nn.compact
     def __call__(self, graphs: types.Graphs, base_table: types.Array) -> base.Encoding:
         """Encodes all nodes."""
         config, info = self.config, self.info
         layers = base.per_behavior(config.layers, info, "backbone.layers")
-        matrices = [graphs[base.matrix_name((name,), config.normalisation)] for name in info.behaviors]
+        matrices = [graphs[base.matrix_name((name,), config.normalization)] for name in info.behaviors]
         outputs = []
         for k, name in enumerate(info.behaviors):
             message, state, total = base_table, base_table, base_table  # s, y and their sum

@@ -10,7 +10,7 @@ with, whatever the behavior; Z^k is what they align, and what a head of another 
 
 Differences:
   matrix: the released programs of CML and of KMCLR compute degrees and then add up neighbors as they are, the default;
-    the logistic function of such sums soon saturates. ``normalisation="symmetric"`` divides by degrees, which is how
+    the logistic function of such sums soon saturates. ``normalization="symmetric"`` divides by degrees, which is how
     the paper is commonly stated; we have not compared it with its text.
   weights: the programs declare several that they do not use; those are not here.
 """
@@ -34,7 +34,7 @@ class CmlConfig(base.Section):
 
     name: Literal["cml"] = pydantic.Field("cml", description="the encoder")
     num_layers: int = pydantic.Field(3, ge=1, description="graph layers, L")
-    normalisation: Literal["none", "symmetric"] = pydantic.Field(
+    normalization: Literal["none", "symmetric"] = pydantic.Field(
         "none", description="scaling of the matrices: A as it is (program), or D^-1/2 A D^-1/2"
     )
 
@@ -45,13 +45,13 @@ class Cml(base.Backbone):
     @staticmethod
     def graphs(config: CmlConfig, info: types.DatasetInfo) -> dict[str, types.GraphSpec]:
         """Each behavior's own matrix."""
-        return base.named_graphs(info, config.normalisation)
+        return base.named_graphs(info, config.normalization)
 
     @nn.compact
     def __call__(self, graphs: types.Graphs, base_table: types.Array) -> base.Encoding:
         """Encodes all nodes; ``merged`` is Z."""
         config, info, size = self.config, self.info, base_table.shape[1]
-        matrices = [graphs[base.matrix_name((name,), config.normalisation)] for name in info.behaviors]
+        matrices = [graphs[base.matrix_name((name,), config.normalization)] for name in info.behaviors]
         state, merged, own = base_table, [], [[] for _ in matrices]
         for layer in range(1, config.num_layers + 1):
             kernels = [self.param(f"{side}_{layer}", base.XAVIER, (size, size)) for side in ("user", "item")]

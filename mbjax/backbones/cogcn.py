@@ -12,7 +12,7 @@ pair), starting from what its predecessor ended with:
 Differences:
   cumulative graph: the paper (eq. 5) sums the separately normalized matrices of the behaviors up to k and the identity
     k times; the released program normalizes the summed counts once. Default ``cum_graph="count_sum"``, the program's;
-    ``"sum_of_normalised"`` is the paper's.
+    ``"sum_of_normalized"`` is the paper's.
   layers: one number L in the paper; the program has one for each behavior: ``layers``.
 """
 
@@ -34,7 +34,7 @@ class CogcnConfig(base.Section):
     layers: tuple[pydantic.NonNegativeInt, ...] = pydantic.Field(
         (1,), min_length=1, description="graph layers of each behavior in funnel order, or one number for all"
     )
-    cum_graph: Literal["count_sum", "sum_of_normalised"] = pydantic.Field(
+    cum_graph: Literal["count_sum", "sum_of_normalized"] = pydantic.Field(
         "count_sum", description="joins the behaviors up to k: counts normalized once (program), or each by itself"
     )
     graph: Literal["upstream", "own", "all"] = pydantic.Field(
@@ -56,7 +56,7 @@ class Cogcn(base.Backbone):
     @staticmethod
     def graphs(config: CogcnConfig, info: types.DatasetInfo) -> dict[str, types.GraphSpec]:
         """One matrix for each behavior; equal ones are one."""
-        entries = "count" if config.cum_graph == "count_sum" else "normalised_sum"
+        entries = "count" if config.cum_graph == "count_sum" else "normalized_sum"
         return {
             "+".join(behaviors): types.GraphSpec(behaviors, "bipartite", "left", entries)
             for behaviors in (_pool(config, info, k) for k in range(info.num_behaviors))
@@ -70,7 +70,7 @@ class Cogcn(base.Backbone):
         for k in range(info.num_behaviors):
             pool = _pool(config, info, k)
             # The paper adds the identity once for each matrix.
-            loops = len(pool) if config.cum_graph == "sum_of_normalised" else 1
+            loops = len(pool) if config.cum_graph == "sum_of_normalized" else 1
             state = total = start
             for _ in range(layers[k]):
                 state = graph.spmm(graphs["+".join(pool)], state) + (state if loops == 1 else loops * state)

@@ -58,6 +58,6 @@ class Crgcn(base.Backbone):
                 refined = graph.spmm(graphs[base.matrix_name((name,), "symmetric")], refined)
                 if config.bias:
                     refined = refined + self.param(f"bias_{name}_{layer}", nn.initializers.zeros, refined.shape[1:])
-            state = state + contrastive.normalise(refined)
+            state = state + contrastive.normalize(refined)
             outputs.append(state)
         return base.Encoding(tuple(outputs))

@@ -29,7 +29,7 @@ class LightgcnMConfig(base.Section):
 
     name: Literal["lightgcn_m"] = "lightgcn_m"
     num_layers: int = pydantic.Field(3, ge=0, description="graph layers, L")
-    entries: Literal["union", "count", "normalised_sum"] = pydantic.Field(
+    entries: Literal["union", "count", "normalized_sum"] = pydantic.Field(
         "union",
         description="how the behaviors become one graph: 1 where any has the pair, the number that have it, or the sum "
         "of their normalized matrices",

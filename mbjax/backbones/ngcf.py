@@ -105,7 +105,7 @@ class Ngcf(base.Backbone):
                 terms = [x @ layer[f"{part}_kernel"] + layer[f"{part}_bias"] for x, part in parts]
                 state = sum(jax.nn.leaky_relu(term, SLOPE) for term in terms)
             state = self.drop(state, self.config.dropout_rate)
-            layers.append(contrastive.normalise(state))
+            layers.append(contrastive.normalize(state))
         return jnp.concatenate(layers, axis=1)
 
 

@@ -59,13 +59,13 @@ class Rgcn(base.Backbone):
     @staticmethod
     def graphs(config: RgcnConfig, info: types.DatasetInfo) -> dict[str, types.GraphSpec]:
         """Each behavior's own matrix."""
-        return base.named_graphs(info, _normalisation(config))
+        return base.named_graphs(info, _normalization(config))
 
     @nn.compact
     def __call__(self, graphs: types.Graphs, base_table: types.Array) -> base.Encoding:
         """Encodes all nodes."""
         config, info = self.config, self.info
-        matrices = [graphs[base.matrix_name((name,), _normalisation(config))] for name in info.behaviors]
+        matrices = [graphs[base.matrix_name((name,), _normalization(config))] for name in info.behaviors]
         scale = 1.0
         if config.divisor == "all":
             one = jnp.ones((base_table.shape[0], 1), base_table.dtype)
@@ -95,5 +95,5 @@ class Rgcn(base.Backbone):
         return jnp.broadcast_to(maps.reshape(number, sides, size, size), (number, 2, size, size))
 
 
-def _normalisation(config: RgcnConfig) -> str:
+def _normalization(config: RgcnConfig) -> str:
     return "left" if config.divisor == "relation" else "none"

@@ -19,7 +19,7 @@ TRAIN_EXAMPLES = (
     ),
     ("train --dataset=log.csv --log.behaviors=view,cart,buy --model=ease", "a closed form, in seconds"),
     ("train --dataset=log.csv --log.behaviors=view,cart,buy --model=itemknn", "lists that take no learning"),
-    ("train --dataset=log.csv --log.behaviors=view,cart,buy --retrain", "afterwards, learn from all but test pairs"),
+    ("train --dataset=log.csv --log.behaviors=view,cart,buy --retrain", "afterward, learn from all but test pairs"),
     ("train --model=funnel --help", "all fields of a model, with meaning, unit and default"),
     ("train --model=bvae --dataset=jd --help", "the same with the values for a data set"),
     ("train --model=bvae --dataset=jd --ablation=wo_tff", "a named variant"),

@@ -94,7 +94,7 @@ OPTIONS = (
     Option(
         "retrain",
         "",
-        "afterwards train again on training and validation pairs together, for as many epochs, or with the settings, "
+        "afterward train again on training and validation pairs together, for as many epochs, or with the settings, "
         "that validation chose; in the folder retrain/ of the run",
         TRAINING,
     ),

@@ -32,7 +32,7 @@ def read(argv: Sequence[str], *modes: str) -> Given:
 
     Args:
       argv: the words.
-      *modes: that a command may turn out to be in; ``refuse_unread`` is asked afterwards. Without any, all are fields.
+      *modes: that a command may turn out to be in; ``refuse_unread`` is asked afterward. Without any, all are fields.
 
     Raises:
       ConfigError: a word that is no option, an option of the program without its value, a switch with one.

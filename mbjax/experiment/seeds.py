@@ -80,7 +80,7 @@ def train_seeds(
       seeds: different ones, at least one; with ``resume`` those of the folder, and maybe more.
       workdir: the folder of the run folders; None names one under ``runs/`` after the configuration.
       resume: go on with the seeds of the folder that are not over.
-      retrain: train each again afterwards, see ``retrain``.
+      retrain: train each again afterward, see ``retrain``.
       record: write a results file for each, to the default place or to the given one.
       dataset: instead of the one that the configuration names.
 

@@ -296,7 +296,7 @@ def build(config: BvaeConfig, info: types.DatasetInfo, batch_size: int) -> types
 
     return types.Model(
         info=info,
-        graphs={name: types.GraphSpec(united, normalisation="l2_row") for name, united in histories.items()},
+        graphs={name: types.GraphSpec(united, normalization="l2_row") for name, united in histories.items()},
         batch=types.BatchSpec(batch_size, histories),
         init=init,
         loss=loss,

@@ -80,7 +80,7 @@ def build(config: CascadingRankConfig, info: types.DatasetInfo, batch_size: int 
 
         return blocks.over_blocks(block, users, config.users_at_once)
 
-    specs = {name: types.GraphSpec((name,), normalisation="symmetric") for name in info.behaviors}
+    specs = {name: types.GraphSpec((name,), normalization="symmetric") for name in info.behaviors}
     return untrained.model(info, specs, encode, score, fold_in=types.PROPAGATED)._replace(all_items=True)
 
 

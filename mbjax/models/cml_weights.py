@@ -76,7 +76,7 @@ class Weights(nn.Module):
         first = (3 * self.size) ** 0.5 * self._drop(self.maps[f"{kind}_2"](hidden), keys[1])
         narrow = loss * (jnp.concatenate(both, axis=1) if kind == "contrast" else merged)
         second = self._drop(self._prelu(self.maps[f"{kind}_3"](narrow)), keys[2])
-        made = sum(nn.sigmoid(self._normalised(x[:, 0], weight)) for x in (first, second))
+        made = sum(nn.sigmoid(self._normalized(x[:, 0], weight)) for x in (first, second))
         return 0.5 * made if kind == "contrast" else made
 
     def _prelu(self, x):
@@ -86,7 +86,7 @@ class Weights(nn.Module):
         keep = jax.random.bernoulli(key, 1.0 - self.dropout_rate, x.shape)
         return jnp.where(keep, x / (1.0 - self.dropout_rate), 0.0)
 
-    def _normalised(self, x, weight):
+    def _normalized(self, x, weight):
         total = jnp.maximum(jnp.sum(weight), 1e-12)
         mean = jnp.dot(weight, x) / total
         variance = jnp.dot(weight, jnp.square(x - mean)) / total

@@ -77,7 +77,7 @@ def others_nce(anchor: types.Array, candidates: types.Array, weight: types.Array
       weight: float [R], 0 for padding, which is nobody's candidate.
       temperature: tau.
     """
-    anchor, candidates = contrastive.normalise(anchor), contrastive.normalise(candidates)
+    anchor, candidates = contrastive.normalize(anchor), contrastive.normalize(candidates)
     logits = anchor @ candidates.T / temperature
     is_other = ~jnp.eye(logits.shape[0], dtype=bool) & (weight > 0)
     total = jax.nn.logsumexp(jnp.where(is_other, logits, all_users.NEVER), axis=1)
@@ -122,7 +122,7 @@ def build(config: KmclrConfig, info: types.DatasetInfo, batch_size: int) -> type
         drawn = batch.triples[KNOWLEDGE]
         tables = [
             lightgcn.convolve(
-                edges.drop(graphs[own], part, config.edge_dropout_rate, renormalised=number > 0),
+                edges.drop(graphs[own], part, config.edge_dropout_rate, renormalized=number > 0),
                 rows(theta),
                 config.num_layers,
             )

@@ -121,7 +121,7 @@ def build(config: MultivaeConfig, info: types.DatasetInfo, batch_size: int) -> t
 
     return types.Model(
         info=info,
-        graphs={INPUT: types.GraphSpec(histories[INPUT], normalisation="l2_row")},
+        graphs={INPUT: types.GraphSpec(histories[INPUT], normalization="l2_row")},
         batch=types.BatchSpec(batch_size, histories),
         init=init,
         loss=loss,

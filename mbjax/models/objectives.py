@@ -202,13 +202,13 @@ def align(
     loss = 0.0
     for anchor, candidates in directions:
         (user, item), (other_user, other_item) = (base.users_items(x, info) for x in (anchor, candidates))
-        rows = alignment.normalise(user[batch.user]) / config.temperature
-        own = jnp.sum(rows * alignment.normalise(other_user[batch.user]), axis=1)
+        rows = alignment.normalize(user[batch.user]) / config.temperature
+        own = jnp.sum(rows * alignment.normalize(other_user[batch.user]), axis=1)
         # The candidates are the users of all devices, so that the loss does not depend on their number.
         if batch.block is None:
-            others, is_real = alignment.normalise(other_user[jnp.maximum(batch.everyone, 0)]), batch.everyone >= 0
+            others, is_real = alignment.normalize(other_user[jnp.maximum(batch.everyone, 0)]), batch.everyone >= 0
         else:
-            others = all_users.gathered(alignment.normalise(other_user[batch.user]))
+            others = all_users.gathered(alignment.normalize(other_user[batch.user]))
             is_real = all_users.gathered(batch.weight) > 0
         logits = rows @ others.T
         total = jax.nn.logsumexp(jnp.where(is_real, logits, -jnp.inf), axis=1)

@@ -53,7 +53,7 @@ def check(config: StarConfig, info: types.DatasetInfo) -> None:
 
 def loss(config: StarConfig, encoding: base.Encoding, info: types.DatasetInfo, batch: types.UserBatch) -> types.Array:
     """The batch's contribution to the term, in nats."""
-    views = [tuple(map(contrastive.normalise, base.users_items(x, info))) for x in encoding.views or encoding.behaviors]
+    views = [tuple(map(contrastive.normalize, base.users_items(x, info))) for x in encoding.views or encoding.behaviors]
     drawn, total = batch.triples[info.target], 0.0
     number = len(info.auxiliary)
     items = drawn.positive.reshape(-1), drawn.weight.reshape(-1)

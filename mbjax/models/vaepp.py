@@ -222,7 +222,7 @@ def build(config: VaeppConfig, info: types.DatasetInfo, batch_size: int) -> type
         place = tasks.index(name) if name in tasks else 0
         return layers.decode_tile(params["params"][f"decoder_{tasks[place]}"], tables[place][users], start, size)
 
-    graphs = {name: types.GraphSpec(behaviors, normalisation="l2_row") for name, behaviors in read.items()}
+    graphs = {name: types.GraphSpec(behaviors, normalization="l2_row") for name, behaviors in read.items()}
     if config.use_tre and config.union == "count":
         graphs[UNION] = graphs[UNION]._replace(entries="count")
     return types.Model(

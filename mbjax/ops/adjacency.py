@@ -17,7 +17,7 @@ def assemble(
     passive: Mapping[str, scipy.sparse.csr_array] | None = None,
 ) -> scipy.sparse.csr_array:
     """The scipy matrix of a ``GraphSpec``, float32; ``passive`` as for ``graph.from_train``."""
-    if spec.entries == "normalised_sum":
+    if spec.entries == "normalized_sum":
         of_one = (spec._replace(behaviors=(name,), entries="union") for name in spec.behaviors)
         parts = [assemble(one, train, passive) for one in of_one]
         return scipy.sparse.csr_array(sum(parts[1:], start=parts[0]))
@@ -26,7 +26,7 @@ def assemble(
         raise ValueError(f"unknown graph entries '{spec.entries}'")
     matrix = make[spec.entries](train, spec.behaviors)
     if spec.shape == "item_item":
-        return normalise(_together(matrix), spec.normalisation)
+        return normalize(_together(matrix), spec.normalization)
     if spec.shape not in ("user_item", "bipartite") or (spec.self_loops and spec.shape != "bipartite"):
         raise ValueError(f"unknown graph: shape '{spec.shape}', self_loops {spec.self_loops}")
     own = matrix if passive is None else _below(matrix, make[spec.entries](passive, spec.behaviors))  # [U + N, I]
@@ -39,7 +39,7 @@ def assemble(
         if spec.self_loops:
             own = scipy.sparse.csr_array(own + scipy.sparse.eye_array(own.shape[0], dtype=np.float32))
         columns = np.asarray(own.sum(axis=1), np.float64)  # of the symmetric matrix, before anybody was added
-    return _part(normalise(own, spec.normalisation, columns), spec)
+    return _part(normalize(own, spec.normalization, columns), spec)
 
 
 def _part(matrix: scipy.sparse.csr_array, spec: types.GraphSpec) -> scipy.sparse.csr_array:
@@ -79,12 +79,12 @@ def _below(first: scipy.sparse.csr_array, second: scipy.sparse.csr_array) -> sci
     return scipy.sparse.csr_array(scipy.sparse.vstack([first, second], format="csr"))
 
 
-def normalise(matrix: scipy.sparse.csr_array, kind: str, columns: np.ndarray | None = None) -> scipy.sparse.csr_array:
-    """Normalises a sparse matrix; rows and columns of degree 0 stay zero.
+def normalize(matrix: scipy.sparse.csr_array, kind: str, columns: np.ndarray | None = None) -> scipy.sparse.csr_array:
+    """Normalizes a sparse matrix; rows and columns of degree 0 stay zero.
 
     Args:
       matrix: CSR [R, C], entries >= 0.
-      kind: see ``types.GraphSpec.normalisation``.
+      kind: see ``types.GraphSpec.normalization``.
       columns: degrees of the columns [C]; None: their sums.
     """
 
@@ -106,5 +106,5 @@ def normalise(matrix: scipy.sparse.csr_array, kind: str, columns: np.ndarray | N
     elif kind == "symmetric":
         scaled = inverse(rows, 0.5) @ matrix @ inverse(columns, 0.5)
     else:
-        raise ValueError(f"unknown normalisation '{kind}'")
+        raise ValueError(f"unknown normalization '{kind}'")
     return scipy.sparse.csr_array(scaled).astype(np.float32)

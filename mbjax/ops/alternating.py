@@ -144,7 +144,7 @@ def _cholesky(left: types.Array, right: types.Array) -> types.Array:
 
 
 def _conjugate_gradients(product, right: types.Array, x: types.Array, steps: int) -> types.Array:
-    """A fixed number of steps towards A x = right for each row by itself; a row that is there stays."""
+    """A fixed number of steps toward A x = right for each row by itself; a row that is there stays."""
     rest = right - product(x)
     direction, square = rest, jnp.sum(rest * rest, axis=1, keepdims=True)
 

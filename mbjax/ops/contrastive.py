@@ -15,7 +15,7 @@ from mbjax.ops import all_users, partition, sampled_partition
 EPSILON = 1e-12
 
 
-def normalise(rows: types.Array) -> types.Array:
+def normalize(rows: types.Array) -> types.Array:
     """Rows scaled to length 1; a zero row stays zero and its gradient finite. Float [N, D]."""
     return rows * jax.lax.rsqrt(jnp.maximum(jnp.sum(jnp.square(rows), axis=-1, keepdims=True), EPSILON**2))
 
@@ -43,7 +43,7 @@ def info_nce(
       Scalar, in nats.
     """
     if similarity == "cosine":
-        anchor, candidates = normalise(anchor), normalise(candidates)
+        anchor, candidates = normalize(anchor), normalize(candidates)
     anchor = anchor / temperature
     bias = jnp.zeros(candidates.shape[0], candidates.dtype)
     own = jnp.sum(anchor * candidates, axis=-1)
@@ -77,7 +77,7 @@ def sampled_info_nce(
       temperature, similarity: as for ``info_nce``.
     """
     if similarity == "cosine":
-        anchor, own, drawn = normalise(anchor), normalise(own), normalise(drawn)
+        anchor, own, drawn = normalize(anchor), normalize(own), normalize(drawn)
     anchor = anchor / temperature
     logits = jnp.sum(anchor * own, axis=-1)
     total = sampled_partition.weighted_log_partition(anchor, drawn, logits, inside, weight, ratio)
@@ -108,7 +108,7 @@ def info_nce_of_blocks(
       temperature, similarity: as for ``info_nce``.
     """
     if similarity == "cosine":
-        anchor, own, candidates = normalise(anchor), normalise(own), normalise(candidates)
+        anchor, own, candidates = normalize(anchor), normalize(own), normalize(candidates)
     anchor = anchor / temperature
     bias = jnp.where(is_real, 0.0, all_users.NEVER)
     rows, all_weights = all_users.gathered(anchor), all_users.gathered(weight)

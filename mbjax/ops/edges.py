@@ -9,7 +9,7 @@ from jax.experimental import sparse
 from mbjax import types
 
 
-def drop(graph: types.Graph, key: types.Array, rate: float, *, renormalised: bool = False) -> types.Graph:
+def drop(graph: types.Graph, key: types.Array, rate: float, *, renormalized: bool = False) -> types.Graph:
     """A symmetric matrix without some of its edges.
 
     An edge is known by its two ends, not by its place among the entries, so that it goes from both of its rows and
@@ -19,7 +19,7 @@ def drop(graph: types.Graph, key: types.Array, rate: float, *, renormalised: boo
       graph: a symmetric matrix [N, N] without self loops, whole on this device.
       key: decides which; the same edges on every device.
       rate: probability of dropping.
-      renormalised: scale what is left symmetrically by its own degrees, in place of dividing it by 1 - rate.
+      renormalized: scale what is left symmetrically by its own degrees, in place of dividing it by 1 - rate.
     """
     if not rate:
         return graph
@@ -31,7 +31,7 @@ def drop(graph: types.Graph, key: types.Array, rate: float, *, renormalised: boo
         low, high = jnp.minimum(row, column), jnp.maximum(row, column)
         is_kept = _mixed(_mixed(low + words[0]) ^ _mixed(high + words[1])) < threshold
         data = jnp.where(is_kept, matrix.data / (1.0 - rate), 0.0)
-        if renormalised:
+        if renormalized:
             ones = is_kept.astype(jnp.float32)
             degree = jnp.zeros(matrix.shape[0]).at[row].add(ones, indices_are_sorted=True)
             scale = jax.lax.rsqrt(jnp.maximum(degree, 1.0))

@@ -87,7 +87,7 @@ def shapes(specs: Mapping[str, types.GraphSpec], train: Mapping[str, scipy.spars
 
 def is_own_transpose(spec: types.GraphSpec) -> bool:
     """Whether a matrix that has users and items on both sides, or items, is known to be symmetric."""
-    return spec.normalisation in ("none", "symmetric") and spec.entries == "union"
+    return spec.normalization in ("none", "symmetric") and spec.entries == "union"
 
 
 def _shape(rows: int, columns: int, number: int, *, is_square: bool, is_same: bool) -> types.Graph:

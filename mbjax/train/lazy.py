@@ -12,7 +12,7 @@ With g_t a row's gradient at step t, 0 where it is not touched, and lazy meaning
 * Adam, :math:`m_t = \beta_1 m_{t-1} + (1 - \beta_1) g_t` and likewise v, goes on along m after the last gradient and
   forgets both while there is none. Lazy Adam does neither: m and v of a row are averages over the steps that touched
   it. Bias corrections count all steps, as in LazyAdam of TensorFlow Addons and SparseAdam of PyTorch. The first time
-  that a row is touched both do the same with it; afterwards a lazy row moves less between its batches.
+  that a row is touched both do the same with it; afterward a lazy row moves less between its batches.
 
 A row is touched where it occurs with a weight above 0; padding touches none. All other parameters, such as the kernels
 of a head, are updated as ever.

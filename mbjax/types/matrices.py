@@ -62,10 +62,10 @@ class GraphSpec(NamedTuple):
       behaviors: whose training pairs are entered.
       shape: ``"user_item"`` [U, I], ``"bipartite"`` [U + I, U + I], users first, or ``"item_item"`` [I, I], 1 for two
         items that any user has both of, by whichever of the behaviors, and nothing on the diagonal.
-      normalisation: ``"none"``, ``"l2_row"`` (rows of length 1), ``"left"`` (D^-1 A),
+      normalization: ``"none"``, ``"l2_row"`` (rows of length 1), ``"left"`` (D^-1 A),
         ``"right"`` (A D^-1) or ``"symmetric"`` (D^-1/2 A D^-1/2). Empty rows stay zero.
       entries: how several behaviors become one matrix: ``"union"`` (1 if any has the pair), ``"count"`` (how many
-        have it) or ``"normalised_sum"`` (each normalised by itself, then added).
+        have it) or ``"normalized_sum"`` (each normalized by itself, then added).
       self_loops: adds the identity to a bipartite matrix before it is normalized.
       parts: the pairs of a bipartite matrix are dealt into so many parts, by a hash of the pair.
       part: which of the parts is entered, its values times ``parts``, so that the mean of all parts is the matrix.
@@ -73,7 +73,7 @@ class GraphSpec(NamedTuple):
 
     behaviors: tuple[str, ...]
     shape: str = "user_item"
-    normalisation: str = "none"
+    normalization: str = "none"
     entries: str = "union"
     self_loops: bool = False
     parts: int = 1

@@ -1,4 +1,4 @@
-"""Tiny graphs given as 0/1 matrices, with their dense normalised forms in numpy."""
+"""Tiny graphs given as 0/1 matrices, with their dense normalized forms in numpy."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class Tiny:
 
     def adjacency(self, behavior: int, kind: str) -> np.ndarray:
         """The dense bipartite matrix [U + I, U + I], "symmetric" or "left"."""
-        return normalised(self.matrices[behavior], kind)
+        return normalized(self.matrices[behavior], kind)
 
 
-def normalised(matrix, kind: str) -> np.ndarray:
+def normalized(matrix, kind: str) -> np.ndarray:
     """The bipartite form of R, users first, divided by degrees; rows of degree 0 are 0."""
     matrix = np.asarray(matrix, np.float64)
     users, items = matrix.shape

@@ -62,11 +62,11 @@ def test_a_node_without_pairs_of_any_behavior_keeps_its_row(tiny, key):
         np.testing.assert_allclose(table[jnp.array([1, 3])], 3 * base[jnp.array([1, 3])], rtol=1e-6)
 
 
-def test_other_normalisations_are_matrices_of_their_own(drawn):
+def test_other_normalizations_are_matrices_of_their_own(drawn):
     source, base = drawn(2), np.random.default_rng(6).normal(size=(6, 2))
-    made = source.encode(base, name="cigf", layers=[1], normalisation="symmetric")
+    made = source.encode(base, name="cigf", layers=[1], normalization="symmetric")
     np.testing.assert_allclose(made[0], literal(source, base, {}, 0, 1, "lightgcn", "symmetric"), rtol=1e-4, atol=1e-5)
-    assert set(source.module(name="cigf", normalisation="symmetric")[1]) == {"view, symmetric", "buy, symmetric"}
+    assert set(source.module(name="cigf", normalization="symmetric")[1]) == {"view, symmetric", "buy, symmetric"}
     assert set(source.module(name="cigf")[1]) == {"view", "buy"}
 
 

@@ -16,8 +16,8 @@ def test_two_nodes_by_hand(tiny):
     np.testing.assert_allclose(buy, [[5.0], [0.5]], rtol=1e-6)
 
 
-@pytest.mark.parametrize("normalisation", ["none", "symmetric"])
-def test_it_is_the_formula(drawn, normalisation):
+@pytest.mark.parametrize("normalization", ["none", "symmetric"])
+def test_it_is_the_formula(drawn, normalization):
     source, rng = drawn(2), np.random.default_rng(4)
     base = rng.normal(size=(6, 2))
     params = {f"{side}_{n}": rng.normal(size=(2, 2)) for side in ("user", "item") for n in (1, 2)}
@@ -26,7 +26,7 @@ def test_it_is_the_formula(drawn, normalisation):
     zeros, matrices = np.zeros((3, 3)), []
     for k, matrix in enumerate(source.matrices):
         raw = np.block([[zeros, matrix], [matrix.T, zeros]])
-        matrices.append(raw if normalisation == "none" else source.adjacency(k, "symmetric"))
+        matrices.append(raw if normalization == "none" else source.adjacency(k, "symmetric"))
     state, merged, own = base, [], [[], []]
     for n in (1, 2):
         messages = [matrix @ state for matrix in matrices]
@@ -34,7 +34,7 @@ def test_it_is_the_formula(drawn, normalisation):
         merged.append(state)
         for states, message in zip(own, messages, strict=True):
             states.append(logistic(times(message, n)))
-    options = {"name": "cml", "num_layers": 2, "normalisation": normalisation}
+    options = {"name": "cml", "num_layers": 2, "normalization": normalization}
     made = source.encode(base, params, **options)
     np.testing.assert_allclose(made, [times(np.concatenate(x, 1), "joined") for x in own], rtol=1e-4, atol=1e-5)
     module, graphs = source.module(**options)

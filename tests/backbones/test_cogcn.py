@@ -31,14 +31,14 @@ def encode(num_behaviors, train=None, seed=0, **options):
         (2, (1, 2), {}),
         (3, (2, 0, 1), {}),
         (4, (1, 2, 1, 1), {}),
-        (2, (2, 1), {"cum_graph": "sum_of_normalised"}),
-        (3, (1, 1, 2), {"cum_graph": "sum_of_normalised"}),
+        (2, (2, 1), {"cum_graph": "sum_of_normalized"}),
+        (3, (1, 1, 2), {"cum_graph": "sum_of_normalized"}),
         (3, (1, 2, 1), {"graph": "own"}),
         (3, (1, 2, 1), {"graph": "all"}),
         (3, (1, 2, 1), {"start": "strict"}),
         (3, (1, 2, 1), {"start": "base"}),
         (3, (1, 2, 1), {"start": "strict", "graph": "own"}),
-        (3, (1, 2, 1), {"start": "base", "graph": "all", "cum_graph": "sum_of_normalised"}),
+        (3, (1, 2, 1), {"start": "base", "graph": "all", "cum_graph": "sum_of_normalized"}),
         (3, (1, 2, 1), {"decouple": False}),
     ],
 )
@@ -56,7 +56,7 @@ def test_every_switch_matters():
     e0 = literal.table(literal.pairs(3)[0], SIZE)
     default = literal.cogcn(e0, pairs, (1, 2, 1))
     for option in (
-        {"cum_graph": "sum_of_normalised"},
+        {"cum_graph": "sum_of_normalized"},
         {"graph": "own"},
         {"graph": "all"},
         {"start": "strict"},
@@ -103,7 +103,7 @@ def test_a_node_without_pairs_keeps_its_row():
 
 
 def test_the_encoder_is_linear():
-    """No activation and no normalisation of rows: the encoding of a sum is the sum of the encodings."""
+    """No activation and no normalization of rows: the encoding of a sum is the sum of the encodings."""
     source, _ = literal.pairs(3)
     config = cogcn.CogcnConfig(layers=(1, 2, 1))
     graphs = graph.from_train(cogcn.Cogcn.graphs(config, source.info), source.train)

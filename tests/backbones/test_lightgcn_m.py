@@ -7,11 +7,11 @@ import pytest
 
 BASE = [[1.0], [2.0], [3.0], [4.0]]
 VIEW, BUY = [[1, 1], [0, 0]], [[1, 0], [0, 0]]
-# The row of user 0 in the normalised matrix: [item 0, item 1]. Item 0 is viewed and bought, item 1 viewed only.
+# The row of user 0 in the normalized matrix: [item 0, item 1]. Item 0 is viewed and bought, item 1 viewed only.
 ENTRIES = {
     "union": [2**-0.5, 2**-0.5],
     "count": [2 / (3 * 2) ** 0.5, 1 / 3**0.5],  # degrees: user 3, items 2 and 1
-    "normalised_sum": [2**-0.5 + 1.0, 2**-0.5],
+    "normalized_sum": [2**-0.5 + 1.0, 2**-0.5],
 }
 
 

@@ -7,7 +7,7 @@ import pytest
 
 
 def test_two_behaviors_by_hand(tiny):
-    # One user, one item: the normalised matrix swaps their rows. E0 = (2, 4).
+    # One user, one item: the normalized matrix swaps their rows. E0 = (2, 4).
     source = tiny([[1]], [[1]])
     params = {"user_map_view": [[10.0]], "item_map_view": [[100.0]]}
     made = source.encode([[2.0], [4.0]], params, name="mbcgcn", layers=[1, 2])

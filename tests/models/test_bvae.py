@@ -42,7 +42,7 @@ def union(source):
     return (sum(source.train[b].toarray().astype(float) for b in source.info.behaviors) > 0).astype(float)
 
 
-def normalised(rows):
+def normalized(rows):
     return rows / np.sqrt(np.maximum((rows**2).sum(axis=1, keepdims=True), 1e-12))
 
 
@@ -52,7 +52,7 @@ def test_scores_are_the_number_of_behaviors_times_the_mean(num_behaviors, extra)
     source, model, graphs, params = make(num_behaviors, purchase_extra_latent=extra)
     tables = model.encode(params, graphs)
     encoder = layer(params, "mean_union")
-    mean = normalised(union(source)) @ encoder["kernel"] + encoder["bias"]
+    mean = normalized(union(source)) @ encoder["kernel"] + encoder["bias"]
     for k, name in enumerate(source.info.behaviors):
         times = num_behaviors + (extra and name == source.info.target)
         decoder = layer(params, f"decoder_{name}")
@@ -76,12 +76,12 @@ def literal_loss(
     behaviors = source.info.behaviors
     rows = {b: toy.dense(batch.history[b], 31) for b in behaviors}
     encoder = layer(params, "mean_union")
-    mu = normalised(toy.dense(batch.history["union"], 31)) @ encoder["kernel"] + encoder["bias"]
+    mu = normalized(toy.dense(batch.history["union"], 31)) @ encoder["kernel"] + encoder["bias"]
     weight = np.asarray(batch.weight)
     beta, total = min(kl_cap, step / anneal_steps), 0.0
     for name in behaviors:
         deviation = layer(params, f"deviation_{name}")
-        sigma = np.exp(half * (normalised(rows[name]) @ deviation["kernel"] + deviation["bias"]))
+        sigma = np.exp(half * (normalized(rows[name]) @ deviation["kernel"] + deviation["bias"]))
         decoder = layer(params, f"decoder_{name}")
         logits = len(behaviors) * mu @ decoder["kernel"].T + decoder["bias"]
         log_softmax = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
@@ -174,7 +174,7 @@ def test_own_encoders_read_their_own_history_only():
     latents = model.encode(params, graphs)
     for k, name in enumerate(source.info.behaviors):
         encoder = layer(params, f"mean_{name}")
-        expected = normalised(source.train[name].toarray().astype(float)) @ encoder["kernel"] + encoder["bias"]
+        expected = normalized(source.train[name].toarray().astype(float)) @ encoder["kernel"] + encoder["bias"]
         np.testing.assert_allclose(latents[k], expected, rtol=1e-4, atol=1e-5)
 
 

@@ -20,7 +20,7 @@ def trial(request):
     p, q = rng.normal(size=(5, 8)).astype(np.float32), rng.normal(size=(7, 8)).astype(np.float32)
     sides = ncf_units.Unit.sides
     params = module.init(jax.random.key(0), p, q, method=sides)
-    params, literal = pointwise.randomised(params)
+    params, literal = pointwise.randomized(params)
 
     def apply(method, *arguments):
         return jax.jit(lambda params, *args: module.apply(params, *args, method=method))(params, *arguments)

@@ -78,9 +78,9 @@ def test_zero_rows_give_finite_gradients():
     gradient = jax.jit(jax.value_and_grad(lambda a, c: contrastive.info_nce(a, c, jnp.ones(5), 0.1), argnums=(0, 1)))
     value, gradients = gradient(anchor, candidates)
     assert np.isfinite(value) and all(np.isfinite(g).all() for g in gradients)
-    np.testing.assert_array_equal(contrastive.normalise(anchor)[0], 0.0)
+    np.testing.assert_array_equal(contrastive.normalize(anchor)[0], 0.0)
 
 
 def test_rows_are_scaled_to_length_one():
     rows = jnp.concatenate([ANCHOR, 1e-6 * ANCHOR, 1e6 * ANCHOR])
-    np.testing.assert_allclose(jnp.linalg.norm(contrastive.normalise(rows), axis=1), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(jnp.linalg.norm(contrastive.normalize(rows), axis=1), 1.0, rtol=1e-5)

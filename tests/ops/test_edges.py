@@ -23,7 +23,7 @@ def test_an_edge_goes_with_its_reverse(key):
     assert 0.62 < kept.sum() / (dense != 0).sum() < 0.78
     other = np.asarray(edges.drop(whole, jax.random.key(9), 0.3).matrix.todense()) != 0
     assert 0.4 < (kept & other).sum() / kept.sum() < 0.9  # 0.7 where the draws have nothing to do with one another
-    again = np.asarray(edges.drop(whole, key, 0.3, renormalised=True).matrix.todense())
+    again = np.asarray(edges.drop(whole, key, 0.3, renormalized=True).matrix.todense())
     degree = kept.sum(axis=1)
     np.testing.assert_allclose(again, kept / np.sqrt(np.maximum(np.outer(degree, degree), 1)), rtol=1e-5)
     assert edges.drop(whole, key, 0.0) is whole

@@ -31,7 +31,7 @@ def test_numerical_gradients():
     chex.assert_numerical_grads(lambda x: graph.spmm(device, x), (jnp.ones((2, 2)),), order=1, modes=("rev",))
 
 
-def test_normalisations_by_hand():
+def test_normalizations_by_hand():
     matrix = scipy.sparse.csr_array(np.array([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]], np.float32))
     half, root = 0.5, 2**-0.5
     expected = {
@@ -42,12 +42,12 @@ def test_normalisations_by_hand():
         "symmetric": [[half, root, 0], [root, 0, 0], [0, 0, 0]],
     }
     for kind, values in expected.items():
-        np.testing.assert_allclose(adjacency.normalise(matrix, kind).toarray(), values, rtol=1e-6, err_msg=kind)
+        np.testing.assert_allclose(adjacency.normalize(matrix, kind).toarray(), values, rtol=1e-6, err_msg=kind)
 
 
 def test_unknown_kinds_are_refused():
-    with pytest.raises(ValueError, match="unknown normalisation 'l1'"):
-        adjacency.normalise(scipy.sparse.csr_array(np.eye(2)), "l1")
+    with pytest.raises(ValueError, match="unknown normalization 'l1'"):
+        adjacency.normalize(scipy.sparse.csr_array(np.eye(2)), "l1")
     train = toy.dataset().train
     with pytest.raises(ValueError, match="shape 'cube'"):
         adjacency.assemble(types.GraphSpec(("buy",), shape="cube"), train)
@@ -78,7 +78,7 @@ def test_items_that_a_user_has_both_of():
         expected[pair] = expected[pair[::-1]] = 1
     spec = types.GraphSpec(("cart", "buy"), "item_item")
     np.testing.assert_array_equal(adjacency.assemble(spec, train).toarray(), expected)
-    means = adjacency.assemble(spec._replace(normalisation="left"), train).toarray()
+    means = adjacency.assemble(spec._replace(normalization="left"), train).toarray()
     np.testing.assert_allclose(means, expected / np.maximum(expected.sum(axis=1, keepdims=True), 1))
     # Passive users bring no items together.
     passive = {name: scipy.sparse.csr_array(np.ones((1, 5), np.uint8)) for name in train}
@@ -129,7 +129,7 @@ def with_duplicates(counts, seed):
 
 
 def scaled(matrix, kind):
-    """The normalisations of ``GraphSpec`` on a dense matrix; an empty row or column stays zero."""
+    """The normalizations of ``GraphSpec`` on a dense matrix; an empty row or column stays zero."""
 
     def inverse(degree, power):
         return np.array([d**-power if d > 0 else 0.0 for d in degree])
@@ -150,13 +150,13 @@ def expected(spec, pairs):
     def finish(matrix):
         if spec.shape == "bipartite":
             matrix = np.block([[np.zeros((USERS, USERS)), matrix], [matrix.T, np.zeros((ITEMS, ITEMS))]])
-        return scaled(matrix + np.eye(len(matrix)) if spec.self_loops else matrix, spec.normalisation)
+        return scaled(matrix + np.eye(len(matrix)) if spec.self_loops else matrix, spec.normalization)
 
     binary = [(pairs[name] > 0).astype(float) for name in spec.behaviors]
     return {
         "union": lambda: finish((sum(binary) > 0).astype(float)),
         "count": lambda: finish(sum(binary)),
-        "normalised_sum": lambda: sum(map(finish, binary)),
+        "normalized_sum": lambda: sum(map(finish, binary)),
     }[spec.entries]()
 
 
@@ -165,7 +165,7 @@ def expected(spec, pairs):
     counts=st.lists(pair_counts, min_size=3, max_size=3),
     shape=st.sampled_from([("user_item", False), ("bipartite", False), ("bipartite", True)]),
     kind=st.sampled_from(KINDS),
-    entries=st.sampled_from(["union", "count", "normalised_sum"]),
+    entries=st.sampled_from(["union", "count", "normalized_sum"]),
     number=st.integers(1, 3),
 )
 def test_any_graph_is_what_its_spec_says(counts, shape, kind, entries, number):
@@ -196,7 +196,7 @@ def test_any_product_and_gradient_are_scipys(cells, number, kind, seed):
     rng = np.random.default_rng(seed)
     matrix = np.zeros(USERS * ITEMS)
     matrix[cells[:number]] = rng.uniform(0.1, 3.0, number)  # with 3 entries, empty rows and columns everywhere
-    csr = adjacency.normalise(scipy.sparse.csr_array(matrix.reshape(USERS, ITEMS)), kind)
+    csr = adjacency.normalize(scipy.sparse.csr_array(matrix.reshape(USERS, ITEMS)), kind)
     dense, probe = rng.normal(size=(ITEMS, 3)), rng.normal(size=(USERS, 3))
     value, gradient = product_and_gradient(graph.build(csr), jnp.float32(dense), jnp.float32(probe))
     np.testing.assert_allclose(value, csr @ dense, rtol=1e-5, atol=1e-6)
@@ -204,7 +204,7 @@ def test_any_product_and_gradient_are_scipys(cells, number, kind, seed):
     np.testing.assert_allclose(value, scaled(matrix.reshape(USERS, ITEMS), kind) @ dense, rtol=1e-4, atol=1e-5)
 
 
-def test_numerical_gradients_of_a_normalised_bipartite_graph():
+def test_numerical_gradients_of_a_normalized_bipartite_graph():
     spec = types.GraphSpec(("view", "cart", "buy"), "bipartite", "left", "count")
     device = graph.from_train({"all": spec}, toy.dataset().train)["all"]
     dense = jnp.asarray(np.random.default_rng(0).normal(size=(54, 2)), jnp.float32)
@@ -238,7 +238,7 @@ def test_the_first_cumulative_matrix_is_the_first_behaviors_own():
     train = toy.dataset().train
     cumulative = adjacency.assemble(types.GraphSpec(("view",), "bipartite", "left", "count"), train)
     own = adjacency.assemble(types.GraphSpec(("view",), "bipartite", "left"), train)
-    summed = adjacency.assemble(types.GraphSpec(("view",), "bipartite", "left", "normalised_sum"), train)
+    summed = adjacency.assemble(types.GraphSpec(("view",), "bipartite", "left", "normalized_sum"), train)
     np.testing.assert_array_equal(cumulative.toarray(), own.toarray())
     np.testing.assert_array_equal(summed.toarray(), own.toarray())
 
@@ -261,7 +261,7 @@ SPECS = {
     f"{shape} {kind} {entries}{' loops' * loops}": types.GraphSpec(("view", "buy"), shape, kind, entries, loops)
     for shape in ("user_item", "bipartite")
     for kind in KINDS
-    for entries in ("union", "count", "normalised_sum")
+    for entries in ("union", "count", "normalized_sum")
     for loops in ((False, True) if shape == "bipartite" else (False,))
 }
 
@@ -333,9 +333,9 @@ def test_a_symmetric_matrix_is_stored_once():
 def test_shapes_are_those_of_the_graphs():
     train = toy.dataset(3).train
     specs = {
-        "a": types.GraphSpec(("view",), normalisation="l2_row"),
+        "a": types.GraphSpec(("view",), normalization="l2_row"),
         "b": types.GraphSpec(("view", "cart"), "bipartite", "symmetric", self_loops=True),
-        "c": types.GraphSpec(("view", "buy"), "bipartite", "left", entries="normalised_sum"),
+        "c": types.GraphSpec(("view", "buy"), "bipartite", "left", entries="normalized_sum"),
         "d": types.GraphSpec(("buy",), "item_item"),
     }
     made, shapes = graph.from_train(specs, train), graph.shapes(specs, train)

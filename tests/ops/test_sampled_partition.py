@@ -72,7 +72,7 @@ def test_a_part_is_the_estimate_as_written_with_its_gradients():
 
 
 def test_the_sum_is_without_bias_and_its_logarithm_from_below():
-    logits = np.asarray(contrastive.normalise(ANCHOR) @ contrastive.normalise(CANDIDATES).T) / 0.3
+    logits = np.asarray(contrastive.normalize(ANCHOR) @ contrastive.normalize(CANDIDATES).T) / 0.3
     own, found = np.diag(logits), []
     for rows, _ in many(4, 4000):
         inside = np.isin(np.arange(12), rows)
