@@ -1,9 +1,9 @@
 """Draws docs/mbjax.png: what mbjax makes of a user's history, and how models compare.
 
-python docs/make_picture.py            trains the run of ``make demo`` if there is none: a minute and a half
+python docs/make_picture.py            trains the run of ``make demo`` if there is none: two minutes
 
 The left half is one user of the embedded data set, whose items belong to planted groups: the history of each behavior
-in training, and the list that funnel ranks for it. The right half is the summary of the README's table on Taobao.
+in training, and the list that funnel ranks for it. The right half are lines of docs/results on Taobao.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from matplotlib import figure, patches
 from matplotlib.backends import backend_agg
 
 import mbjax
+from mbjax.config import about
 from mbjax.data import synthetic
 from mbjax.reporting import report, summary
 
@@ -29,6 +30,8 @@ LEARNED, PLAIN = "#0072B2", "#8c959f"
 TOP_K, WIDEST = 8, 12
 """Items of a list, and of a history that the picture has room for."""
 DATASET = "taobao"
+DEMO = {"train.epochs": 2, "train.eval_every": 1, "train.batch_size": 128, "model.steps": 30}
+"""Settings of the run of ``make demo``, which goes on with it."""
 
 
 def main(argv=None) -> None:
@@ -38,7 +41,7 @@ def main(argv=None) -> None:
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs" / "mbjax.png")
     options = parser.parse_args(argv)
     if not (options.workdir / "config.yaml").exists():
-        mbjax.train_run(mbjax.load_config("funnel", "demo", overrides={"train.batch_size": 128}), options.workdir)
+        mbjax.train_run(mbjax.load_config("funnel", "demo", overrides=DEMO), options.workdir)
     dataset, planted = synthetic.funnel()
     user = choose_user(dataset, planted)
     with tempfile.TemporaryDirectory() as folder:
@@ -122,7 +125,7 @@ def color_rank(colors, group) -> int:
 def draw_models(drawing, records) -> None:
     """Bars of every model with an honest run on the data set, visited and unvisited pairs apart."""
     lines = summary.shares(records, DATASET)[::-1]
-    marked = [(line.model, DATASET) in summary.CHOSEN_ON_TEST for line in lines]
+    marked = [DATASET in about.of(line.model).chosen_on_test for line in lines]
     names = [line.model + "*" * mark for line, mark in zip(lines, marked, strict=True)]
     colors = [LEARNED if line.is_trained else PLAIN for line in lines]
     text = {"color": INK, "va": "center"}
@@ -140,7 +143,7 @@ def draw_models(drawing, records) -> None:
         axes.set_title(words, fontsize=9.5, color=INK, loc="left")
         axes.spines[["top", "right", "bottom"]].set_visible(False)
         axes.spines["left"].set_color(PALE)
-    words = "% of users with a hit in the first ten. Gray: not trained."
+    words = "% of users with a hit in the first ten. Gray: no epochs."
     words += "\n* one setting was chosen on the test split" if any(marked) else ""
     drawing.text(0.68, 0.075, words, fontsize=8.5, **text)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import runpy
 from pathlib import Path
 
@@ -49,6 +50,12 @@ def test_no_text_lies_over_another_or_over_the_edge(script, shop):
         assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height, word
     for (one, a), (other, b) in itertools.combinations(boxes, 2):
         assert not a.overlaps(b), (one, other)
+
+
+def test_the_run_is_the_one_of_make_demo(script):
+    """Which goes on with it, and could not if it had other settings."""
+    (line,) = re.findall(r"mbjax train --dataset=demo (.*) --workdir", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    assert line.split() == [f"--{path}={value}" for path, value in script["DEMO"].items()]
 
 
 def test_the_file_is_a_small_png():
