@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from mbjax.features import lists
@@ -12,4 +14,4 @@ def everything(empty: lists.Lists) -> lists.Lists:
     number = len(empty.user)
     size = next(iter(empty.history.values())).shape[1]
     item = np.tile(np.arange(size, dtype=np.int32), number)
-    return lists.Lists(empty.user, empty.history, empty.removed, np.arange(number + 1) * size, item, empty.clock)
+    return dataclasses.replace(empty, ptr=np.arange(number + 1) * size, item=item)

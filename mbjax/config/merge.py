@@ -15,7 +15,7 @@ from typing import Any
 import pydantic
 
 from mbjax import errors, paths
-from mbjax.config import ablations, datasets, fields, files, presets, problems, schema, sections
+from mbjax.config import ablations, about, datasets, fields, files, presets, problems, schema, sections
 
 _SECTIONS = ("model", *schema.SECTIONS)
 
@@ -74,6 +74,7 @@ def load(
     """
     dataset, dirs = os.fspath(dataset), _dirs(overrides or {}, model_class)
     check_names(model_name, dataset, dirs, protocol=protocol, ablation=ablation, seed=seed, devices=devices)
+    about.of(model_name)  # a mistake there must not be found when the run is over
     dataset = datasets.located(dataset, dirs)
     ablation = _ablation(model_name, ablation, model_class)
     header = {"model_name": model_name, "dataset": dataset, "protocol": protocol, "ablation": ablation}

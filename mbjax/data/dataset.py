@@ -40,6 +40,7 @@ class Dataset:
       repeats: see ``content.Content``.
       events: ``"train"`` and ``"valid"`` -> behavior -> when pairs happened, of ``info.behaviors``; empty where that is
         not known of each behavior. Those of training are of all pairs that the files have in training, held out or not.
+      grown: whether it is the data set of a run with more pairs than that had, and nothing is held out.
     """
 
     info: types.DatasetInfo
@@ -59,6 +60,7 @@ class Dataset:
     repeated: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
     repeats: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
     events: moments.Parts = dataclasses.field(default_factory=dict)
+    grown: bool = False
 
     def without_times(self) -> Dataset:
         """The same pairs, of which it is not known when they happened."""

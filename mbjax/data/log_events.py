@@ -31,7 +31,8 @@ def of(rows: cleaning.Rows, part: np.ndarray, layout: options.LogOptions) -> mom
     usable = (rows.behavior >= 0) & has["user"][rows.user] & has["item"][rows.item]
     place = {what: np.cumsum(found) - 1 for what, found in has.items()}
     where = np.where(rows.kept, part, np.int8(-1))
-    lies = _in_time(seconds, where) if layout.split == "time_80_10_10" else _before_last(rows, where)
+    # Cuts in time are those of all rows, also of users who were left out since.
+    lies = _in_time(seconds, part) if layout.split == "time_80_10_10" else _before_last(rows, where)
     # A row that was left out as a repetition lies where its moment does; the others where the split put them.
     where = np.where(rows.kept, where, np.where(usable, lies, np.int8(-1)))
     del usable, lies

@@ -51,6 +51,29 @@ def joined(parts: Iterable[Moments]) -> Moments:
     )
 
 
+def either(first: Moments, second: Moments) -> Moments:
+    """The events that any of two records has: one that both have is one, and a repetition in one of them is another."""
+    keys, seconds = [], []
+    for part in (first, second):
+        keys.append(np.repeat(part.keys, np.diff(part.ptr)))
+        seconds.append(part.seconds)
+    number = [_number(*record) for record in zip(keys, seconds, strict=True)]
+    keys, seconds, number = (np.concatenate(x) for x in (keys, seconds, number))
+    order = np.lexsort((number, seconds, keys))
+    keys, seconds, number = keys[order], seconds[order], number[order]
+    is_new = np.ones(keys.size, bool)
+    is_new[1:] = (keys[1:] != keys[:-1]) | (seconds[1:] != seconds[:-1]) | (number[1:] != number[:-1])
+    return of(keys[is_new], seconds[is_new])
+
+
+def _number(keys: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    """Of events in order, how many before each are equal to it."""
+    place = np.arange(keys.size)
+    is_first = np.ones(keys.size, bool)
+    is_first[1:] = (keys[1:] != keys[:-1]) | (seconds[1:] != seconds[:-1])
+    return place - np.maximum.accumulate(np.where(is_first, place, 0)) if keys.size else place
+
+
 def end(parts: Iterable[Moments]) -> float:
     """The last moment of all; 0 of none."""
     return max((float(part.seconds.max()) for part in parts if part.seconds.size), default=0.0)

@@ -153,16 +153,21 @@ def _unknown(experiment: wiring.Experiment) -> list[str]:
 
 
 def _moments(dataset: data.Dataset, found: events.Histories) -> dict[str, moments.Moments]:
-    """When the events happened, and what the data set has of users whom it knows; nothing where nobody says."""
+    """When the events happened, and what the data set has of users whom it knows; nothing where nobody says.
+
+    The events may be a longer record of the same, so that what both have happened once.
+    """
     known = {}
     places = np.flatnonzero(found.known >= 0)
     for behavior in dataset.info.behaviors:
-        parts = [] if found.events is None else [found.events[behavior]]
+        parts = []
         for split in ("train", "valid"):
             if behavior in dataset.events[split]:
                 of = moments.rows(dataset.events[split][behavior], found.known[places], dataset.info.num_items)
                 parts.append(of._replace(keys=_moved(of.keys, places, dataset.info.num_items)))
         known[behavior] = moments.joined(parts)
+        if found.events is not None:
+            known[behavior] = moments.either(known[behavior], found.events[behavior])
     return known
 
 

@@ -89,7 +89,7 @@ def extend(
     graphs = graph.from_train(model.graphs, experiment.dataset.train, passive)
     if model.prepare is not None:
         joined = gathering.joins(experiment.model, experiment.dataset)
-        more = {"passive": passive, "alone": alone, "times": model.times, "passive_events": events}
+        more = {"passive": passive, "known": known, "alone": alone, "times": model.times, "passive_events": events}
         graphs |= precision.full(model.prepare)(gathering.evidence(experiment.dataset, config, joined=joined, **more))
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), graphs))
 

@@ -35,8 +35,10 @@ def graphs(
 
 
 def joins(model: types.Model, dataset: data.Dataset) -> bool:
-    """Whether validation pairs join those of training where the test split is ranked."""
-    return model.joins and dataset.mask_valid and any(matrix.nnz for matrix in dataset.valid.values())
+    """Whether validation pairs, or those that a log has more, join those of training where the test split is ranked."""
+    if not model.joins:
+        return False
+    return dataset.grown or (dataset.mask_valid and any(matrix.nnz for matrix in dataset.valid.values()))
 
 
 def evidence(
@@ -52,7 +54,8 @@ def evidence(
 
     Args:
       config: has the seed; None: that of 0.
-      joined: whether validation pairs are among those of training, in every behavior that had them.
+      joined: whether validation pairs are among those of training, in every behavior that had them. Of a log that has
+        grown all pairs are, as they stand.
       times: whether it has to say when pairs happened, where that is known.
       passive_events: of the passive users, where that is known.
       more: fields of ``types.Evidence``.

@@ -100,6 +100,7 @@ def read(workdir: str | pathlib.Path, config: configuration.Config, checkpoint: 
         valid_rule="none",
         fingerprint=then["fingerprint"],
         events={"train": _of_known(now, old, len(items)), "valid": {}} if times else {},
+        grown=True,
     )
     experiment = wiring.build(config, grown)
     params, _ = runs.restore_params(workdir, experiment, which=checkpoint)

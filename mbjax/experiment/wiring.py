@@ -68,8 +68,10 @@ class Experiment:
         """
         if self.shards is not None:
             return dataclasses.replace(self, graphs=dividing.graphs(self.shards, self.model, self.dataset))
+        # Of a log that has grown, pairs that training had not are everywhere.
+        more = {"joined": True} if self.dataset.grown else {}
         return dataclasses.replace(
-            self, graphs=gathering.graphs(self.model, self.dataset, self.config, teach=teach, asked=asked)
+            self, graphs=gathering.graphs(self.model, self.dataset, self.config, teach=teach, asked=asked, **more)
         )
 
     def with_matrices(self) -> Experiment:
@@ -79,7 +81,7 @@ class Experiment:
     @property
     def has_others(self) -> bool:
         """Whether the test split and lists are ranked with other graphs than those of training."""
-        return gathering.joins(self.model, self.dataset) or bool(self.model.few)
+        return (gathering.joins(self.model, self.dataset) and not self.dataset.grown) or bool(self.model.few)
 
     def graphs_for(self, split: str, asked: Mapping[str, Any] | None = None) -> types.Graphs:
         """The graphs that a split is evaluated with, on all devices; those of ``"test"`` serve lists too.

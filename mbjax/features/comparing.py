@@ -115,6 +115,7 @@ class Part:
         self.sorted, self.sorted_row = self.place[self.order], self.row[self.order]
         self.is_part = (of.user >= 0).astype(np.float32)
         self.own = {b: lists.contributed(of, b, self.row).astype(np.uint8) for b in behaviors}
+        self.held = self._held() if of.added is not None else {}
         self.alike = [b for b in asked.ranked if asked.how.alike]
         # Of each item of a history by what is ranked, whether the statistics have it of its user by another behavior.
         self.shared = {
@@ -126,6 +127,15 @@ class Part:
         nothing = np.float16(np.log(SMALL))
         columns = names(behaviors, asked.ranked, timed=asked.log is not None, alike=asked.how.alike)
         self.found = {name: np.full(of.item.size, nothing) for name in columns}
+
+    def _held(self) -> dict[str, np.ndarray]:
+        """Of each item of a history, whether the statistics have it of its user by that behavior, float32."""
+        held = {b: lists.contributed(self.of, b, *lists.pairs(m)) for b, m in self.of.history.items()}
+        if ANY in self.met:
+            row = np.repeat(np.arange(len(self.of.user)), self.length[ANY])
+            by_any = [lists.contributed(self.of, b, row, self.met[ANY][1]) for b in held]
+            held[ANY] = np.maximum.reduce(by_any)
+        return held
 
     def asked(self, number: int) -> np.ndarray:
         """Which of so many items are candidates, bool."""
@@ -162,7 +172,11 @@ class Part:
         stored, place, length, first = self._places(picked, a, line)
         met = self.met[a][1][stored]
         contributed, is_part = self.own[b][picked].astype(np.float32), self.is_part[row]
-        is_counted = contributed.any()
+        is_counted, held = contributed.any(), None
+        if self.held:
+            held = self.held[a][stored]
+        elif not is_part.all():
+            held = np.repeat(is_part, length)
 
         found = tile.take(place)
 
@@ -170,14 +184,14 @@ class Part:
             value = np.ascontiguousarray(counted)
             if is_counted:
                 # Where the item itself is in the history nothing is shared, and nothing is to be taken off.
-                value -= np.repeat(own, length)
+                value -= np.repeat(own, length) if held is None else np.repeat(own, length) * held
                 np.maximum(value, 0, out=value)
             return value
 
         value = others_of(found.real, contributed)
         others = np.sqrt(np.maximum(users[b].number[self.of.item[picked]] - contributed, 1))
         root, less = users[a].root, users[a].less
-        of_met = less[met] if is_part.all() else np.where(np.repeat(is_part, length) > 0, less[met], root[met])
+        of_met = less[met] if held is None else np.where(held > 0, less[met], root[met])
         if b in self.ranked:
             damped = np.repeat(others, length)
             damped *= of_met
@@ -212,7 +226,8 @@ class Part:
         a, b, tile, line, users = shared
         place, where, length, first = self._places(picked, a, line)
         contributed = self.own[b][picked].astype(np.float32)
-        value = np.maximum(tile.take(where) - np.repeat(contributed, length), 0)
+        own = np.repeat(contributed, length)
+        value = np.maximum(tile.take(where) - (own * self.held[a][place] if self.held else own), 0)
         others = np.sqrt(np.maximum(users[b].number[self.of.item[picked]] - contributed, 1))
         for kind in LATE:
             weight = getattr(self.late, kind)[place]

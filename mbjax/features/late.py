@@ -49,7 +49,7 @@ def weighted(log: events.Log, of: lists.Lists) -> Late:
     recent = np.exp2(-(reference[line] - time) / events.DAY)
     newest = time >= reference[line]
     last = newest / np.maximum(np.bincount(line, newest, minlength=len(of.user)), 1)[line]
-    users = log.counted[item] - (of.user >= 0)[line]
+    users = log.counted[item] - np.maximum.reduce([lists.contributed(of, b, line, item) for b in log.events])
     scale = 1 / np.sqrt(np.maximum(users, 1))
     last, recent = (np.where(x > LEAST, x * scale, 0).astype(np.float32) for x in (last, recent))
     keep = recent > 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +35,8 @@ class Lists:
       user: int32 [L], whose pairs are left out of the statistics; ascending. -1: a user whom these do not hold.
       history: behavior -> CSR [L, I] of ones, what is known of the user: his pairs without those to be predicted.
       removed: behavior -> CSR [L, I] of ones, the pairs taken out of his history, which the statistics hold.
+      added: behavior -> CSR [L, I] of ones, the pairs of his history that the statistics do not hold though they hold
+        others of his; None: none.
       ptr: int64 [L + 1].
       item: int32 [N], ascending in a list.
       clock: where the events of the lists are; None: nobody asks.
@@ -46,6 +48,7 @@ class Lists:
     ptr: np.ndarray
     item: np.ndarray
     clock: Clock | None = None
+    added: Mapping[str, sparse.csr_array] | None = None
 
     @property
     def row(self) -> np.ndarray:
@@ -56,30 +59,42 @@ class Lists:
         """Those at the places ``keep``, ascending, with their candidates."""
         inside = np.isin(self.row, keep, kind="table") if keep.size < len(self.user) else slice(None)
         ptr = np.concatenate([[0], np.cumsum(np.diff(self.ptr)[keep])])
-        history, removed = (
-            {b: sparse.csr_array(m[keep]) for b, m in part.items()} for part in (self.history, self.removed)
-        )
         clock = self.clock and Clock(*(x[keep] for x in self.clock))
-        return Lists(self.user[keep], history, removed, ptr, self.item[inside], clock)
+        return Lists(self.user[keep], *self._rows(keep), ptr, self.item[inside], clock, self._added(keep))
 
     def permuted(self, order: np.ndarray) -> Lists:
         """Another order of lists without candidates."""
-        history, removed = (
-            {b: sparse.csr_array(m[order]) for b, m in part.items()} for part in (self.history, self.removed)
-        )
         clock = self.clock and Clock(*(x[order] for x in self.clock))
-        return Lists(self.user[order], history, removed, self.ptr, self.item, clock)
+        return Lists(self.user[order], *self._rows(order), self.ptr, self.item, clock, self._added(order))
 
     def span(self, start: int, stop: int) -> Lists:
         """Those at the places start .. stop - 1."""
-        history, removed = ({b: m[start:stop] for b, m in part.items()} for part in (self.history, self.removed))
-        first, end = self.ptr[start], self.ptr[stop]
-        ptr, clock = self.ptr[start : stop + 1] - first, self.clock and Clock(*(x[start:stop] for x in self.clock))
-        return Lists(self.user[start:stop], history, removed, ptr, self.item[first:end], clock)
+        some, first, end = slice(start, stop), self.ptr[start], self.ptr[stop]
+        ptr, clock = self.ptr[start : stop + 1] - first, self.clock and Clock(*(x[some] for x in self.clock))
+        return Lists(self.user[some], *self._rows(some), ptr, self.item[first:end], clock, self._added(some))
+
+    def _rows(self, some: np.ndarray | slice) -> Iterator[dict[str, sparse.csr_array]]:
+        return (_of_rows(part, some) for part in (self.history, self.removed))
+
+    def _added(self, some: np.ndarray | slice) -> dict[str, sparse.csr_array] | None:
+        return None if self.added is None else _of_rows(self.added, some)
+
+    @property
+    def held(self) -> dict[str, sparse.csr_array]:
+        """Behavior -> CSR [L, I], what the statistics hold of the users; a stored 0 is nothing."""
+        is_part = sparse.diags_array((self.user >= 0) * 1.0).tocsr()
+        found = {b: self.history[b] + self.removed[b] for b in self.history}
+        if self.added is not None:
+            found = {b: m - self.added[b] for b, m in found.items()}
+        return {b: sparse.csr_array(is_part @ m) for b, m in found.items()}
 
     def of(self, matrix: sparse.csr_array, row: np.ndarray | None = None) -> np.ndarray:
         """Whether each candidate is stored in a matrix [L, I], float32 [N]."""
         return has(matrix, self.row if row is None else row, self.item)
+
+
+def _of_rows(part: Mapping[str, sparse.csr_array], some: np.ndarray | slice) -> dict[str, sparse.csr_array]:
+    return {b: sparse.csr_array(m[some]) for b, m in part.items()}
 
 
 def has(matrix: sparse.csr_array, row: np.ndarray, column: np.ndarray) -> np.ndarray:
@@ -96,7 +111,8 @@ def has(matrix: sparse.csr_array, row: np.ndarray, column: np.ndarray) -> np.nda
 def contributed(of: Lists, behavior: str, row: np.ndarray | None = None, item: np.ndarray | None = None) -> np.ndarray:
     """Whether the statistics have items, or each candidate, as pairs of their users by a behavior, float32 [N].
 
-    A pair is one of his history, or one that was taken out of it; of strangers there is none.
+    A pair is one of his history, but for what was added to it, or one that was taken out of it; of strangers there is
+    none.
 
     Args:
       of: the lists.
@@ -108,6 +124,8 @@ def contributed(of: Lists, behavior: str, row: np.ndarray | None = None, item: n
     found = has(of.history[behavior], row, item)
     if of.removed[behavior].nnz:
         found = found + has(of.removed[behavior], row, item)
+    if of.added is not None and of.added[behavior].nnz:
+        found = found - has(of.added[behavior], row, item)
     return found * (of.user >= 0)[row]
 
 

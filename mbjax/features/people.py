@@ -42,8 +42,8 @@ def ranked(evidence: types.Evidence) -> People:
         usual = np.sort(rng.choice(len(of.user), min(SAMPLE, len(of.user)), replace=False))
     if evidence.passive is not None:
         number = next(iter(evidence.passive.values())).shape[0]
-        strangers = candidates.strangers(evidence.passive, len(of.user) + np.arange(number))
-        of = _joined(_only(of, usual) if evidence.alone else of, strangers)
+        more = candidates.passive(evidence.passive, train, evidence.known, len(of.user) + np.arange(number))
+        of = _joined(_only(of, usual) if evidence.alone else of, more)
     return People(of, usual)
 
 
@@ -109,4 +109,8 @@ def _joined(of: lists.Lists, more: lists.Lists) -> lists.Lists:
     user = np.concatenate([of.user, more.user])
     history, removed = below(of.history, more.history), below(of.removed, more.removed)
     clock = lists.Clock(*map(np.concatenate, zip(of.clock, more.clock, strict=True)))
-    return lists.Lists(user, history, removed, np.zeros(user.size + 1, np.int64), np.zeros(0, np.int32), clock)
+    added = None
+    if more.added is not None:
+        nothing = {b: sparse.csr_array(m.shape, dtype=np.float32) for b, m in of.history.items()}
+        added = below(nothing, more.added)
+    return lists.Lists(user, history, removed, np.zeros(user.size + 1, np.int64), np.zeros(0, np.int32), clock, added)

@@ -137,15 +137,17 @@ def rows(of: lists.Lists, fitted: Fit, start: int, stop: int, shared: Spread | N
     own = fitted.inverse[np.maximum(users, 0)] * is_part[:, None]
     place = np.flatnonzero(is_part)
     diagonal = np.where(is_part, own[np.arange(size), np.maximum(users, 0)], np.inf)
-    history, removed = (
+    history, changed = (
         {b: sparse.csr_array(m[start:stop].astype(np.float32)) for b, m in part.items()}
-        for part in (of.history, of.removed)
+        for part in (of.history, {b: m * np.float32(-1) for b, m in of.removed.items()})
     )
-    if is_part.all() and not any(m.nnz for m in removed.values()):
+    if of.added is not None:
+        changed = {b: sparse.csr_array(m + of.added[b][start:stop].astype(np.float32)) for b, m in changed.items()}
+    if is_part.all() and not any(m.nnz for m in changed.values()):
         return Rows(None, own, diagonal, history)
     z = np.zeros_like(own)
-    # Of a user of the fit, only what was taken out of his history counts; of anybody else, all of it.
-    each = {b: _where(is_part, removed[b] * np.float32(-1), history[b]) for b in history}
+    # Of a user of the fit, only what was taken out of his history or added counts; of anybody else, all of it.
+    each = {b: _where(is_part, changed[b], history[b]) for b in history}
     if not fitted.is_whole:  # most are strangers, for whom one product with P serves all behaviors
         z += sum(known @ columns for known, columns in zip(each.values(), fitted.columns, strict=True)) @ fitted.inverse
         each = {}

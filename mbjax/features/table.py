@@ -128,7 +128,7 @@ def _counts(source: Source, of: lists.Lists, row: np.ndarray, own: Columns, part
     whole = source.counts.item
     number = {b: whole[b][item] - own[b] for b in names}
     length = {b: np.diff(of.history[b].indptr) for b in names}
-    mine = {b: sparse.diags_array((of.user >= 0) * 1.0).tocsr() @ (of.history[b] + of.removed[b]) for b in names}
+    mine = of.held
     for b in names:
         columns[f"count_item_{b}"] = np.log1p(number[b])
         columns[f"count_user_{b}"] = np.log1p(length[b])[row]

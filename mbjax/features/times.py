@@ -103,7 +103,7 @@ def _items(log: events.Log, of: lists.Lists, row: np.ndarray) -> Columns:
     width = log.met.shape[1]
     moment, is_cut = np.minimum(of.clock.until, log.end)[row], (of.clock.until <= log.end)[row]
     is_part = (of.user >= 0)[row]
-    wanted = of.clock.person[row] * width + of.item
+    wanted = np.maximum(of.user, 0)[row].astype(np.int64) * width + of.item
     own, found = {}, {}
     for b, known in log.events.items():
         place = np.minimum(np.searchsorted(known.keys, wanted), max(known.keys.size - 1, 0))

@@ -58,17 +58,18 @@ def columns(
     for k, behavior in enumerate(names):
         if behavior != target:
             met += of.of(of.history[behavior], row).astype(np.int64) << k
-    is_counted = np.maximum.reduce(list(own.values()))
+    held = sum(own[b].astype(np.int64) << k for k, b in enumerate(names))  # in what ways the statistics have it of him
     kept = _coded([of.history[b] for b in names])
-    whole = _coded([of.history[b] + of.removed[b] for b in names])
+    whole = _coded(list(of.held.values()))
     by_item, by_user = np.zeros(row.size), np.zeros(row.size)
     for code in np.unique(met):
         some = np.flatnonzero(met == code)
         item, user = of.item[some], row[some]
         tried, done = (touched.pairs @ _has(touched.codes, wanted) for wanted in (code, code | bit))
-        mine, mine_done = (_number(whole, wanted) * (of.user >= 0) for wanted in (code, code | bit))
+        mine, mine_done = (_number(whole, wanted) for wanted in (code, code | bit))
         rate = np.maximum(done.sum() - mine_done, 1) / np.maximum(tried.sum() - mine, 1)
-        among, success = tried[item] - is_counted[some], done[item] - own[target][some]
+        mine, mine_done = ((held[some] > 0) & ((held[some] & wanted) == wanted) for wanted in (code, code | bit))
+        among, success = tried[item] - mine, done[item] - mine_done
         by_item[some] = (success + PRIOR_ITEM * rate[user]) / (among + PRIOR_ITEM)
         among, success = (_number(kept, wanted)[user] for wanted in (code, code | bit))
         by_user[some] = (success + PRIOR_USER * rate[user]) / (among + PRIOR_USER)

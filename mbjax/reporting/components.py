@@ -35,7 +35,7 @@ def table(model: str, records: Sequence[Record]) -> str:
         for dataset, behavior, metric in columns:
             group, whole = groups.get((dataset, name), []), groups[dataset, None]
             if name is None:
-                cells.append(f"{_mean(whole, behavior, metric):.4f}")
+                cells.append(report.cell(_mean(whole, behavior, metric)))
                 continue
             seeds = {record["seed"] for record in group} & {record["seed"] for record in whole}
             pair = [_mean([r for r in each if r["seed"] in seeds], behavior, metric) for each in (group, whole)]
@@ -56,5 +56,5 @@ def _columns(group: Sequence[Record]) -> list[tuple[str, str]]:
 
 
 def _mean(group: Sequence[Record], behavior: str, metric: str) -> float | None:
-    """At the epoch that validation chose."""
-    return report.average(report.values(group, "valid", behavior), metric)[0]
+    """At the epoch that validation chose, or of what is not trained."""
+    return report.average(report.judged(group, behavior), metric)[0]

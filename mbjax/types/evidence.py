@@ -30,8 +30,9 @@ class Evidence(NamedTuple):
       train: behavior -> CSR [U, I] of ones, the training pairs.
       passive: behavior -> CSR [N, I], the pairs of users who come after the others and whom nobody reads, as in
         ``ops.graph.from_train``; None: there are none.
+      known: int [N], which users of ``train`` the passive ones are, with other pairs, -1: none; None: none of them is.
       valid: behavior -> CSR [U, I], pairs held out for validation, for choices; empty where there are none.
-      joined: whether ``train`` has pairs that training had not, those of validation.
+      joined: whether ``train`` has pairs that training had not: those of validation, or what a log has more since.
       seed: of whatever is drawn.
       teach: whether a training run is about to ask ``Model.teach`` for its lists.
       alone: whether only the passive users are going to be ranked.
@@ -45,6 +46,7 @@ class Evidence(NamedTuple):
 
     train: Mapping[str, Any]
     passive: Mapping[str, Any] | None = None
+    known: Any = None
     valid: Mapping[str, Any] = {}
     seed: int = 0
     teach: bool = False

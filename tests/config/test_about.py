@@ -40,8 +40,12 @@ def test_what_has_no_file_has_the_defaults():
 )
 def test_mistakes(given, said, tmp_path, monkeypatch):
     (tmp_path / "models").mkdir()
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets" / "demo.yaml").write_text("summary: s", encoding="utf-8")
     tree = {"about": given, "ablations": {"linear": {}}}
     (tmp_path / "models" / "x.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
     monkeypatch.setattr(files, "config_dir", lambda: tmp_path)
     with pytest.raises(errors.ConfigError, match=said):
         about.of("x")
+    with pytest.raises(errors.ConfigError, match=said):  # before anything begins
+        config.load("x", "demo", models.MODELS["popularity"].config)

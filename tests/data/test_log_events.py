@@ -66,6 +66,16 @@ def test_parts_know_what_happened_in_them(tmp_path):
     assert not prepared.without_times().events and not prepared.without_times().info.times
 
 
+def test_cuts_in_time_are_those_of_all_rows(tmp_path):
+    """Also of a user who is left out, since he buys nothing before the cut."""
+    rows = [("a", "x", "buy", 1), ("a", "y", "buy", 2), ("b", "x", "buy", 3), ("b", "y", "buy", 4)]
+    rows += [("a", "x", "view", 5), ("a", "y", "view", 6), ("b", "x", "view", 7), ("b", "y", "view", 8)]
+    rows += [("out", "x", "view", 60), ("a", "x", "view", 65), ("a", "z", "buy", 70), ("b", "z", "buy", 80)]
+    found = read(tmp_path, rows, split="time_80_10_10", require_target_train=True)
+    assert "out" not in found.users.raw(range(found.num_users)).tolist()
+    assert shown(found, "train", "view")["a", "x"] == [5]
+
+
 def test_times_change_no_fingerprint_and_are_no_events_without_a_column(tmp_path):
     found = read(tmp_path, ROWS)
     bare = read(tmp_path, ROWS, time=None)

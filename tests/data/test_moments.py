@@ -27,6 +27,17 @@ def test_parts_become_one():
     assert moments.end([made()]) == 0 and moments.begin([]) == np.inf
 
 
+def test_what_two_records_have_both_happened_once():
+    """A view at the same second twice is two views in the record that says so."""
+    first = made((0, 2, 7), (1, 4, 10), (1, 4, 10), (1, 4, 30))
+    second = made((1, 4, 10), (1, 4, 40), (3, 3, 5), (0, 2, 7))
+    whole = made((0, 2, 7), (1, 4, 10), (1, 4, 10), (1, 4, 30), (1, 4, 40), (3, 3, 5))
+    for both in (moments.either(first, second), moments.either(second, first), moments.either(whole, whole)):
+        assert all((a == b).all() for a, b in zip(both, whole, strict=True))
+    assert all((a == b).all() for a, b in zip(moments.either(made(), first), first, strict=True))
+    assert moments.either(made(), made()).keys.size == 0
+
+
 def test_stored_entries_get_their_events_and_unknown_ones_the_end():
     matrix = sparse.csr_array(([1, 1, 1], ([0, 1, 1], [2, 4, 5])), shape=(2, 10))
     events = moments.aligned(made((1, 4, 30), (0, 2, 7), (1, 4, 10), (1, 9, 1)), matrix, 99.0)

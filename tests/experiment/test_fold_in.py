@@ -126,6 +126,16 @@ def test_a_stranger_gets_the_list_that_he_would_have_as_a_user(name):
         np.testing.assert_allclose(after[open_], before[:, place][open_], rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_a_known_user_with_nothing_new_gets_the_list_that_he_has(name):
+    """He is in every statistic, and has to be taken out of each though he is ranked from pairs that are given."""
+    experiment, known = built(name, penalty=2.0), np.array([5, 0, 22, -1, -1])
+    params = shaken(experiment.model.init(jax.random.key(0), experiment.graphs))
+    before = scores(experiment.model, params, experiment.graphs, known[:3])
+    extended = fold_in.extend(experiment, params, newcomers(), known, alone=True)
+    np.testing.assert_allclose(scores(*extended, USERS + np.arange(3)), before, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["copf", "lightgcn_m"])
 def test_a_known_user_keeps_his_trained_row(name):
     experiment = built(name)

@@ -65,6 +65,32 @@ def test_counts_are_those_of_the_other_users_and_of_what_is_left(train, of):
         assert found == pytest.approx(wanted, abs=1e-5), (row, item)
 
 
+@pytest.mark.parametrize("familiar", [True, False])
+@pytest.mark.parametrize("target", ["view", "buy"])
+def test_a_known_user_is_ranked_as_by_statistics_without_him(train, target, familiar):
+    """With pairs that they do not hold of him, and without some that they do, beside a stranger."""
+    rng = np.random.default_rng(5)
+    known = np.array([2, -1, 7, 2])
+    pairs = {b: sparse.csr_array((rng.random((4, 8)) < 0.5).astype(np.uint8)) for b in NAMES}
+    found = made(train, listed.everything(candidates.passive(pairs, train, known)), target, familiar)
+    for line, user in enumerate(known):
+        others = {b: sparse.csr_array(m * (np.arange(12) != user)[:, None].astype(np.uint8)) for b, m in train.items()}
+        alone = candidates.strangers({b: sparse.csr_array(m[[line]]) for b, m in pairs.items()})
+        wanted = made(others, listed.everything(alone), target, familiar)
+        for name, values in wanted.items():
+            np.testing.assert_allclose(found[name][8 * line : 8 * line + 8], values, atol=5e-3, err_msg=name)
+
+
+def test_who_is_known_with_nothing_new_is_the_user_that_he_is(train):
+    users = np.array([0, 5, 9])
+    pairs = {b: sparse.csr_array(m[users]) for b, m in train.items()}
+    of = candidates.passive(pairs, train, users)
+    assert not any(m.nnz for part in (of.added, of.removed) for m in part.values())
+    found, wanted = (made(train, listed.everything(one)) for one in (of, candidates.histories(train, users)))
+    for name, values in wanted.items():
+        np.testing.assert_allclose(found[name], values, atol=1e-6, err_msg=name)
+
+
 def test_ranks_and_standard_scores_are_those_of_a_list(train, of):
     columns = made(train, of)
     for name in ("ease_kept", "near_sum_view_buy", "count_item_buy"):

@@ -231,3 +231,27 @@ def test_a_stranger_has_the_numbers_of_a_user(train, when, familiar):
     of = listed.everything(candidates.strangers(passive, np.array([train["buy"].shape[0]])))
     for name, column in columns_of(strange, of, "buy", familiar=familiar).items():
         np.testing.assert_allclose(column, known[name], atol=_atol(name, 1e-5), err_msg=name)
+
+    # Known by the statistics, with more pairs than these hold of him, and beside them.
+    more, of_more = {}, {}
+    for b, matrix in passive.items():
+        dense = matrix.toarray()
+        dense[0, ::3] = 1
+        more[b] = sparse.csr_array(dense)
+        new = np.flatnonzero(dense[0] > matrix.toarray()[0])
+        parts = dict(
+            zip(matrix.indices.tolist(), np.split(of_passive[b].seconds, of_passive[b].ptr[1:-1]), strict=True)
+        )
+        parts |= {int(i): when["view"].seconds[:1] + 3 * DAY + 60.0 * i for i in new}
+        some = [parts[i] for i in more[b].indices.tolist()]
+        of_more[b] = types.Events(np.concatenate([[0], np.cumsum([len(x) for x in some])]), np.concatenate(some))
+    person = np.array([train["buy"].shape[0]])
+    found = {}
+    for name, given, known in (("without", (rest, of_rest), None), ("with", (train, when), users)):
+        log = events.of_evidence(
+            types.Evidence(given[0], events=given[1], passive=more, passive_events=of_more, known=known)
+        )
+        of = listed.everything(candidates.passive(more, given[0], known, person))
+        found[name] = columns_of(log, of, "buy", familiar=familiar)
+    for name, column in found["with"].items():
+        np.testing.assert_allclose(column, found["without"][name], atol=_atol(name, 1e-5), err_msg=name)

@@ -40,6 +40,14 @@ def test_lines_are_the_model_and_what_is_lost_without_a_part():
     ]
 
 
+def test_what_is_not_trained_has_the_only_numbers_that_there_are():
+    records = [
+        record("ease", hr=hr, epochs=0, selection="last", ablation=a) for hr, a in ((0.2, None), (0.1, "left_out"))
+    ]
+    _, _, *lines = cells(pages.render("parts:ease", records))
+    assert lines == [["(the model)", "0.2000", "0.1000"], ["`left_out`", "-0.1000", "-0.0500"]]
+
+
 def test_without_the_model_itself_there_is_no_table():
     with pytest.raises(errors.DataError, match="no honest run of 'funnel'"):
         components.table("funnel", [record("funnel", ablation="linear")])
