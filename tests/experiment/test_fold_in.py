@@ -136,6 +136,18 @@ def test_a_known_user_with_nothing_new_gets_the_list_that_he_has(name):
     np.testing.assert_allclose(scores(*extended, USERS + np.arange(3)), before, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_a_log_that_has_grown_has_means_and_deviations_of_its_own(name):
+    """Counts and rates are higher than training had them, as where validation pairs have joined."""
+    experiment = built(name, penalty=2.0)
+    grown = dataclasses.replace(experiment.dataset, valid={}, test={}, grown=True)
+    made = wiring.build(experiment.config, grown)
+    assert "usual" in made.graphs and "usual" not in experiment.graphs
+    assert not made.has_others and made.graphs_for("test").keys() == made.graphs.keys()
+    extended = fold_in.extend(made, made.model.init(jax.random.key(0), made.graphs), newcomers(), alone=True)
+    assert "usual" in extended.graphs
+
+
 @pytest.mark.parametrize("name", ["copf", "lightgcn_m"])
 def test_a_known_user_keeps_his_trained_row(name):
     experiment = built(name)
