@@ -81,7 +81,7 @@ def show(found, shown: int = SHOWN) -> None:
     title = f"user {found.user}, item {found.item}: score {found.score:.4f} for {found.behavior}"
     note = "what the user's training pairs add to the score"
     if found.behavior in found.met:
-        note += f". The user has the item by {found.behavior} itself, so that no list offers it"
+        note += f". The user has the item by {found.behavior} itself: lists leave it out by default"
     elif found.met:
         note += f". The user has met the item by {', '.join(found.met)}"
     tables.say(rich.console.Console(), title, ("item", "behavior", "share"), rows, note)

@@ -67,8 +67,8 @@ class LogConfig(Section):
     )
     split: Literal["leave_one_out", "time_80_10_10"] = Field(
         "leave_one_out",
-        description="leave_one_out: each user's last target interaction is tested; time_80_10_10: the log is cut at "
-        "two moments, so that 80 % of it is training, 10 % validation, 10 % test",
+        description="leave_one_out: each user's last interaction by the last of log.behaviors is tested; "
+        "time_80_10_10: the log is cut at two moments, so that 80 % of it is training, 10 % validation, 10 % test",
     )
     min_count: int = Field(0, ge=0, description="users and items with fewer interactions are dropped [interactions]")
     min_user_count: int | None = Field(
@@ -82,7 +82,9 @@ class LogConfig(Section):
     )
     min_count_iterative: bool = Field(True, description="drop again until all have min_count (a core), or only once")
     deduplicate: bool = Field(True, description="keep only the first of equal (user, item, behavior) interactions")
-    require_target_train: bool = Field(True, description="drop users without a training interaction of the target")
+    require_target_train: bool = Field(
+        True, description="drop users without a training interaction by the last of log.behaviors"
+    )
 
     @pydantic.field_validator("separator")
     @classmethod

@@ -146,7 +146,8 @@ def _unknown(experiment: wiring.Experiment) -> list[str]:
         number += candidates.held_out(dataset, behavior, model).nnz
     if not number:
         return []
-    line = f"{wording.count(number, 'pair')} held out from training may come back, ranked as if they had not happened"
+    held = wording.count(number, "pair")
+    line = f"of all users {held} held out from training may come back, ranked as if they had not happened"
     if fold_in.can(model):
         line += ": they may come first. --for=LOG with these users' events ranks from all that is known of them"
     return [line]

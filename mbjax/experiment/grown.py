@@ -82,9 +82,9 @@ def read(workdir: str | pathlib.Path, config: configuration.Config, checkpoint: 
         more += rows.nnz - before
     newcomers = now.only(new)
     lines = [
-        f"{path.name} has grown: {wording.count(more, 'more pair')} of users and items of the run, "
-        f"{wording.count(len(new), 'user')} whom training has not seen. Lists start from all that it "
-        "holds now, parameters are as they were trained",
+        f"{path.name} as it is now: {wording.count(more, 'more pair')} of users and items of the run than its splits "
+        f"had, {wording.count(len(new), 'user')} whom training has not seen. Lists start from all that it holds, "
+        "parameters are as they were trained",
         *now.notes,
     ]
     later = times and bool(then.get("later", True))

@@ -97,13 +97,8 @@ class Run:
         text = configuration.dump(config)
         if resume:
             self._check_epochs()
-            parse = type(config.model)
             if hosts.is_first():
-                folder.resume(
-                    text,
-                    experiment.dataset,
-                    lambda old: configuration.difference(configuration.parse(old, parse), config),
-                )
+                folder.resume(text, experiment.dataset, lambda old: _changes(old, config))
         else:
             lines = beginning.notes(experiment)
             if not follows:
@@ -332,6 +327,13 @@ class Run:
             self.log.close()
         if self.keeper:
             self.keeper.close()
+
+
+def _changes(old: str, config: configuration.Config) -> list[str]:
+    """What differs from the text of a run's configuration; of another model that alone."""
+    if (name := configuration.peek(old)) != config.model_name:
+        return [f"model: {name} -> {config.model_name}"]
+    return configuration.difference(configuration.parse(old, type(config.model)), config)
 
 
 def _check_monitor(monitor: str, split: str, evaluated: tuple[str, ...], behaviors: tuple[str, ...]) -> None:

@@ -159,7 +159,13 @@ def _update(argv: list[str]) -> int:
     for word in reading.words(given, "results"):
         file = paths.absolute(word)
         before, folder = _text(file), given.options.get("results", _results_for(file))
-        after = pages.update(before, report.read(pathlib.Path(folder)), source=word)
+        records = report.read(pathlib.Path(folder))
+        if not records:  # tables of nothing would take the place of what is there
+            raise errors.DataError(
+                f"{word}: no results files (*.json) in {folder}. Runs with --record leave them; --results=FOLDER says "
+                "where they are."
+            )
+        after = pages.update(before, records, source=word)
         if before == after:
             continue
         old += 1

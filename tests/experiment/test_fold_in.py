@@ -17,6 +17,7 @@ from mbjax import config as configuration
 from mbjax import errors, models, types
 from mbjax.backbones import mf
 from mbjax.experiment import fold_in, wiring
+from mbjax.features import people
 from mbjax.models import cascading_rank
 from mbjax.ops import graph
 
@@ -126,6 +127,7 @@ def test_a_stranger_gets_the_list_that_he_would_have_as_a_user(name):
         np.testing.assert_allclose(after[open_], before[:, place][open_], rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", LEFT_OUT)
 def test_a_known_user_with_nothing_new_gets_the_list_that_he_has(name):
     """He is in every statistic, and has to be taken out of each though he is ranked from pairs that are given."""
@@ -134,6 +136,28 @@ def test_a_known_user_with_nothing_new_gets_the_list_that_he_has(name):
     before = scores(experiment.model, params, experiment.graphs, known[:3])
     extended = fold_in.extend(experiment, params, newcomers(), known, alone=True)
     np.testing.assert_allclose(scores(*extended, USERS + np.arange(3)), before, rtol=1e-4, atol=1e-5)
+
+
+def test_who_is_known_is_told_to_what_prepares():
+    """So that he can be left out: see ``features.people``."""
+    experiment, given = built("itemknn"), []
+
+    def prepare(evidence):
+        given.append(evidence)
+        return experiment.model.prepare(evidence)
+
+    entry = models.MODELS["itemknn"]
+    told = entry._replace(build=lambda *args: entry.build(*args)._replace(prepare=prepare))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(models.MODELS, "itemknn", told)
+        fold_in.extend(experiment, {}, newcomers(), np.array([5, 0, 22, -1, -1]), alone=True)
+    (evidence,) = given
+    assert evidence.known.tolist() == [5, 0, 22, -1, -1]
+    of = people.ranked(evidence).lists
+    assert of.user[-5:].tolist() == [5, 0, 22, -1, -1]
+    assert all(m.shape == (USERS + 5, ITEMS) for m in of.added.values())
+    added = sum(m.toarray() for m in of.added.values())
+    assert not added[:-2].any() and not added[-2:].any()  # strangers are in no statistics at all
 
 
 @pytest.mark.parametrize("name", LEFT_OUT)

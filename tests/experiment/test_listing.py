@@ -327,7 +327,7 @@ def test_a_log_that_has_grown_is_listed_on_request(base, tmp_path, capsys):
     assert set(lists.filter(user="u00")["item"]) == set(old["item"]) - {bought}
     assert set(lists.filter(user="zz")["item"]) == {f"i{n:02d}" for n in range(30)}
     said = capsys.readouterr().out
-    assert "base.csv has grown: 1 more pair of users and items of the run, 1 user whom training has not seen" in said
+    assert "base.csv as it is now: 1 more pair of users and items of the run than its splits had, 1 user whom" in said
     assert "1 event of 1 item that training has not seen left out (i99)" in said
     assert "lists of new users are exact for itemknn" in said
     # Events of today besides.
@@ -360,7 +360,15 @@ def test_the_command_line_asks_for_the_same(twelve, tmp_path, capsys):
     assert cli.recommend_main(options) == 4
     assert cli.recommend_main([*options, "--allow-new-data", "--exclude=none"]) == 0
     assert pl.read_parquet(tmp_path / "lists" / "buy.parquet")["user"].n_unique() == 5
-    assert "log.csv has grown" in capsys.readouterr().out
+    assert "log.csv as it is now: " in capsys.readouterr().out
+
+
+def test_news_that_no_split_uses_are_read_all_the_same(twelve, tmp_path, capsys):
+    """A new user without a purchase, and one whom the split dropped: neither changes the fingerprint."""
+    (tmp_path / "log.csv").write_text(TWELVE + "e,x,view,9\n", encoding="utf-8")
+    lists = lists_of(twelve / "run", tmp_path, dataset=tmp_path / "log.csv", allow_new_data=True, top_k=4)
+    assert {*lists["user"]} == {"a", "b", "c", "d", "e"}
+    assert "2 users whom training has not seen" in capsys.readouterr().out
 
 
 # What a list may hold.

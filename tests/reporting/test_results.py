@@ -198,6 +198,17 @@ def test_main_rewrites_the_tables_and_checks_them(make_record, tmp_path, capsys)
     assert "tables written" in capsys.readouterr().out
 
 
+def test_tables_are_not_taken_away_where_there_are_no_results_files(tmp_path, capsys):
+    (tmp_path / "results").mkdir()
+    page = tmp_path / "README.md"
+    page.write_text("<!-- results:front -->\n\nnumbers\n\n<!-- /results -->\n", encoding="utf-8")
+    before = page.read_bytes()
+    for more in ([], [f"--results={tmp_path / 'nosuch'}"]):
+        assert results.main([str(page), *more]) == 3
+        assert "no results files (*.json) in" in capsys.readouterr().err
+        assert page.read_bytes() == before
+
+
 def test_results_files_are_looked_for_above_the_file(make_record, tmp_path):
     file = tmp_path / "docs" / "results" / "jd.md"
     file.parent.mkdir(parents=True)

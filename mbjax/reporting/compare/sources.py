@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from mbjax import config, errors, program
+from mbjax import config, errors, program, seeds
 from mbjax.reporting import report, results, selections
 from mbjax.train import logging, run_folder
 
@@ -129,14 +129,30 @@ def _find(words: Sequence[str]) -> list[_Found]:
         elif run_folder.RunFolder(path).has_run():
             found.append(_folder(path))
         else:
-            inside = sorted(path.iterdir()) if path.is_dir() else []
-            some = [_folder(below) for below in inside if run_folder.RunFolder(below).has_run()]
-            some += [_Found(below, report.read_file(below)) for below in inside if below.suffix == ".json"]
+            some = _inside(path)
             if not some:
                 raise errors.ConfigError(
                     f"{word}: no run. Give run folders, results files (.json), or folders of them."
                 )
             found += some
+    return found
+
+
+def _inside(path: pathlib.Path) -> list[_Found]:
+    """The runs and results files of a folder of them, of a folder of seeds, or of a sweep."""
+    inside = sorted(path.iterdir()) if path.is_dir() else []
+    if any(below.name == seeds.FILE for below in inside):
+        inside = [seeds.member(path, seed) for seed in seeds.read(path)]
+    elif (path / "runs").is_dir():  # a sweep
+        return _inside(path / "runs")
+    found = []
+    for below in inside:
+        if run_folder.RunFolder(below).has_run():
+            found.append(_folder(below))
+        elif below.suffix == ".json":
+            found.append(_Found(below, report.read_file(below)))
+        elif (below / seeds.FILE).is_file():
+            found += _inside(below)
     return found
 
 

@@ -85,6 +85,24 @@ def test_a_folder_of_results_files_stands_for_them(write, tmp_path):
     assert [run.record["seed"] for run in runs] == [0, 1]
 
 
+def test_folders_of_seeds_and_sweeps_stand_for_their_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "_folder", lambda path: path)
+
+    def run(*parts):
+        folder = tmp_path.joinpath(*parts)
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").write_text("", encoding="utf-8")
+        return folder
+
+    some = [run("all", "seeds", f"seed{seed}") for seed in (0, 3)]
+    (tmp_path / "all" / "seeds" / "seeds.json").write_text('{"seeds": [3, 0]}', encoding="utf-8")
+    alone, of_sweep = run("all", "alone"), run("sweep", "runs", "bvae-0001")
+    (tmp_path / "sweep" / "chosen.json").write_text("{}", encoding="utf-8")
+    assert sources._find([str(tmp_path / "all" / "seeds")]) == some[::-1]
+    assert sources._find([str(tmp_path / "all")]) == [alone, *some[::-1]]
+    assert sources._find([str(tmp_path / "sweep")]) == [of_sweep]
+
+
 def test_selections(write, anchor):
     words = [write("honest.json"), write("paper.json", selection="last", protocol="paper"), write("p.json", **anchor)]
     runs, notes = sources.read(words)
