@@ -137,11 +137,17 @@ def recommend(
 
 def _restore(workdir, config, checkpoint, allow_new_data, loaded) -> audience.Run:
     # What is new need not be among the pairs that a split uses, so that the fingerprint tells nothing of it.
-    if allow_new_data and loaded is None and grown.log_of(config) is not None:
-        found = grown.read(workdir, config, checkpoint)
-        return audience.Run(found.experiment, found.params, found.newcomers, found.lines)
-    experiment = runs.build(workdir, config, loaded)  # or says how lists are made of a log that has grown
-    return audience.Run(experiment, runs.restore_params(workdir, experiment, which=checkpoint)[0])
+    is_now = allow_new_data and loaded is None
+    if not (is_now and grown.log_of(config) is not None):
+        try:
+            experiment = runs.build(workdir, config, loaded)
+        except errors.CheckpointError:
+            if not is_now:
+                raise  # it says how lists are made of a log that has grown
+        else:
+            return audience.Run(experiment, runs.restore_params(workdir, experiment, which=checkpoint)[0])
+    found = grown.read(workdir, config, checkpoint)  # refuses what is no log
+    return audience.Run(found.experiment, found.params, found.newcomers, found.lines)
 
 
 def _places(ids: pl.Series, users: Iterable[Any] | Any, dataset: data.Dataset, histories: Any) -> np.ndarray:
