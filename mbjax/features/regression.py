@@ -137,10 +137,11 @@ def rows(of: lists.Lists, fitted: Fit, start: int, stop: int, shared: Spread | N
     own = fitted.inverse[np.maximum(users, 0)] * is_part[:, None]
     place = np.flatnonzero(is_part)
     diagonal = np.where(is_part, own[np.arange(size), np.maximum(users, 0)], np.inf)
-    history, changed = (
+    history, removed = (
         {b: sparse.csr_array(m[start:stop].astype(np.float32)) for b, m in part.items()}
-        for part in (of.history, {b: m * np.float32(-1) for b, m in of.removed.items()})
+        for part in (of.history, of.removed)
     )
+    changed = {b: sparse.csr_array(m * np.float32(-1)) for b, m in removed.items()}
     if of.added is not None:
         changed = {b: sparse.csr_array(m + of.added[b][start:stop].astype(np.float32)) for b, m in changed.items()}
     if is_part.all() and not any(m.nnz for m in changed.values()):
