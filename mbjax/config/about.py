@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import functools
 import pathlib
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
-import pydantic
 from pydantic import Field
 
 from mbjax import errors
-from mbjax.config import files, schema
+from mbjax.config import files, problems, schema
 
 DEFAULT = "default"
 """The model without an ablation, where ablations are keys."""
@@ -61,14 +61,21 @@ def _of(folder: pathlib.Path, name: str) -> About:
     if name not in files.model_names():
         return About()
     tree = files.model_file(name)
-    where = f"configs/models/{name}.yaml: about"
-    try:
-        found = About.model_validate(tree.get("about") or {})
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        raise errors.ConfigError(f"{where}.{'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
+    where = f"configs/models/{name}.yaml"
+    given = tree.get("about") or {}
+    for key in given:
+        if key not in About.model_fields:
+            raise errors.ConfigError(f"{where}: {errors.unknown('field of about', key, About.model_fields)}")
+    found = problems.validated(About, given, "about", dict.fromkeys(_paths("about", given), where))
     known = {DEFAULT, *(tree.get("ablations") or {})}
     for named in (*found.reported, *found.same, *found.same.values(), *found.shown):
         if named not in known:
-            raise errors.ConfigError(f"{where}: {errors.unknown('ablation', named, known)}")
+            raise errors.ConfigError(f"{where}: about: {errors.unknown('ablation', named, known)}")
     return found
+
+
+def _paths(path: str, value: object) -> Iterator[str]:
+    """Dotted paths of all that is given."""
+    yield path
+    for key, below in value.items() if isinstance(value, Mapping) else ():
+        yield from _paths(f"{path}.{key}", below)

@@ -88,4 +88,6 @@ def _plain(value: Any) -> Any:
 
 
 def _show(value: Any, absent: object) -> str:
+    if value is None:
+        return "unset"  # a text may be "none", as data.valid
     return "absent" if value is absent else fields.show(value)

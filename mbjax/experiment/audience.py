@@ -91,7 +91,7 @@ def of_histories(run: Run, source: Any, rule: candidates.Rule) -> Audience:
     if len(found.without):
         names = events.named(found.without)
         lines.append(f"no list for {wording.count(len(found.without), 'user')} without a usable event ({names})")
-    if times and (line := _far(dataset, found)):
+    if times and (line := _of_times(dataset, found)):
         lines.append(line)
     if not len(found.users):
         raise errors.DataError(f"no event is of an item and a behavior that the run knows: {'; '.join(found.notes)}.")
@@ -172,10 +172,12 @@ def _moments(dataset: data.Dataset, found: events.Histories) -> dict[str, moment
     return known
 
 
-def _far(dataset: data.Dataset, found: events.Histories) -> str | None:
-    """That new events are years before or after all that the data set has; None: they are not, or nobody says."""
+def _of_times(dataset: data.Dataset, found: events.Histories) -> str | None:
+    """That new events have no times, or are years before or after all that the data set has; None: neither."""
+    if found.events is None:
+        return "the new events have no times, which this model looks at: they count as the last ones of all"
     known = [part for split in ("train", "valid") for part in dataset.events[split].values() if part.seconds.size]
-    new = [part.seconds for part in (found.events or {}).values() if part.seconds.size]
+    new = [part.seconds for part in found.events.values() if part.seconds.size]
     if not (known and new):
         return None
     middle = float(np.median(np.concatenate(new)))

@@ -31,8 +31,9 @@ def test_what_has_no_file_has_the_defaults():
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"reprted": {}}, r"configs/models/x.yaml: about.reprted: Extra inputs are not permitted"),
-        ({"learns": "much"}, r"configs/models/x.yaml: about.learns: Input should be 'all'"),
+        ({"reprted": {}}, "configs/models/x.yaml: unknown field of about 'reprted'. Did you mean 'reported'"),
+        ({"learns": "much"}, r"about.learns=much \(configs/models/x.yaml\): must be 'all', 'target'"),
+        ({"reported": {"linear": {"A": 3}}}, r"about.reported.linear.A=3 \(configs/models/x.yaml\): must be a text"),
         ({"shown": ["linaer"]}, "configs/models/x.yaml: about: unknown ablation 'linaer'. Did you mean 'linear'"),
         ({"same": {"linear": "none"}}, "configs/models/x.yaml: about: unknown ablation 'none'"),
         ({"reported": {"other": {"COPF": "A"}}}, "configs/models/x.yaml: about: unknown ablation 'other'"),

@@ -86,7 +86,7 @@ def test_difference_between_models():
     other = config.Config(model_name="bvae", dataset="jd", model=Other())
     assert config.difference(BARE, other) == [
         "model.size: 4 -> absent",
-        "model.weights: none -> absent",
+        "model.weights: unset -> absent",
         "model.depth: absent -> 1",
     ]
 

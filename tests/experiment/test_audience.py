@@ -27,8 +27,8 @@ def parts(*seconds):
 )
 def test_events_that_are_years_from_those_of_the_run_are_said(first, new, said):
     dataset = types.SimpleNamespace(events={"train": parts(first, first + 9 * DAY), "valid": {}})
-    found = audience._far(dataset, types.SimpleNamespace(events=parts(new, new + DAY)))
+    found = audience._of_times(dataset, types.SimpleNamespace(events=parts(new, new + DAY)))
     assert found is None if said is None else said in found
-    assert audience._far(dataset, types.SimpleNamespace(events=None)) is None
+    assert "have no times" in audience._of_times(dataset, types.SimpleNamespace(events=None))
     nobody_says = types.SimpleNamespace(events={"train": {}, "valid": {}})
-    assert audience._far(nobody_says, types.SimpleNamespace(events=parts(new))) is None
+    assert audience._of_times(nobody_says, types.SimpleNamespace(events=parts(new))) is None

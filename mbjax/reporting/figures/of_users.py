@@ -43,6 +43,10 @@ def correlation(runs: Sequence[pathlib.Path], metric: str | None = None, groups:
     """
 
     def deal(train: Mapping[str, sparse.csr_array], target: str, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if len(train) < 2:
+            raise errors.ConfigError(
+                f"one behavior, '{target}', has nothing to be correlated with: take a run of several."
+            )
         value = pearson(train)[users]
         degree = sum(np.diff(matrix.indptr) for matrix in train.values())[users]
         order = np.argsort(value, kind="stable")

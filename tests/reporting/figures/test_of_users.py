@@ -54,6 +54,12 @@ def test_groups_by_correlation_have_about_as_many_pairs(runs):
     assert drawn.table["to"][0] <= drawn.table["from"][1]
 
 
+def test_one_behavior_has_no_correlation(runs, tmp_path):
+    experiment.train(trial.config(runs / "toy", "popularity", data__behaviors=("buy",)), tmp_path / "run")
+    with pytest.raises(errors.ConfigError, match="one behavior, 'buy', has nothing to be correlated with"):
+        of_users.correlation([tmp_path / "run"])
+
+
 def test_an_unknown_metric_is_named(runs):
     with pytest.raises(errors.ConfigError, match="unknown metric 'nope@5'"):
         of_users.purchases([runs / "own_items"], "nope@5")
