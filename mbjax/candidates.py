@@ -117,6 +117,8 @@ def held_out(dataset: data.Dataset, behavior: str, model: types.Model) -> sparse
     """The pairs of a behavior that a data set has and a model does not know of: CSR [U, I]."""
     # Where the test split is ranked, or the validation split: with validation pairs among what is known, or without.
     known = seen.pairs(dataset, behavior, exclude="train", split="test" if model.joins else "valid")
+    if model.joins and dataset.mask_valid:
+        known = seen.union((known, seen.held(dataset, behavior)), known.shape)
     return seen.without(seen.pairs(dataset, behavior), known)
 
 

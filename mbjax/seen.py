@@ -95,6 +95,12 @@ def familiar(dataset: data.Dataset, behavior: str, *, known: bool = False) -> sp
     return union((split[b] for b in others for split in splits if b in split), shape)
 
 
+def held(dataset: data.Dataset, behavior: str) -> sparse.csr_array:
+    """What validation keeps from training: its pairs of a behavior, and those that left it with pairs of others."""
+    found = [split[behavior] for split in (dataset.valid, dataset.visits) if behavior in split]
+    return union(found, (dataset.info.num_users, dataset.info.num_items))
+
+
 def describe(dataset: data.Dataset, exclude: str, mask: str) -> str:
     """What lists leave out, in one line."""
     if exclude == "none":

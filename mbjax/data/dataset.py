@@ -12,6 +12,9 @@ from scipy import sparse
 from mbjax import errors, types
 from mbjax.data import content, moments, options, splits, vocabulary
 
+INSIDE = ("random_one", "file_inside_train")
+"""Rules that take validation pairs out of training ones, whenever these happened."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
@@ -32,6 +35,7 @@ class Dataset:
       notes: what was counted, dropped or left out, one line each.
       unused: pairs that the files have and no split has, of behaviors that have such: those of ``data.hold_out`` and
         ``data.subsample``, and validation pairs that the rule does not use. They were seen, so no list offers them.
+      visits: those among ``unused`` that left training with the validation pairs (``data.valid_leaves``).
       warned: those of the notes that were given as a ``DataWarning`` too.
       dropped: users and items of the files that are not among ``users`` and ``items``, by reason.
       empty: ``"valid"`` and ``"test"``, where a split has no pairs -> why, with a remedy where one is known.
@@ -56,6 +60,7 @@ class Dataset:
     warned: tuple[str, ...] = ()
     dropped: tuple[content.Dropped, ...] = ()
     unused: dict[str, sparse.csr_array] = dataclasses.field(default_factory=dict)
+    visits: dict[str, sparse.csr_array] = dataclasses.field(default_factory=dict)
     empty: Mapping[str, str] = dataclasses.field(default_factory=dict)
     repeated: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
     repeats: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
@@ -140,14 +145,17 @@ def prepare(source: content.Content, choice=None) -> Dataset:
     train, valid, held = splits.hold_out(
         rule, train, valid, inside, target=target, num_items=source.num_items, seed=choice.seed
     )
+    visits = {}
     if choice.valid_leaves == "all_behaviors":
-        train, visits = splits.leave_everywhere(train, valid)
-        held += visits
+        before = train
+        train, left = splits.leave_everywhere(before, valid)
+        visits = {b: np.setdiff1d(keys, train[b], assume_unique=True) for b, keys in before.items()}
+        held += left
     train, drawn = splits.subsample(train, choice.subsample, target=target, seed=choice.seed)
     notes += dropped + held + drawn + [*_without_target(valid, "valid", target), *_without_target(test, "test", target)]
     shape = (source.num_users, source.num_items)
     events = _events(source, behaviors, rule)
-    later = bool(events) and _later(source, behaviors)
+    later = bool(events) and rule not in INSIDE and _later(source, behaviors)
     return Dataset(
         info=types.DatasetInfo(
             source.name, source.num_users, source.num_items, behaviors, times=bool(events), later=later
@@ -169,6 +177,7 @@ def prepare(source: content.Content, choice=None) -> Dataset:
         repeats=source.repeats,
         events=events,
         unused={b: _matrix(keys, shape) for b, keys in _unused(of, train, valid, test).items() if keys.size},
+        visits={b: _matrix(keys, shape) for b, keys in visits.items() if keys.size},
     )
 
 
@@ -184,7 +193,7 @@ def _events(source: content.Content, behaviors: tuple[str, ...], rule: str) -> m
 
 
 def _later(source: content.Content, behaviors: tuple[str, ...]) -> bool:
-    """Whether validation pairs of the files happened after all training pairs; also where they are not used."""
+    """Whether validation pairs of the files happened after all training pairs; also where none are held out."""
     train, valid = (moments.of_parts(source.events, split, behaviors).values() for split in ("train", "valid"))
     return moments.end(train) <= moments.begin(valid) < np.inf
 

@@ -62,7 +62,7 @@ def evidence(
     """
     train, valid = dataset.train, dataset.valid
     if joined:
-        train = {b: seen.union([m, *_held(dataset, b)], m.shape).astype("uint8") for b, m in train.items()}
+        train = {b: seen.union([m, seen.held(dataset, b)], m.shape).astype("uint8") for b, m in train.items()}
         valid = {}
     if times and dataset.info.times:
         more |= _events(dataset, train, joined, more.get("passive"), passive_events)
@@ -80,12 +80,3 @@ def _events(dataset: data.Dataset, train, joined: bool, passive, passive_events)
         of = moments.of_parts({"": passive_events or {}}, "", train)
         found["passive_events"] = {b: moments.aligned(of[b], m, end) for b, m in passive.items()}
     return found | {"later": dataset.info.later}
-
-
-def _held(dataset: data.Dataset, behavior: str) -> list[Any]:
-    """Validation pairs of a behavior, and those of others that were taken out of it with them."""
-    found = [dataset.valid[behavior]] if behavior in dataset.valid else []
-    if behavior in dataset.unused:
-        shape = (dataset.info.num_users, dataset.info.num_items)
-        found.append((dataset.unused[behavior] != 0).multiply(seen.union(dataset.valid.values(), shape) != 0).tocsr())
-    return found

@@ -29,6 +29,7 @@ class Outcome:
       commit: of the code that the run (or its resumption) started with; None outside a checkout.
       parameters: number of trained values.
       chosen: settings that the model chose on validation pairs, field -> value (``types.Model.choices``).
+      learned_valid: whether it has learned from validation pairs, beside what these have chosen (``Model.judged``).
       findings: what the model has to tell beside its lists (``types.Model.findings``), at the selected epoch.
       reliability: behavior -> curve of the selected epoch, else of the last (``evaluate.Result.reliability``); empty
         for a model whose scores are no probabilities.
@@ -44,6 +45,7 @@ class Outcome:
     parameters: int = 0
     findings: tuple[types.Finding, ...] = ()
     chosen: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    learned_valid: bool = False
     reliability: dict[str, pl.DataFrame] = dataclasses.field(default_factory=dict)
 
     @property

@@ -78,16 +78,23 @@ class Run:
         """Whether it was opened, be it over by now."""
         return self.log is not None
 
+    @property
+    def takes_steps(self) -> bool:
+        """Whether there is a step to take; of 0 epochs a run is what it begins with."""
+        return self.experiment.is_trained and self.config.train.epochs > 0
+
     def open(self, folder: run_folder.RunFolder, resume: bool) -> None:
         """Begins in a folder that is claimed, or goes on where its last checkpoint stands."""
         follows = self.like is not None and self.like.is_open
         shared = follows and self.experiment.is_of_any_seed
         if not shared:
-            asked = self.evaluators["sample"].users if self.split == "valid" and self.experiment.model.few else None
-            self.experiment = self.experiment.with_graphs(teach=True, asked=asked)
+            few = self.experiment.model.few
+            asked = self.evaluators["sample"].users if self.split == "valid" and few else None
+            teach = self.takes_steps or bool(few)  # of few users graphs are made as they are for training alone
+            self.experiment = self.experiment.with_graphs(teach=teach, asked=asked)
         experiment, config = self.experiment, self.config
         self.folder, self.state = folder, self._start(folder, resume)
-        if experiment.is_trained:
+        if self.takes_steps:
             self.advance = self.like.advance if shared else self.make_advance(experiment)
             self.steps_per_epoch = self.advance.steps_per_epoch
             if not shared:
@@ -154,6 +161,9 @@ class Run:
             return "patience"
         if self.is_out_of_time():
             return "time"
+        if not self.takes_steps:
+            self.keeper.save(self.state, self.position)
+            return "finished"
         state = placement.put(self.state)
         self.state = None  # donated from here on
         with loop.signals() as should_stop, self.progress() as bar:
@@ -318,6 +328,7 @@ class Run:
             sum(leaf.size for leaf in jax.tree.leaves(self.state.params)),
             findings=findings,
             chosen=chosen,
+            learned_valid=model.judged is not None,
             reliability=found.reliability,
         )
 

@@ -33,7 +33,8 @@ from mbjax.ops import inverse, listwise, threads
 FOUND = {True: 0.8, False: 1.0}
 """Share of the most new items that is found, where the regression is searched and where it is not."""
 ANSWERED, HELD = 0.85, 0.25
-"""Share of lists of new items that hold an answer, of a fold and of validation pairs."""
+"""Share of lists of new items that hold an answer, of a fold (before those are left out that would not be found without
+it, which may be most) and of validation pairs."""
 DRAWN = 16  # bytes of a candidate: item, answer, and what says whose it is
 SCORED = 16  # bytes of a candidate and its score, while those of all users are put together
 TILES = 1.5  # tiles of counts: the one that is used, and the stored entries of those that come next

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -30,12 +30,16 @@ class Draft(NamedTuple):
       found: the lists and what the regression says.
       positive: float32 [N], 1 for the pairs to be predicted.
       train: the statistics of its table, where they are others than everybody's.
+      line: int [L], which of the lists that were searched these are, without those that hold no right answer.
+      fresh: float32 [N], 1 for what the user has met by no other behavior; None: nobody asks.
     """
 
     part: str
     found: retrieval.Found
     positive: np.ndarray
     train: candidates.Pairs | None = None
+    line: np.ndarray | None = None
+    fresh: np.ndarray | None = None
 
 
 class Fold(NamedTuple):
@@ -81,6 +85,8 @@ def folds(
         from the moment of a fold on is known to its lists; the first pairs of all are of none.
     """
     row, column = lists.pairs(train[target])
+    if not row.size:
+        return
     moment = None if log is None else log.first(target)
     begin: list[float | None] = [None] * number
     if moment is None or order == "random":
@@ -136,11 +142,20 @@ def everywhere(train: candidates.Pairs, users: np.ndarray, taken: sparse.csr_arr
 
 
 def draft(
-    found: retrieval.Found, truth: sparse.csr_array, part: str, known: candidates.Pairs | None = None
+    found: retrieval.Found,
+    truth: sparse.csr_array,
+    part: str,
+    known: candidates.Pairs | None = None,
+    met: sparse.csr_array | None = None,
 ) -> Draft | None:
     """The lists that hold a right answer, of pairs ``truth`` CSR [L, I]; None if none does.
 
-    ``known``: the statistics of their table, which do not have these pairs; None: everybody's, which do.
+    Args:
+      found: all lists.
+      truth: the pairs to be predicted.
+      part: of the candidates.
+      known: the statistics of their table, which do not have these pairs; None: everybody's, which do.
+      met: CSR [L, I], pairs to be predicted that the users have met by other behaviors, to tell which are fresh.
     """
     right = found.lists.of(truth)
     keep = np.bincount(found.lists.row, right, minlength=len(found.lists.user)) > 0
@@ -148,19 +163,22 @@ def draft(
         return None
     inside = keep[found.lists.row]
     predicted = regression.Predicted(*(x[..., inside] for x in found.predicted))
-    chosen = found.lists.only(np.flatnonzero(keep))
+    line = np.flatnonzero(keep)
+    chosen = found.lists.only(line)
     if known is not None:
         chosen = dataclasses.replace(
             chosen, removed={b: sparse.csr_array(m.shape, dtype=m.dtype) for b, m in chosen.removed.items()}
         )
-    return Draft(part, retrieval.Found(chosen, predicted), right[inside], known)
+    fresh = None if met is None else 1 - found.lists.of(met)[inside]
+    return Draft(part, retrieval.Found(chosen, predicted), right[inside], known, line, fresh)
 
 
 def searched(columns: table.Columns, by_regression: bool = True) -> np.ndarray:
     """The best rank of candidates by one of the scores that are searched for new items, as log1p: float32 [N].
 
     A pair of training helps to find itself, since the counts of neighbors know of it. So where pairs were taken out of
-    the histories, an answer among new items counts only if its table, which does not know of it, has it among the best.
+    the histories, an answer among new items counts only if its table, which does not know of it, has it among the best,
+    by this or as one of the popular ones. Else it would not be a candidate.
     """
     found = np.full(len(next(iter(columns.values()))), np.inf)
     for name in columns:
@@ -171,15 +189,14 @@ def searched(columns: table.Columns, by_regression: bool = True) -> np.ndarray:
     return found.astype(np.float32)
 
 
-def asked(found: Mapping[str, lists.Lists], truth: sparse.csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each list, float64 [L]: how many pairs are to be predicted, how many of them are familiar, how many found new.
+def popular(columns: table.Columns, target: str) -> np.ndarray:
+    """How many candidates have more users of the target, as log1p: float32 [N]."""
+    return columns[f"rank_count_item_{target}"]
 
-    Args:
-      found: part -> L lists.
-      truth: CSR [L, I].
-    """
-    among = [np.bincount(of.row, of.of(truth), minlength=len(of.user)) for of in (found["familiar"], found["new"])]
-    return np.diff(truth.indptr).astype(np.float64), *among
+
+def hits(of: lists.Lists, truth: sparse.csr_array) -> np.ndarray:
+    """How many pairs CSR [L, I] are among the candidates of each of L lists: float64 [L]."""
+    return np.bincount(of.row, of.of(truth), minlength=len(of.user))
 
 
 def groups(num_users: int, number: int, seed: int) -> np.ndarray:

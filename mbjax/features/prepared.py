@@ -21,6 +21,7 @@ from mbjax.features import (
     comparing,
     events,
     extent,
+    lessons,
     lists,
     people,
     regression,
@@ -40,7 +41,7 @@ class Prepared(NamedTuple):
 
     Attributes:
       number: of users, passive ones included.
-      device: behavior -> arrays, the evaluation's.
+      device: behavior -> arrays, the evaluation's; of each part also how many lists teach by validation pairs.
       lists: behavior -> part -> candidates, on the host.
       users: behavior -> float32 [L, G], the gate's numbers.
       lessons: what folds teach, where that was asked for.
@@ -140,13 +141,12 @@ def finish(
         one = found[behavior][part]
         x = whole.matrix(config.features, sources[behavior], one, of_part, part)
         device[behavior][part] = _placed(one.lists, x, usual)
+        device[behavior][part]["judged"] = jnp.int32(_answered(one.lists, behavior, evidence))
     history, met = teaching.history_numbers(of), candidates.met(of)
     for behavior, by_part in found.items():
         users[behavior] = teaching.user_numbers(of, candidates.familiar(of, behavior).indptr, history)
         device[behavior] |= _rest(train[behavior], met, [one.lists for one in by_part.values()])
-        valid = evidence.valid.get(behavior)
         device[behavior] |= {
-            "judged": jnp.asarray(valid is not None and valid.nnz > 0),
             "user": jnp.asarray(users[behavior]),
             "scale": _scale(users[behavior] if usual is None else users[behavior][usual]),
         }
@@ -200,6 +200,13 @@ def _placed(chosen: lists.Lists, x: np.ndarray, usual: np.ndarray | None) -> dic
         "x": jax.device_put(x),
         "scale": scale,
     }
+
+
+def _answered(chosen: lists.Lists, behavior: str, evidence: types.Evidence) -> int:
+    """How many lists hold a validation pair, where these are about to teach."""
+    if not (evidence.teach and teaching.judged(evidence, behavior)):
+        return 0
+    return int((lessons.hits(chosen, evidence.valid[behavior]) > 0).sum())
 
 
 def _scale(x: np.ndarray) -> dict[str, Any]:

@@ -60,25 +60,54 @@ class Drafts:
         """Makes the tables, with the similarities of ``asked``, which are used up."""
         found: dict[tuple[str, str], list[Lesson]] = {}
         for (behavior, part), drafts in self.lists.items():
-            found[behavior, part] = [_lesson(config, sources[behavior], draft, near.pop(0)) for draft in drafts]
+            made = []
+            for draft in drafts:
+                x, passed = _table(config, sources[behavior], draft, near.pop(0))
+                made.append(_lesson(draft, x, passed))
+                if draft.fresh is not None and behavior in self.counts:
+                    self._count(behavior, draft, passed)
+            found[behavior, part] = [one for one in made if len(one.ptr) > 1]
             drafts.clear()
-        return Lessons(found, self.counts)
+        return Lessons({name: of for name, of in found.items() if of}, self.counts)
+
+    def _count(self, behavior: str, draft: lessons.Draft, passed: np.ndarray) -> None:
+        """Says of those whom the gate learns from how many of their new pairs are found without them."""
+        *others, found = self.counts[behavior]
+        line = draft.line[draft.found.lists.row]
+        found = found + np.bincount(line, draft.positive * passed * draft.fresh, minlength=found.size)
+        self.counts[behavior] = (*others, found.astype(np.float32))
 
 
-def _lesson(config: Any, source: table.Source, draft: lessons.Draft, near: comparing.Near) -> Lesson:
-    of, positive, look = draft.found.lists, draft.positive, None
+def _table(
+    config: Any, source: table.Source, draft: lessons.Draft, near: comparing.Near
+) -> tuple[np.ndarray, np.ndarray]:
+    """The table of a draft, and which candidates would be among them if the pairs were still to come: bool [N]."""
+    passed = np.ones(draft.positive.size, bool)
     if draft.train is not None:
         source = table.Source(draft.train, table.counts(draft.train), source.target, source.log)
     is_searched = extent.is_searched(config, next(iter(source.train.values())).shape[0])
     # Without the regression's there are half as many candidates, among whom a rank says half as much.
     most = config.new_items if is_searched else config.new_items / 2
-    if draft.part == "new" and any(m.nnz for m in of.removed.values()):
+    look = None
+    if draft.part == "new" and any(m.nnz for m in draft.found.lists.removed.values()):
 
         def look(first: int, end: int, columns: table.Columns) -> None:
-            positive[first:end] *= lessons.searched(columns, is_searched) < np.log1p(most)
+            is_found = lessons.searched(columns, is_searched) < np.log1p(most)
+            is_found |= lessons.popular(columns, source.target) < np.log1p(config.new_items // 4)
+            passed[first:end] = is_found | (draft.positive[first:end] == 0)
 
-    x = whole.matrix(config.features, source, draft.found, whole.Compared(near), draft.part, look)
-    return Lesson(x, of.ptr, positive)
+    return whole.matrix(config.features, source, draft.found, whole.Compared(near), draft.part, look), passed
+
+
+def _lesson(draft: lessons.Draft, x: np.ndarray, passed: np.ndarray) -> Lesson:
+    """Without answers that would not be candidates, which are no wrong ones either, and lists that had no others."""
+    ptr, positive, row = draft.found.lists.ptr, draft.positive, draft.found.lists.row
+    if passed.all():
+        return Lesson(x, ptr, positive)
+    has = np.bincount(row, positive * passed, minlength=len(ptr) - 1) > 0
+    keep = passed & has[row]
+    length = np.bincount(row[keep], minlength=has.size)[has]
+    return Lesson(x[keep], np.concatenate([[0], np.cumsum(length)]), positive[keep])
 
 
 def drafts(
@@ -161,15 +190,16 @@ def _by_folds(
         if not asked:
             # What comes next is looked for as it will be: with the touches that the pairs have by other behaviors.
             plain, asked = candidates.histories(train, users[few], gone, until), True
-            (found,) = retrieval.find(fitted, plain, [search], config.new_items, shared=shared)
-            lists_of = {part: part_found.lists for part, part_found in found.items()}
-            counts = _asked(user_numbers(plain, lists_of["familiar"].ptr), lists_of, truth)
+            (found,) = retrieval.find(fitted, plain, [search], config.new_items, ("familiar",), shared=shared)
+            # How many are found among new items is counted once their tables are made.
+            counts = _asked(found["familiar"].lists, truth)
         everywhere = lessons.everywhere(train, users[few], truth)
         gone = {b: lists.union([m, *([gone[b]] if b in gone else [])], m.shape) for b, m in everywhere.items()}
         alone = candidates.histories(train, users[few], gone, until)
         told = None if config.cross_fitting else _as_strangers(train, users[few])
         (found,) = retrieval.find(fitted, alone, [search], config.new_items, ("new",), told, shared)
-        draft = lessons.draft(found["new"], truth, "new")
+        others = lists.union([m for b, m in everywhere.items() if b != behavior], truth.shape)
+        draft = lessons.draft(found["new"], truth, "new", met=None if counts is None else others)
         answered += 0 if draft is None else len(draft.found.lists.user)
         yield "new", draft, counts
 
@@ -203,7 +233,7 @@ def teach(
         if is_judged:
             truth = _of_rows(sparse.csr_array(evidence.valid[behavior].astype(np.float32)), made.asked.get(behavior))
             of = made.lists[behavior]
-            everything[behavior] = _asked(made.users[behavior], of, truth)
+            everything[behavior] = _asked(of["familiar"], truth, of["new"], made.users[behavior])
             for part in PARTS if "valid" in config.sources else ():
                 positive = of[part].of(truth)
                 keep = np.flatnonzero(np.bincount(of[part].row, positive, minlength=made.number))
@@ -264,7 +294,11 @@ def history_numbers(of: lists.Lists) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
-def _asked(users: np.ndarray, found: Mapping[str, lists.Lists], truth: sparse.csr_array) -> Counts:
-    pairs, familiar, fresh = lessons.asked(found, truth)
-    some = pairs > 0
-    return tuple(x[some].astype(np.float32) for x in (users, pairs, familiar, fresh))
+def _asked(
+    familiar: lists.Lists, truth: sparse.csr_array, new: lists.Lists | None = None, numbers: np.ndarray | None = None
+) -> Counts:
+    """Of lists with pairs to be predicted, CSR [L, I]; without ``new`` none of them is found, so far."""
+    numbers = user_numbers(familiar, familiar.ptr) if numbers is None else numbers
+    pairs = np.diff(truth.indptr)
+    among = [np.zeros(pairs.size) if of is None else lessons.hits(of, truth) for of in (familiar, new)]
+    return tuple(x[pairs > 0].astype(np.float32) for x in (numbers, pairs, *among))

@@ -38,6 +38,8 @@ from mbjax.ops import at_once, listwise, rows
 
 PRIORS = {"familiar": "ease_kept_log", "new": "ease_left_log"}
 """What an expert says before it has learned anything."""
+ENOUGH = 30
+"""Lists of validation pairs of a behavior and part from which on an expert of these alone is listened to."""
 FAST = 20.0
 """Factor of the few parameters that have far to go, in a run that is made for the small steps of an expert."""
 
@@ -116,7 +118,7 @@ def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_siz
         for number, (behavior, part) in enumerate(names):
             x = jnp.zeros((1, len(columns[behavior, part])), jnp.float32)
             params["scale"][f"{behavior}:{part}"] = made[behavior][part]["scale"] if made else _unscaled(x.shape[1])
-            judged = made[behavior]["judged"] if made else jnp.asarray(True)
+            judged = made[behavior][part]["judged"] if made else ENOUGH
             params["mix"][f"{behavior}:{part}"] = _first_mix(len(experts), judged)
             for place, source in enumerate(experts):
                 keys = jax.random.split(jax.random.fold_in(key, 2 * number + place), config.members)
@@ -163,8 +165,8 @@ def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_siz
         """Logit of the share of new items that the search does not find."""
         return FAST * params["gate"][behavior]["rest"]
 
-    def of_lists(name, source, drawn, share, number, params):
-        """Of the lists of one source: what its experts lose, and the mixture of them where both have learned."""
+    def of_lists(name, source, drawn, share, number, count, params):
+        """Of ``count`` lists of one source: what its experts lose, and the mixture of them where both have learned."""
         measure = listwise.softmax_loss if config.loss == "listwise" else listwise.pointwise_loss
 
         def each(values):
@@ -179,7 +181,8 @@ def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_siz
             parts["lists"] += (share if which == "all" else 1.0) * jnp.sum(each(values) * ~is_mine) / number
         if len(found) > 1:
             mixed = _mixed(params, name, list(found.values()), stop=True)
-            parts["mix"] += jnp.sum(each(mixed) * is_mine) / number
+            stacked = jnp.sum(each(mixed) * is_mine) / number
+            parts["mix"] += jnp.where(count >= ENOUGH, stacked, 0.0)
         return sum(parts.values()), parts
 
     def loss(params, graphs, batch, key, step):
@@ -192,7 +195,7 @@ def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_siz
             whole = sum(counts.values())
             for source in given:
                 full = f"{name}:{source}"
-                about = batch.lists[full], counts[source] / whole, batch.total[full]
+                about = batch.lists[full], counts[source] / whole, batch.total[full], counts[source]
                 terms.append(functools.partial(of_lists, name, source, *about))
             # An expert without lists stays as it is.
             learning = {"all": whole} if given else {}
@@ -284,9 +287,9 @@ def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_siz
     )
 
 
-def _first_mix(number: int, judged: types.Array) -> types.Array:
-    """Weights of the experts before training: equal; without validation pairs, the first one alone."""
-    return jnp.where(judged, jnp.full(number, 1 / number), jnp.eye(number)[0])
+def _first_mix(number: int, judged: types.Array | int) -> types.Array:
+    """Weights of the experts before training: equal; of few lists of validation pairs, the first one alone."""
+    return jnp.where(judged >= ENOUGH, jnp.full(number, 1 / number), jnp.eye(number)[0])
 
 
 def _squares(expert: Any) -> types.Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import jax
+import numpy as np
 import polars as pl
 import pytest
 import trial
@@ -68,3 +70,24 @@ def test_a_closed_form_keeps_the_settings_that_it_chose(folder, tmp_path, capsys
     kept = experiment.read_config(again.workdir)
     assert (kept.model.penalty, kept.data.valid) == (penalty, "into_train")
     assert again.tables["last"]["buy"] != first.tables["last"]["buy"]
+
+
+def test_who_has_learned_from_validation_pairs_keeps_what_they_said(folder, tmp_path, capsys):
+    """Trained again, a model would learn how held-out pairs differ from others off pairs that are not held out."""
+    small = {"members": 2, "hidden": 0, "hidden_new": 0, "steps": 4, "new_items": 4}
+    given = {f"model.{name}": value for name, value in small.items()} | {"train.epochs": 2, "train.batch_size": 8}
+    config = configuration.load("funnel", str(folder), models.entry("funnel").config, overrides=given)
+    first = experiment.train(config, tmp_path / "run")
+    assert first.learned_valid
+    capsys.readouterr()
+    again = experiment.retrain(config, first)
+    assert "what it has learned is kept, from validation pairs too" in capsys.readouterr().out
+    assert not again.rows and set(again.tables) == {"last"}
+    (made, params, _), (joined, kept, _) = (experiment.restore(place) for place in (first.workdir, again.workdir))
+    changed = {name for name in params if jax.tree.leaves(params[name]) and not _same(params[name], kept[name])}
+    assert changed == {"scale"}  # more pairs, other means
+    assert not joined.dataset.valid and made.dataset.valid
+
+
+def _same(first, second) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True))
