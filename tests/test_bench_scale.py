@@ -26,8 +26,8 @@ def modules(monkeypatch):
 
 def test_a_log_has_what_it_says(modules):
     generated, _ = modules
-    size, log = generated.SIZES["T"], generated.log("T")
-    assert log.equals(generated.log("T"))
+    size, log = generated.SIZES["T"], generated.named("T")
+    assert log.equals(generated.named("T"))
     assert log.columns == ["user", "item", "behavior", "time"] and log["time"].is_sorted()
     counts = dict(log["behavior"].value_counts().iter_rows())
     assert abs(counts["view"] / size.views - 1) < 0.05

@@ -63,6 +63,15 @@ def of_run(
     return changed
 
 
+def model_of(workdir: pathlib.Path) -> str | None:
+    """The model of the run in a folder; None if there is no run."""
+    file = workdir / "config.yaml"
+    try:
+        return config.peek(file.read_text(encoding="utf-8"), str(file))
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
 def check_chosen(chosen: config.Config) -> None:
     """Raises ConfigError where a second training would have nothing to go by; before any data are read."""
     from mbjax import models

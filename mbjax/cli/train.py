@@ -24,8 +24,10 @@ def _train(argv: list[str]) -> int:
         return 0
     workdir = pathlib.Path(given["workdir"]) if "workdir" in given else None
     seeds = _seeds(given, workdir)
-    is_settled = "resume" in given and "model" not in given and workdir is not None
-    # With a model everything is said again, and the run folder compares it.
+    is_settled = "resume" in given and workdir is not None and _is_of_run(given, workdir)
+    # With a data set everything is said again, and the run folder compares it.
+    if is_settled:
+        given.pop("model", None)  # it is the run's own
     modes = ["resume" if is_settled else "train"] + (["retrain"] if "retrain" in given else [])
     reading.refuse_unread(command_line, *modes)
     if is_settled:
@@ -59,6 +61,20 @@ def _work(
     if "retrain" in given and outcome.reason != "signal":
         outcome = experiment.retrain(chosen, outcome, record=record)
     return outcome.exit_code
+
+
+def _is_of_run(given: Mapping[str, str], workdir: pathlib.Path) -> bool:
+    """Whether the run to go on with says what is left out: nothing is named, or its own model alone.
+
+    Raises:
+      ConfigError: it is of another model.
+    """
+    if "model" not in given or "dataset" in given:
+        return "model" not in given
+    own = settings.model_of(seed_folders.settled(workdir) or workdir)
+    if own not in (None, given["model"]):
+        raise errors.ConfigError(f"--model={given['model']}: the run in '{workdir}' is of {own}. Leave --model out.")
+    return own is not None
 
 
 def _seeds(given: Mapping[str, str], workdir: pathlib.Path | None) -> tuple[int, ...] | None:

@@ -14,7 +14,7 @@ import polars as pl
 from mbjax import candidates, data, errors, program, wording
 from mbjax import config as configuration
 from mbjax import recommend as listing
-from mbjax.experiment import audience, grown, runs
+from mbjax.experiment import audience, grown, runs, wiring
 from mbjax.reporting import printout
 from mbjax.train import claim
 
@@ -103,6 +103,7 @@ def recommend(
             column=experiment.config.data.log.item,
         )
         section = experiment.config.evaluate
+        _check_ranked(experiment, section.behaviors or ())
         chosen = np.arange(len(who.ids)) if users is None else _places(who.ids, users, experiment.dataset, histories)
         made = listing.rank(
             who.model,
@@ -133,6 +134,16 @@ def recommend(
         if others := sorted({path.name for path in folder.glob("*.parquet")} - written):
             printout.say(f"from before, and not of this call: {', '.join(others)} in {folder}")
         return files
+
+
+def _check_ranked(experiment: wiring.Experiment, behaviors: Sequence[str]) -> None:
+    """Raises ConfigError for a behavior that the model does not rank."""
+    tasks = experiment.model.tasks
+    if others := [behavior for behavior in behaviors if tasks and behavior not in tasks]:
+        raise errors.ConfigError(
+            f"evaluate.behaviors={','.join(behaviors)}: {experiment.config.model_name} was trained on "
+            f"{', '.join(tasks)} alone and ranks nothing else: its lists of '{others[0]}' would be those."
+        )
 
 
 def _restore(workdir, config, checkpoint, allow_new_data, loaded) -> audience.Run:

@@ -14,6 +14,8 @@ from mbjax.experiment import outcomes
 from mbjax.reporting import report, tables
 from mbjax.train import logging
 
+PARTS = ("visited", "unvisited")
+
 
 def result(folder: pathlib.Path) -> dict[str, Any] | None:
     """What the run of a folder came to (``results.json``); None if it is not over."""
@@ -28,18 +30,28 @@ def result(folder: pathlib.Path) -> dict[str, Any] | None:
 def means(records: Sequence[report.Record], selection: str) -> outcomes.Table:
     """The mean table of a selection: behavior -> users, metrics, and ``"deviation"`` with that of each metric.
 
-    The deviation is that of the population; there is none of a single run.
+    The deviation is that of the population; there is none of a single run. ``"visited"`` and ``"unvisited"`` have
+    the same, where all runs have such pairs.
     """
     found: outcomes.Table = {}
     for behavior in report.behaviors({}, records):
         values = report.values(records, selection, behavior)
         if not values:
             continue
-        averages = {metric: report.average(values, metric) for metric in values[0] if "@" in metric}
-        found[behavior] = {key: values[0][key] for key in ("users", "pairs") if key in values[0]}
-        found[behavior] |= {metric: mean for metric, (mean, _) in averages.items()}
-        if len(values) > 1:
-            found[behavior]["deviation"] = {metric: deviation for metric, (_, deviation) in averages.items()}
+        found[behavior] = _average(values)
+        for part in PARTS:
+            if all(part in row for row in values):
+                found[behavior][part] = _average([row[part] for row in values])
+    return found
+
+
+def _average(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Means of the metrics of some rows, and their deviations."""
+    averages = {metric: report.average(values, metric) for metric in values[0] if "@" in metric}
+    found = {key: values[0][key] for key in ("users", "pairs") if key in values[0]}
+    found |= {metric: mean for metric, (mean, _) in averages.items()}
+    if len(values) > 1:
+        found["deviation"] = {metric: deviation for metric, (_, deviation) in averages.items()}
     return found
 
 
@@ -60,14 +72,17 @@ def write(
         found = means(runs, selection)
         rows[f"{title} ({selection})" if runs[0]["epochs"] else title] = found
         for behavior, values in found.items():
-            for metric in filter(lambda name: "@" in name, values):
-                line = {"selection": selection, "behavior": behavior, "metric": metric, "mean": values[metric]}
-                line["deviation"] = values.get("deviation", {}).get(metric)
-                each = {f"seed{seed}": record["selection"].get(selection, {}) for seed, record in records.items()}
-                lines.append(line | {name: table.get(behavior, {}).get(metric) for name, table in each.items()})
+            each = {seed: record["selection"].get(selection, {}).get(behavior, {}) for seed, record in records.items()}
+            for part in ("all", *(part for part in PARTS if part in values)):
+                rows_of = {seed: row if part == "all" else row.get(part, {}) for seed, row in each.items()}
+                mean = values if part == "all" else values[part]
+                for metric in filter(lambda name: "@" in name, mean):
+                    line = {"selection": selection, "behavior": behavior, "pairs": part, "metric": metric}
+                    line |= {"mean": mean[metric], "deviation": mean.get("deviation", {}).get(metric)}
+                    lines.append(line | {f"seed{seed}": row.get(metric) for seed, row in rows_of.items()})
     seeds = ("seed " if len(runs) == 1 else "seeds ") + ", ".join(map(str, records))
     caption = f"{runs[0]['dataset']}, test split, all items ranked; means of {seeds}"
-    caption += ", \N{PLUS-MINUS SIGN}: their standard deviation" if len(runs) > 1 else ""
+    caption += ", \N{PLUS-MINUS SIGN}: their population standard deviation" if len(runs) > 1 else ""
     if number := runs[0].get("protocol", {}).get("sample_users"):
         caption += f"; epochs were judged by {wording.count(number, 'sampled user')} of each behavior"
     ks = tables.cut_offs(rows)

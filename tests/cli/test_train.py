@@ -87,11 +87,16 @@ def test_retrain_is_refused_where_its_only_choice_was_made(experiment, capsys):
     assert not experiment.calls
 
 
-def test_resume_needs_only_the_folder(experiment, run):
+def test_resume_needs_only_the_folder(experiment, run, capsys):
     assert cli.train_main(["--resume", f"--workdir={run}", "--epochs=2000"]) == 0
     [(_, (settings, workdir), options)] = experiment.calls
     assert (settings.ablation, settings.model.embedding_size, settings.train.epochs) == ("size_50", 50, 2000)
     assert (workdir, options["resume"]) == (run, True)
+    # Its own model may be named; another one would be another run.
+    assert cli.train_main(["--resume", f"--workdir={run}", "--model=bvae"]) == 0
+    assert experiment.calls[-1][1][0].model.embedding_size == 50
+    line = failure(capsys, cli.train_main, "--resume", f"--workdir={run}", "--model=copf")
+    assert line == f"--model=copf: the run in '{run}' is of bvae. Leave --model out."
 
 
 def test_devices_are_made_before_jax_starts(experiment, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import random
+import types
 
 import numpy as np
 import polars as pl
@@ -13,6 +14,7 @@ import pytest
 from mbjax import candidates, cli, errors, experiment, models, recommend, seen
 from mbjax import config as configuration
 from mbjax.experiment import audience
+from mbjax.experiment import listing as making
 from mbjax.models import ease_penalty
 
 RULE = candidates.rule()
@@ -466,3 +468,13 @@ def test_new_users_and_grown_logs_have_three_lists_too(base, tmp_path):
     lists = lists_of(folder / "run", tmp_path, "buy.continue", lists="continue", top_k=30, repeat=True, **grown)
     assert set(lists.filter(user="zz")["item"]) == {"i05", "i06"}
     assert set(lists.filter(user="u03")["item"]) == known["view"] | known["cart"] | known["buy"]
+
+
+def test_a_behavior_that_is_not_ranked_has_no_lists():
+    """A model of the target alone would give the target's lists under another name."""
+    of = types.SimpleNamespace
+    made = of(model=of(tasks=("buy",)), config=of(model_name="bpr_mf"))
+    making._check_ranked(made, ("buy",))
+    making._check_ranked(of(model=of(tasks=()), config=made.config), ("view",))
+    with pytest.raises(errors.ConfigError, match="bpr_mf was trained on buy alone .* its lists of 'view' would be"):
+        making._check_ranked(made, ("buy", "view"))

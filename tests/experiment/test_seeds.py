@@ -143,7 +143,10 @@ def test_mean_and_deviation(tmp_path, capsys):
             "epochs": 3,
             "behaviors": ["buy"],
             "selection": {
-                "valid": {"buy": {"epoch": seed, "users": 7, "pairs": 9, "ndcg@5": value, "hr@5": 0.5}},
+                "valid": {
+                    "buy": {"epoch": seed, "users": 7, "pairs": 9, "ndcg@5": value, "hr@5": 0.5}
+                    | {"visited": {"pairs": 4, "users": 4, "ndcg@5": 2 * value}, "unvisited": {"pairs": 5, "users": 3}}
+                },
                 "last": {"buy": {"epoch": 2, "users": 7, "pairs": 9, "ndcg@5": value, "hr@5": None}},
             },
         }
@@ -153,17 +156,21 @@ def test_mean_and_deviation(tmp_path, capsys):
     assert (found["users"], found["pairs"], found["hr@5"]) == (7, 9, 0.5)
     assert found["ndcg@5"] == pytest.approx(0.3)
     assert found["deviation"] == {"ndcg@5": pytest.approx((0.14 / 3) ** 0.5), "hr@5": 0.0}
+    assert found["visited"]["ndcg@5"] == pytest.approx(0.6)
+    assert found["visited"]["deviation"] == {"ndcg@5": pytest.approx(2 * (0.14 / 3) ** 0.5)}
+    assert found["unvisited"] == {"pairs": 5, "users": 3, "deviation": {}}
     seed_table.write(tmp_path, records, "bvae", {"popularity": {"buy": {"users": 7, "ndcg@5": 0.05, "hr@5": 0.25}}})
     with (tmp_path / "seeds.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [(row["selection"], row["metric"]) for row in rows] == [
-        *(("valid", "ndcg@5"), ("valid", "hr@5"), ("last", "ndcg@5"), ("last", "hr@5"))
+    assert [(row["selection"], row["pairs"], row["metric"]) for row in rows] == [
+        *(("valid", "all", "ndcg@5"), ("valid", "all", "hr@5"), ("valid", "visited", "ndcg@5")),
+        *(("last", "all", "ndcg@5"), ("last", "all", "hr@5")),
     ]
     assert [rows[0][name] for name in ("seed3", "seed1", "seed4")] == ["0.1", "0.2", "0.6"]
-    assert rows[3]["mean"] == rows[3]["seed3"] == ""
+    assert rows[2]["seed4"] == "1.2" and rows[4]["mean"] == rows[4]["seed3"] == ""
     page = (tmp_path / "seeds.md").read_text()
     assert "± | - | 0.2160" in page.replace("0.0000", "-") and "popularity" in page
-    assert "means of seeds 3, 1, 4, ±: their standard deviation" in " ".join(capsys.readouterr().out.split())
+    assert "means of seeds 3, 1, 4, ±: their population standard deviation" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_way(folder):

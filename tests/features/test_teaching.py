@@ -43,7 +43,7 @@ def test_the_search_finds_as_many_held_out_pairs_as_the_gate_is_told():
         truth = lists.without(held[behavior].astype(np.float32), candidates.met(made.lists[behavior]["new"]))
         really = lessons.hits(made.lists[behavior]["new"], truth).sum() / truth.nnz
         _, pairs, familiar, found = made.lessons.counts[behavior]
-        # More of them, since any behavior's neighbors will do. With themselves as neighbors it was 2.3 and 2.9 times as many.
+        # More of them, since any behavior's neighbors will do; when a pair was its own neighbor, 2.3 and 2.9 times.
         assert 0.6 < found.sum() / (pairs - familiar).sum() / really < 2
 
 

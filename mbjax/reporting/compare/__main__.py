@@ -78,6 +78,7 @@ def _compare(given: reading.Given) -> None:
     chosen = given.options
     split = reading.choice(given, "split", ("test", "valid"), "test")
     metric_names, behaviors = _listed(given, "metric"), _listed(given, "behavior")
+    blocks.check_metrics(metric_names)  # before anything is evaluated
     words = [paths.short(paths.absolute(word)) for word in reading.words(given, "compare")]
     out = rich.console.Console(highlight=False)
     if not sys.stdout.isatty():
@@ -88,7 +89,7 @@ def _compare(given: reading.Given) -> None:
 
     ks = [int(k) for _, _, k in (name.partition("@") for name in metric_names) if k.isdecimal() and int(k)]
     how = {"split": split, "ks": ks, "tests": "no-tests" not in chosen, "say": say}
-    runs, everywhere = sources.read(words, selection=chosen.get("selection"), **how)
+    runs, everywhere = sources.read(words, selection=chosen.get("selection"), behaviors=behaviors, **how)
     groups.check(runs, split)
     beside, without = anchors.missing(runs, **how)
     runs, everywhere = [*runs, *beside], [*everywhere, *without]

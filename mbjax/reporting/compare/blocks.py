@@ -124,12 +124,7 @@ def choose_metrics(runs: Sequence[sources.Run], names: Sequence[str] = ()) -> li
 
     A cut-off that is not named is that of the papers, or the smallest that all runs have.
     """
-    for name in names:
-        kind, at, k = name.partition("@")
-        if kind not in metrics.NAMES:
-            raise errors.unknown("metric", kind, metrics.NAMES)
-        if at and not (k.isdecimal() and int(k)):
-            raise errors.ConfigError(f"--metric={name}: the cut-off is a whole number from 1 upwards, as in {kind}@10.")
+    check_metrics(names)
     each = [set(tables.cut_offs({"": run.table})) for run in runs if run.table]
     common = set.intersection(*each) if each else set()
     common = common or set().union(*each)
@@ -137,6 +132,16 @@ def choose_metrics(runs: Sequence[sources.Run], names: Sequence[str] = ()) -> li
     papers = {int(name.partition("@")[2]) for row in rows for name in row["metrics"]}
     k = min(papers & common or common, default=0)
     return list(dict.fromkeys(name if "@" in name else f"{name}@{k}" for name in names or ("ndcg", "hr")))
+
+
+def check_metrics(names: Sequence[str]) -> None:
+    """Raises ConfigError for a metric that is none, or a cut-off."""
+    for name in names:
+        kind, at, k = name.partition("@")
+        if kind not in metrics.NAMES:
+            raise errors.unknown("metric", kind, metrics.NAMES)
+        if at and not (k.isdecimal() and int(k)):
+            raise errors.ConfigError(f"--metric={name}: the cut-off is a whole number from 1 upwards, as in {kind}@10.")
 
 
 def _order(runs: Sequence[sources.Run]) -> list[str]:

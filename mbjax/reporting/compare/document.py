@@ -86,7 +86,7 @@ def notes(groups: Sequence[grouping.Group], sheets: Sequence[blocks.Sheet], *, w
     trained = [g for g in groups if g.first.is_trained]
     said = []
     if common := grouping.shared(groups):
-        said.append(f"Set by hand in all trained runs: {', '.join(common)}.")
+        said.append(f"Set by hand in all {'trained ' * bool(trained)}runs: {', '.join(common)}.")
     chosen = dict.fromkeys(g.first.selection for g in trained)
     if len(chosen) == 1:
         said.append(f"Epoch of trained runs: {report.SELECTIONS[next(iter(chosen))]}.")
@@ -114,9 +114,22 @@ def notes(groups: Sequence[grouping.Group], sheets: Sequence[blocks.Sheet], *, w
         found = literature.find_of(g.first.record)
         papers |= {row["paper"]: row["protocol"] for row in found.values()}
     said += [f"Paper: {name}; {protocol}." for name, protocol in papers.items()]
+    said += _without(groups, sheets)
     if with_tests:
         said += _on_tests(groups, sheets)
     return said
+
+
+def _without(groups: Sequence[grouping.Group], sheets: Sequence[blocks.Sheet]) -> list[str]:
+    """Which runs have a behavior and not a metric of it, a sentence for each metric."""
+    found = []
+    for sheet in sheets:
+        for block in sheet.blocks:
+            there = [line.group for line in block.lines]
+            lacking = [g.label for g in groups if g not in there and any(sheet.behavior in run.table for run in g.runs)]
+            if lacking:
+                found.append(f"Without {tables.title(block.metric)} of {sheet.behavior}: {', '.join(lacking)}.")
+    return found
 
 
 def _learned_from(record) -> tuple[str, ...]:
@@ -141,6 +154,11 @@ def _on_tests(groups: Sequence[grouping.Group], sheets: Sequence[blocks.Sheet]) 
         for run in g.runs:
             if run.per_user is None:
                 reasons.setdefault(run.untested, []).append(f"{g.label} (seed {run.record['seed']})")
+    for behavior, block in blocks_here:
+        for run, label in ((run, line.group.label) for line in block.lines for run in line.group.runs):
+            if run.per_user is not None and block.metric not in run.per_user.columns:
+                reason = f"of {behavior} none of {tables.title(block.metric)}"
+                reasons.setdefault(reason, []).append(f"{label} (seed {run.record['seed']})")
     for reason, names in reasons.items():
         said.append(f"In the tables but in no test, for want of per-user values ({reason}): {', '.join(names)}.")
     for behavior, block in blocks_here:

@@ -142,7 +142,7 @@ def _idle(run: sources.Run) -> tuple[str, ...]:
 def _labels(groups: Sequence[Group]) -> list[str]:
     """The shortest names that differ: what all trained groups share is left out, and what decides little."""
     trained = [g for g in groups if g.first.is_trained]
-    common = set.intersection(*({_text(item) for item in g.settings.items()} for g in trained)) if trained else set()
+    common = set(shared(groups))
     protocols = {g.first.record["protocol"]["name"] for g in trained}
 
     def label(g: Group, detail: int) -> str:
@@ -167,8 +167,11 @@ def _labels(groups: Sequence[Group]) -> list[str]:
 
 
 def shared(groups: Sequence[Group]) -> list[str]:
-    """Settings that all trained groups have in common, as ``"train.epochs=60"``; labels leave them out."""
-    trained = [g for g in groups if g.first.is_trained]
+    """Settings that all trained groups have in common, as ``"train.epochs=60"``; labels leave them out.
+
+    Where nothing is trained, those that all groups have.
+    """
+    trained = [g for g in groups if g.first.is_trained] or list(groups)
     if not trained:
         return []
     first = [_text(item) for item in trained[0].settings.items()]

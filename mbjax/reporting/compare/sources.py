@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from mbjax import config, errors, program, seeds
-from mbjax.reporting import report, results, selections
+from mbjax.reporting import report, results, selections, tables
 from mbjax.train import logging, run_folder
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def read(
     split: str = "test",
     selection: str | None = None,
     ks: Iterable[int] = (),
+    behaviors: Sequence[str] = (),
     tests: bool = True,
     say: Callable[[str], None] = lambda text: None,
 ) -> tuple[list[Run], list[str]]:
@@ -87,6 +88,7 @@ def read(
       split: ``"test"`` or ``"valid"``.
       selection: the epoch to show; None takes ``valid``, or ``last`` of a run without it. Anchors have only ``last``.
       ks: cut-offs to evaluate run folders at beside their own.
+      behaviors: those that any run has to have.
       tests: False: nothing is evaluated unless it must be, and no run has per-user values.
       say: is told about each evaluation before it begins.
 
@@ -94,13 +96,17 @@ def read(
       The runs in the order given, and what a reader should know, one sentence each.
 
     Raises:
-      ConfigError: a word that is no run, or no run is left. DataError: a damaged file, or per-user values of another
-      run. CheckpointError: as ``experiment.restore``.
+      ConfigError: a word that is no run, a behavior that no run has, or no run is left. DataError: a damaged file, or
+      per-user values of another run. CheckpointError: as ``experiment.restore``.
     """
     if selection is not None and selection not in report.SELECTIONS:
         raise errors.unknown("selection", selection, report.SELECTIONS)
-    runs, notes = [], []
-    for found in _find(words):
+    runs, notes, every = [], [], _find(words)
+    known = dict.fromkeys(name for found in every for name in (*found.record.get("behaviors", ()), *_tabled(found)))
+    for behavior in behaviors:  # before anything is evaluated
+        if behavior not in known:
+            raise errors.unknown("behavior", behavior, known)
+    for found in every:
         chosen = _choose(found, selection)
         if chosen is None:
             notes.append(f"{found.path} has no selection '{selection}' and is left out.")
@@ -113,6 +119,10 @@ def read(
     if not runs:
         raise errors.ConfigError(" ".join(["no run is left to compare.", *notes]))
     return runs, notes
+
+
+def _tabled(found: _Found) -> list[str]:
+    return [name for table in found.record["selection"].values() for name in table]
 
 
 def _find(words: Sequence[str]) -> list[_Found]:
@@ -197,6 +207,11 @@ def _choose(found: _Found, selection: str | None) -> str | None:
     for name in CHECKPOINTS:
         if name in have:
             return name
+    if have:
+        raise errors.DataError(
+            f"{found.path} has results of epochs chosen on the test split alone: --selection={sorted(have)[0]} shows "
+            "them."
+        )
     raise errors.DataError(f"{found.path} has neither checkpoint nor results; was the run stopped before its first?")
 
 
@@ -210,7 +225,7 @@ def _run(found: _Found, selection: str, split: str, ks: tuple[int, ...], tests: 
                 "leave it out."
             )
         frame = _per_user(found.per_user, found.path, table)
-    elif can_restore and (tests or split == "valid" or not table):
+    elif can_restore and (tests or split == "valid" or not table or set(ks) - set(tables.cut_offs({"": table}))):
         say(f"evaluating {found.path} ({CHECKPOINTS[selection]}) on the {split} split")
         table, frame = _evaluate(found, selection, split, ks)
     elif tests:

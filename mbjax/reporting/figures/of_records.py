@@ -59,13 +59,39 @@ def weights(runs: Sequence[pathlib.Path]) -> drawing.Drawn:
 
 
 class Result(NamedTuple):
-    """What a run came to: its settings as texts, behavior -> metrics, and the split that they are of."""
+    """What a run came to.
 
+    Attributes:
+      source: the file, or the folder and the number of a sweep's run.
+      model, dataset, seed: of the run.
+      settings: field -> its value as a text.
+      table: behavior -> metrics.
+      split: that they are of.
+      protocol: its name; "" for runs of a sweep.
+      selection: how the epoch was chosen; "" where there are none, and for runs of a sweep.
+      fingerprint: of the data set; "" where that is not known.
+    """
+
+    source: str
     model: str
     dataset: str
+    seed: int
     settings: Mapping[str, str]
     table: Mapping[str, Mapping[str, Any]]
     split: str
+    protocol: str = ""
+    selection: str = ""
+    fingerprint: str = ""
+
+
+APART = {
+    "dataset": "data sets",
+    "split": "splits",
+    "protocol": "protocols",
+    "selection": "ways to choose an epoch",
+    "fingerprint": "states of the data set",
+}
+"""What runs of one figure have in common, in words."""
 
 
 def settings(places: Sequence[pathlib.Path], metric: str | None = None) -> drawing.Drawn:
@@ -76,30 +102,61 @@ def settings(places: Sequence[pathlib.Path], metric: str | None = None) -> drawi
 
     Args:
       places: folders of sweeps, results files, folders of them, or run folders that are over.
-      metric: such as ``"ndcg@10"``; None takes NDCG at the first cut-off.
+      metric: such as ``"ndcg@10"``; None takes NDCG at the first cut-off that all have.
 
     Raises:
-      ConfigError: nothing varied, or there are several data sets or splits. DataError: a file that is none.
+      ConfigError: nothing varied, or the runs do not compare: several data sets or states of one, splits, protocols.
+      DataError: a file that is none, or without results.
     """
     found = [result for place in places for result in _results(place)]
-    for what in ("dataset", "split"):
-        several = sorted({getattr(result, what) for result in found})
+    for what, words in APART.items():
+        several = sorted({getattr(result, what)[:12] for result in found} - {""})
         if len(several) > 1:
-            raise errors.ConfigError(f"these runs are of several {what}s ({', '.join(several)}). Draw them apart.")
-    found = _completed(found)
+            raise errors.ConfigError(f"these runs are of several {words} ({', '.join(several)}). Draw them apart.")
+    found, notes = _distinct(_completed(found))
     fields = dict.fromkeys(field for result in found for field in result.settings)
     varied = [field for field in fields if len({result.settings.get(field) for result in found}) > 1]
     if not varied:
         raise errors.ConfigError("no setting varied among these runs: name a sweep, or runs that differ in a field.")
-    names = list(dict.fromkeys(name for result in found for row in result.table.values() for name in row))
-    metric = metric or next(name for name in names if name.startswith("ndcg@"))
-    if metric not in names:
-        raise errors.unknown("metric", metric, [name for name in names if "@" in name])
+    metric = _metric(found, metric)
+    if lacking := [result.source for result in found if not any(_has(row, metric) for row in result.table.values())]:
+        notes.append(f"Left out, without {metric}: {', '.join(lacking)}.")
     rows: list[dict[str, Any]] = []
     panels = [_panel(field, varied, found, metric, rows) for field in varied]
     where = "validation pairs" if found[0].split == "valid" else "the test split"
     title = f"{found[0].dataset}: {metric} on {where}"
-    return drawing.Drawn(pl.DataFrame(rows), panels, title, "Means over seeds, with their deviations.")
+    said = " ".join(["Means over seeds, with their population deviations.", *notes])
+    return drawing.Drawn(pl.DataFrame(rows), panels, title, said)
+
+
+def _has(row: Mapping[str, Any], metric: str) -> bool:
+    return row.get(metric) is not None
+
+
+def _metric(found: Sequence[Result], metric: str | None) -> str:
+    """The one that was asked for, or NDCG at the first cut-off that all have, or that any has."""
+    each = [list(dict.fromkeys(name for row in result.table.values() for name in row)) for result in found]
+    names = list(dict.fromkeys(name for of in each for name in of if "@" in name))
+    if metric is None:
+        ndcg = [name for name in names if name.startswith("ndcg@")]
+        common = [name for name in ndcg if all(name in of for of in each)]
+        metric = next(iter([*common, *ndcg]), "ndcg")
+    if metric not in names:
+        raise errors.unknown("metric", metric, names)
+    return metric
+
+
+def _distinct(found: Sequence[Result]) -> tuple[list[Result], list[str]]:
+    """The runs, each seed of a setting once, and a sentence on what is left out."""
+    kept: dict[tuple, Result] = {}
+    again = []
+    for result in found:
+        key = result.model, result.seed, tuple(sorted(result.settings.items()))
+        if key in kept:
+            again.append(result.source)
+        kept.setdefault(key, result)
+    said = [f"Left out, since they repeat a seed of a setting: {', '.join(again)}."] if again else []
+    return list(kept.values()), said
 
 
 def _panel(field: str, varied: Sequence[str], found: Sequence[Result], metric: str, rows: list) -> drawing.Lines:
@@ -113,7 +170,7 @@ def _panel(field: str, varied: Sequence[str], found: Sequence[Result], metric: s
     for result in found:
         others = [f"{f.rpartition('.')[2]}={result.settings[f]}" for f in varied if f != field and f in result.settings]
         for behavior, row in reversed(result.table.items()):  # the target first
-            if row.get(metric) is not None and field in result.settings:
+            if _has(row, metric) and field in result.settings:
                 label = ", ".join([*([result.model] if several else []), behavior, *others])
                 groups.setdefault(label, {}).setdefault(result.settings[field], []).append(row[metric])
     series = {}
@@ -124,8 +181,8 @@ def _panel(field: str, varied: Sequence[str], found: Sequence[Result], metric: s
         places = [_number(text) if is_number else float(texts.index(text)) for text in chosen]
         series[label] = drawing.Line(places, means, around)
         rows += [
-            {"field": field, "value": text, "line": label, "metric": metric, "mean": m, "deviation": d}
-            | {"runs": len(of[text])}
+            {"field": field, "value": text, "line": label, "metric": metric, "mean": m}
+            | {"deviation": d if len(of[text]) > 1 else None, "runs": len(of[text])}
             for text, m, d in zip(chosen, means, around, strict=True)
         ]
     labels = None if is_number else dict(enumerate(texts))
@@ -140,17 +197,29 @@ def _results(place: pathlib.Path) -> Iterator[Result]:
         for file in sorted((place / "records").glob("*.json")):
             one = kept.read(file.parent, file.stem)
             if one.state == "finished":
-                yield Result(one.model, dataset, one.setting, one.table, "valid")
+                source = f"{place.name}/{file.stem}"
+                yield Result(source, one.model, dataset, one.seed, one.setting, one.table, "valid")
         return
     if (place / "results.json").is_file():
         place = place / "results.json"
-    for record in report.read(place) if place.is_dir() else [report.read_file(place)]:
+    for file in sorted(place.glob("*.json")) if place.is_dir() else [place]:
+        record = report.read_file(file)
         chosen = {path: configuration.show(value) for path, value in (record.get("overrides") or {}).items()}
         chosen = {path: text for path, text in chosen.items() if path not in (*report.HARMLESS, "train.max_minutes")}
         if record.get("ablation"):
             chosen["ablation"] = record["ablation"]
-        table = record["selection"].get("valid") or record["selection"].get("last") or {}
-        yield Result(record["model"], record["dataset"], chosen, table, "test")
+        selection = next((name for name in ("valid", "last") if record["selection"].get(name)), None)
+        if selection is None:
+            has = ", ".join(record["selection"]) or "none"
+            raise errors.DataError(
+                f"{file} has no results at an epoch chosen on validation or at the last one ({has})."
+            )
+        how = selection if record.get("epochs") else ""
+        yield Result(
+            file.name, record["model"], record["dataset"], record.get("seed", 0), chosen,
+            record["selection"][selection], "test", record["protocol"]["name"], how,
+            record.get("dataset_fingerprint") or "",
+        )  # fmt: skip
 
 
 def _completed(found: Sequence[Result]) -> list[Result]:

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from mbjax import errors
+from mbjax import errors, metrics
 from mbjax.reporting.figures import drawing
 
 GROUPS = 5
@@ -79,7 +79,9 @@ def pearson(train: Mapping[str, sparse.csr_array]) -> np.ndarray:
 
 def _drawn(runs, metric, deal, words: str, title: str, note: str, form: str) -> drawing.Drawn:
     """Evaluates the runs on the test split, of which each has its own users and training pairs."""
-    rows, series, groups, first = [], {}, [], None
+    rows, series, groups, first, alike = [], {}, [], None, None
+    if metric is not None and metric.partition("@")[0] not in metrics.NAMES:
+        raise errors.unknown("metric", metric.partition("@")[0], metrics.NAMES)
     for place in runs:
         experiment, frame, chosen = _values(place, metric)
         info = experiment.dataset.info
@@ -92,6 +94,14 @@ def _drawn(runs, metric, deal, words: str, title: str, note: str, form: str) -> 
             )
         users = frame["user"].to_numpy()
         group, value = deal(experiment.dataset.train, info.target, users)
+        state = experiment.dataset.fingerprint, users, value
+        if alike is None:
+            alike = state
+        elif not all(map(np.array_equal, alike, state)):
+            raise errors.ConfigError(
+                f"run {place} has other test users or training pairs of '{info.name}' than the first one, so that its "
+                "groups are others. Name runs with one state of the data and one choice of data.*."
+            )
         label, heights = _label(place, series), []
         found = []
         for g in range(int(group.max()) + 1):
@@ -104,9 +114,7 @@ def _drawn(runs, metric, deal, words: str, title: str, note: str, form: str) -> 
             heights.append(mean)
             span = {"group": len(found), "from": float(low), "to": float(high), "users": int(inside.sum())}
             rows.append({"run": label} | span | {"metric": chosen, "mean": mean})
-        groups = found if len(found) > len(groups) else groups
-        series[label] = heights
-    series = {label: [*heights, *[np.nan] * (len(groups) - len(heights))] for label, heights in series.items()}
+        groups, series[label] = found, heights
     said = {"target": first.target}
     panel = drawing.Bars(f"test split, {first.target}", groups, series, words.format(**said), metric)
     return drawing.Drawn(pl.DataFrame(rows), [panel], f"{first.name}: {title.format(**said)}", note)

@@ -1,11 +1,13 @@
 """The lines of a comparison: means over seeds, the paper's numbers, tests against the best."""
 
+import dataclasses
+
 import numpy as np
 import polars as pl
 import pytest
 
 from mbjax import errors
-from mbjax.reporting.compare import blocks, groups, sources
+from mbjax.reporting.compare import blocks, document, groups, sources
 
 
 @pytest.fixture
@@ -126,3 +128,23 @@ WRONG = [
 def test_what_no_run_has_is_an_error(make_run, options, message):
     with pytest.raises(errors.ConfigError, match=message):
         build(make_run(), **options)
+
+
+def test_who_lacks_a_metric_is_named(make_run):
+    """A file without the cut-off, and values of users without it: both are in some table and not where one looks."""
+    first, second = make_run([1.0, 2.0, 3.0]), make_run([2.0, 3.0, 5.0], ablation="wo_tff")
+    for row in second.table.values():
+        del row["hr@5"]
+    third = make_run([1.0, 1.0, 3.0], ablation="wo_base")
+    third = dataclasses.replace(third, per_user=third.per_user.rename({"ndcg@5": "ndcg@10"}))
+    grouped = {"jd": groups.group([first, second, third])[0]}
+    sheets = blocks.build([first, second, third], grouped, behaviors=["purchase"])
+    said = document.notes(grouped["jd"], sheets)
+    assert "Without HR@5 of purchase: bvae wo_tff." in said
+    wanted = "for want of per-user values (of purchase none of NDCG@5): bvae wo_base (seed 0)."
+    assert any(line.endswith(wanted) for line in said)
+
+
+def test_a_behavior_that_no_run_has_is_refused_before_anything_is_evaluated(write):
+    with pytest.raises(errors.ConfigError, match="unknown behavior 'buy'"):
+        sources.read([write("a.json")], behaviors=["buy"], say=lambda text: pytest.fail(text))

@@ -114,7 +114,7 @@ def test_selections(write, anchor):
         sources.read(words[:2], selection="best_test")
     with pytest.raises(errors.ConfigError, match="unknown selection 'best'. Did you mean 'best_test'"):
         sources.read(words, selection="best")
-    with pytest.raises(errors.DataError, match="neither checkpoint nor results"):
+    with pytest.raises(errors.DataError, match="chosen on the test split alone: --selection=best_test shows them"):
         sources.read([write("oracle.json", selection="best_test")])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 import pytest
 
@@ -44,10 +45,11 @@ def test_a_model_without_learned_weights_is_refused(tmp_path):
         of_records.weights([run(tmp_path / "a", "bpr_mf", [row(0, 4, bpr=1.0)])])
 
 
-def result(file, value, seed=0, **overrides):
-    content = {"model": "bvae", "dataset": "demo", "seed": seed, "ablation": None, "protocol": {"name": "honest"}}
-    table = {"view": {"ndcg@5": 0.01}, "buy": {"ndcg@5": value}}
-    file.write_text(json.dumps(content | {"overrides": overrides, "selection": {"valid": table}}))
+def result(file, value, seed=0, protocol="honest", selection="valid", metric="ndcg@5", state="a", **overrides):
+    content = {"model": "bvae", "dataset": "demo", "seed": seed, "ablation": None, "protocol": {"name": protocol}}
+    content |= {"epochs": 3, "dataset_fingerprint": state}
+    table = {"view": {metric: 0.01}, "buy": {metric: value}}
+    file.write_text(json.dumps(content | {"overrides": overrides, "selection": {selection: table}}))
 
 
 def test_a_metric_over_what_varied_among_results_files(tmp_path):
@@ -60,11 +62,50 @@ def test_a_metric_over_what_varied_among_results_files(tmp_path):
     line = panel.series["buy"]
     assert panel.title == "model.embedding_size" and list(panel.series) == ["buy", "view"]
     assert (line.x, line.y, line.around) == ([8.0, 64.0], pytest.approx([0.3, 0.5]), pytest.approx([0.1, 0.0]))
+    assert [row["deviation"] is None for row in drawn.table.to_dicts()] == [False, True, False, True]
     assert "test split" in drawn.title and [row["runs"] for row in drawn.table.to_dicts()] == [2, 1, 2, 1]
     with pytest.raises(errors.ConfigError, match="unknown metric 'hr@7'"):
         of_records.settings([tmp_path], "hr@7")
     with pytest.raises(errors.ConfigError, match="no setting varied"):
         of_records.settings([tmp_path / "c.json"])
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"protocol": "paper", "selection": "last"}, "several protocols (honest, paper)"),
+        ({"selection": "last"}, "several ways to choose an epoch (last, valid)"),
+        ({"state": "b"}, "several states of the data set (a, b)"),
+    ],
+)
+def test_runs_that_do_not_compare_stand_in_no_figure(other, said, tmp_path):
+    result(tmp_path / "a.json", 0.2, **{"model.embedding_size": 8})
+    result(tmp_path / "b.json", 0.4, **other)
+    with pytest.raises(errors.ConfigError, match=re.escape(said)):
+        of_records.settings([tmp_path])
+
+
+def test_what_is_left_out_is_named(tmp_path):
+    result(tmp_path / "a.json", 0.2, **{"model.embedding_size": 8})
+    result(tmp_path / "b.json", 0.3)
+    result(tmp_path / "again.json", 0.3)
+    result(tmp_path / "other.json", 0.5, metric="ndcg@10", **{"model.embedding_size": 16})
+    drawn = of_records.settings([tmp_path], "ndcg@5")
+    assert "repeat a seed of a setting: b.json" in drawn.note  # after again.json
+    assert "without ndcg@5: other.json" in drawn.note
+    assert {row["runs"] for row in drawn.table.to_dicts()} == {1}
+    # By itself it takes a cut-off that all have.
+    both = {"buy": {"ndcg@5": 0.1, "ndcg@10": 0.2}}
+    for name in ("a", "b", "again"):
+        file = tmp_path / f"{name}.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"selection": {"valid": both}}))
+    assert "ndcg@10" in of_records.settings([tmp_path]).title
+
+
+def test_an_oracle_alone_is_no_result(tmp_path):
+    result(tmp_path / "a.json", 0.2, selection="test_per_behavior")
+    with pytest.raises(errors.DataError, match=r"a.json has no results at an epoch .* \(test_per_behavior\)"):
+        of_records.settings([tmp_path])
 
 
 def test_a_sweep_has_validation_pairs_and_texts_are_places(tmp_path):

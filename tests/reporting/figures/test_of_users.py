@@ -54,6 +54,12 @@ def test_groups_by_correlation_have_about_as_many_pairs(runs):
     assert drawn.table["to"][0] <= drawn.table["from"][1]
 
 
+def test_other_pairs_make_other_groups(runs, tmp_path):
+    experiment.train(trial.config(runs / "toy", "popularity", data__valid="into_train"), tmp_path / "run")
+    with pytest.raises(errors.ConfigError, match="other test users or training pairs of 'toy'"):
+        of_users.purchases([runs / "own_items", tmp_path / "run"])
+
+
 def test_one_behavior_has_no_correlation(runs, tmp_path):
     experiment.train(trial.config(runs / "toy", "popularity", data__behaviors=("buy",)), tmp_path / "run")
     with pytest.raises(errors.ConfigError, match="one behavior, 'buy', has nothing to be correlated with"):
@@ -61,5 +67,5 @@ def test_one_behavior_has_no_correlation(runs, tmp_path):
 
 
 def test_an_unknown_metric_is_named(runs):
-    with pytest.raises(errors.ConfigError, match="unknown metric 'nope@5'"):
+    with pytest.raises(errors.ConfigError, match="unknown metric 'nope'"):
         of_users.purchases([runs / "own_items"], "nope@5")
