@@ -31,7 +31,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from mbjax import types
-from mbjax.features import extent, grouped, lessons, prepared, teaching
+from mbjax.features import extent, grouped, lessons, naming, prepared, teaching
 from mbjax.features.retrieval import PARTS
 from mbjax.models import funnel_config, funnel_findings, funnel_foresight, funnel_tables
 from mbjax.ops import at_once, listwise, rows
@@ -69,6 +69,10 @@ def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_siz
       info: sizes and behaviors.
       batch_size: lists of a behavior and part in a batch, over all devices.
     """
+    return naming.build(_build, config, info, batch_size)
+
+
+def _build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_size: int) -> types.Model:
     expert = {"familiar": Expert(config.hidden, 1.0), "new": Expert(config.hidden_new, 0.1)}
     experts = ("all", "valid") if len(set(config.sources)) > 1 else ("all",)
     kept: dict[int, Any] = {}  # what ``prepare`` made, until ``teach`` has used it
