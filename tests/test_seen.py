@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace as Namespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mbjax import data, errors, recommend, seen, types
+from mbjax import candidates, data, errors, recommend, seen, types
 from mbjax.data import content, dataset
 
 USERS, ITEMS, BEHAVIORS = 5, 12, ("view", "cart", "buy")
@@ -52,6 +53,21 @@ def test_whatever_the_split_all_of_the_log_is_known(rule, leaves):
     for behavior in BEHAVIORS:
         parts = [s[behavior] for s in (made.train, made.valid, made.test, made.unused) if behavior in s]
         assert sum(parts).max() == 1
+
+
+def test_what_left_training_with_validation_pairs_is_known_with_them():
+    """Pairs of other behaviors that left with them, and none that a subsample left out."""
+    choice = data.Options(
+        behaviors=BEHAVIORS, valid="file", valid_leaves="all_behaviors", mask_valid=True, subsample={"view": 0.01}
+    )
+    made = planted(choice, train=TRAIN, valid=VALID, test=TEST)
+    unused = items_of(made.unused["view"], 0)  # 6 was bought in validation; of the others a share was drawn
+    assert len(unused) == 2 and unused[-1] == 6
+    assert items_of(made.visits["view"], 0) == [6] and set(made.visits) == {"view"}
+    assert items_of(seen.held(made, "view"), 0) == [4, 6] and items_of(seen.held(made, "buy"), 0) == [5, 6]
+    known, alone = (Namespace(joins=joins) for joins in (True, False))
+    assert items_of(candidates.held_out(made, "view", known), 0) == unused[:1]
+    assert items_of(candidates.held_out(made, "view", alone), 0) == sorted([*unused, 4])
 
 
 @pytest.mark.parametrize("rule", ["file", "none", "into_train"])

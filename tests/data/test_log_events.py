@@ -63,6 +63,8 @@ def test_parts_know_what_happened_in_them(tmp_path):
     assert prepared.info.later and set(prepared.events) == {"train", "valid"}
     again = data.dataset.prepare(found, data.Options(valid="into_train"))
     assert again.info.later and again.events["train"]["view"].seconds.tolist() == [6, 60, 75, 7, 8]
+    # Pairs that are drawn out of training happened whenever they did.
+    assert not data.dataset.prepare(found, data.Options(valid="random_one")).info.later
     assert not prepared.without_times().events and not prepared.without_times().info.times
 
 

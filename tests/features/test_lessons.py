@@ -35,6 +35,12 @@ def clocked(train):
     return events.of_evidence(types.Evidence(train, events=moments))
 
 
+def test_nothing_has_no_folds(train):
+    train = train | {"buy": sparse.csr_array(train["buy"].shape, dtype=np.uint8)}
+    for log, order in ((None, "random"), (clocked(train), "latest"), (clocked(train), "time")):
+        assert not list(lessons.folds(train, "buy", 4, 4, USERS, np.random.default_rng(0), log, order))
+
+
 def test_the_latest_pairs_of_each_user_are_dealt_first(train):
     log = clocked(train)
     when = sparse.csr_array((log.first("buy"), train["buy"].indices, train["buy"].indptr), train["buy"].shape).toarray()

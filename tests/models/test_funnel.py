@@ -134,6 +134,19 @@ def test_validation_pairs_are_judged_by_members_that_have_not_seen_them():
     assert not np.allclose(of[~mine], alone[~mine], rtol=1e-5)
 
 
+def test_few_validation_lists_make_no_expert():
+    """Of fewer than enough, weights begin and stay with the expert of all; of enough they begin equal and move."""
+    source = log()
+    user, item = source.valid["buy"].nonzero()
+    for number, is_enough in ((funnel.ENOUGH - 1, False), (funnel.ENOUGH, True)):
+        valid = sparse.csr_array((np.ones(number, np.uint8), (user[:number], item[:number])), (USERS, ITEMS))
+        _, params, graphs, _ = trained(dataclasses.replace(source, valid={"buy": valid}), 1)
+        assert int(graphs["funnel"]["buy"]["familiar"]["judged"]) == number
+        mix = np.asarray(params["mix"]["buy:familiar"])
+        assert (mix.tolist() != [0.5, 0.5] and abs(mix - 0.5).max() < 0.4) if is_enough else mix.tolist() == [1, 0]
+        assert np.asarray(params["mix"]["view:new"]).tolist() == [1, 0]  # nobody judges it
+
+
 def only(params, member):
     """Parameters whose members are all the same one."""
     experts, prior = (
