@@ -22,12 +22,15 @@
     <!-- /results -->
     <!-- results:parts:funnel --> what a model loses without each of its parts, on every data set
     <!-- /results -->
+    <!-- results:parts:funnel:parts --> the same of the files in a folder beside the results, ``parts`` here
+    <!-- /results -->
 
 Runs that differ by nothing but the seed are one line: mean and population standard deviation.
 """
 
 from __future__ import annotations
 
+import pathlib
 import re
 import statistics
 from collections.abc import Sequence
@@ -43,8 +46,10 @@ WHOLE = {"summary": summary.honest, "front": summary.front, "papers": summary.pa
 PARTS, ROWS, LEADERBOARD = "parts:", "rows:", "leaderboard:"
 
 
-def update(text: str, records: Sequence[Record], *, source: str = "the file") -> str:
-    """Replaces what stands between the markers.
+def update(
+    text: str, records: Sequence[Record], *, source: str = "the file", folder: str | pathlib.Path | None = None
+) -> str:
+    """Replaces what stands between the markers; ``folder`` has the records, and folders of others.
 
     Raises:
       DataError: no marker, one without its end, or one that asks for what neither a results file nor a paper has.
@@ -55,15 +60,18 @@ def update(text: str, records: Sequence[Record], *, source: str = "the file") ->
         raise errors.DataError(
             f"{source}: no place for a table: a line '<!-- results:NAME -->', and '<!-- /results -->'."
         )
-    return MARKER.sub(lambda match: f"{match[1]}\n{render(match['name'], records, source)}\n\n{match[4]}", text)
+    return MARKER.sub(lambda m: f"{m[1]}\n{render(m['name'], records, source, folder)}\n\n{m[4]}", text)
 
 
-def render(name: str, records: Sequence[Record], source: str = "the file") -> str:
+def render(
+    name: str, records: Sequence[Record], source: str = "the file", folder: str | pathlib.Path | None = None
+) -> str:
     """The Markdown of one marker: ``MODEL-DATASET``, ``DATASET``, ``DATASET:PROTOCOL``, or a key of ``WHOLE``."""
     if name in WHOLE:
         return WHOLE[name](records)
     if name.startswith(PARTS):
-        return components.table(name.removeprefix(PARTS), records)
+        model, _, apart = name.removeprefix(PARTS).partition(":")
+        return components.table(model, _of_folder(folder, apart, source) if apart else records)
     if name.startswith(LEADERBOARD):
         return leaderboard.table(name, records)
     if name.startswith(ROWS):
@@ -81,6 +89,14 @@ def render(name: str, records: Sequence[Record], source: str = "the file") -> st
             f"{source}: no results for the marker '{name}'. There are: {', '.join(sorted(known)) or 'none'}."
         )
     return _model_table(model, dataset, own, records)
+
+
+def _of_folder(folder: str | pathlib.Path | None, name: str, source: str) -> list[Record]:
+    """The records of a folder beside the results."""
+    found = report.read(pathlib.Path(folder, name)) if folder is not None else []
+    if not found:
+        raise errors.DataError(f"{source}: no results files (*.json) in a folder '{name}' beside the results.")
+    return found
 
 
 def _model_table(model: str, dataset: str, own: Sequence[Record], records: Sequence[Record]) -> str:

@@ -165,7 +165,7 @@ def _update(argv: list[str]) -> int:
                 f"{word}: no results files (*.json) in {folder}. Runs with --record leave them; --results=FOLDER says "
                 "where they are."
             )
-        after = pages.update(before, records, source=word)
+        after = pages.update(before, records, source=word, folder=folder)
         if before == after:
             continue
         old += 1

@@ -1,5 +1,7 @@
 """The component study: the model's own numbers, and of each named ablation the difference from them."""
 
+import json
+
 import pytest
 from recorded import cells, record
 
@@ -51,3 +53,16 @@ def test_what_is_not_trained_has_the_only_numbers_that_there_are():
 def test_without_the_model_itself_there_is_no_table():
     with pytest.raises(errors.DataError, match="no honest run of 'funnel'"):
         components.table("funnel", [record("funnel", ablation="linear")])
+
+
+def test_a_study_may_stand_in_a_folder_of_its_own(tmp_path):
+    """Of another state of the model, say: its files are not mixed with those of today."""
+    (tmp_path / "then").mkdir()
+    for name, made in (("a", record("funnel", hr=0.3)), ("b", record("funnel", hr=0.2, ablation="linear"))):
+        (tmp_path / "then" / f"{name}.json").write_text(json.dumps(made))
+    text = "<!-- results:parts:funnel:then -->\n<!-- /results -->\n"
+    *_, first, second = cells(pages.update(text, [record("funnel", hr=0.9)], folder=tmp_path))
+    assert [first[:2], second[:2]] == [["(the model)", "0.3000"], ["`linear`", "-0.1000"]]
+    for folder in (tmp_path, None):
+        with pytest.raises(errors.DataError, match="no results files .* in a folder 'now' beside the results"):
+            pages.render("parts:funnel:now", [], folder=folder)
