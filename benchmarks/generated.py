@@ -41,9 +41,9 @@ SIZES = {
 _SEEDS = {"S": 0, "M": 1, "L": 2, "T": 3}
 
 
-def viewed(size: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def viewed(size: Size, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Users and items of all views, with repeats, in the order of users."""
-    number, users, items = SIZES[size]
+    number, users, items = size
     activity = rng.pareto(1.5, users) + 0.3
     activity = np.minimum(activity, 300 * activity.mean())
     each = np.maximum(rng.poisson(activity / activity.sum() * number), 1)
@@ -70,18 +70,23 @@ def viewed(size: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]
 def views(size: str) -> scipy.sparse.csr_array:
     """The distinct views, a matrix [U, I] of ones."""
     _, users, items = SIZES[size]
-    user, item = viewed(size, np.random.default_rng(_SEEDS[size]))
+    user, item = viewed(SIZES[size], np.random.default_rng(_SEEDS[size]))
     pairs = scipy.sparse.csr_array((np.ones(user.size, np.float32), (user, item)), shape=(users, items))
     pairs.sum_duplicates()
     pairs.data[:] = 1.0
     return pairs
 
 
-def log(size: str) -> pl.DataFrame:
+def named(size: str) -> pl.DataFrame:
+    """The log of one of ``SIZES``, always the same."""
+    return log(SIZES[size], _SEEDS[size])
+
+
+def log(size: Size, seed: int) -> pl.DataFrame:
     """All rows in the order of time: columns user and item (texts), behavior, and time (seconds)."""
-    rng = np.random.default_rng(_SEEDS[size])
+    rng = np.random.default_rng(seed)
     user, item = viewed(size, rng)
-    eager = rng.lognormal(0.0, 0.7, SIZES[size].users)
+    eager = rng.lognormal(0.0, 0.7, size.users)
     eager /= eager.mean()
     anything = np.arange(user.size)
 
@@ -100,8 +105,8 @@ def log(size: str) -> pl.DataFrame:
     rows, of = rows[order], of[order]
     return pl.DataFrame(
         {
-            "user": _ids(rng, "u", SIZES[size].users).gather(user[rows]),
-            "item": _ids(rng, "SKU-", SIZES[size].items).gather(item[rows]),
+            "user": _ids(rng, "u", size.users).gather(user[rows]),
+            "item": _ids(rng, "SKU-", size.items).gather(item[rows]),
             "behavior": pl.Series(BEHAVIORS).gather(of),
             "time": moment[order],
         }
@@ -119,7 +124,7 @@ def main() -> int:
     parser.add_argument("size", choices=SIZES)
     parser.add_argument("--out", required=True, metavar="FILE", type=pathlib.Path, help="Parquet file to write")
     options = parser.parse_args()
-    rows = log(options.size)
+    rows = named(options.size)
     rows.write_parquet(options.out)
     print(f"{options.out}: {rows.height:,} rows, {options.out.stat().st_size / 1e6:,.0f} MB")
     return 0

@@ -57,7 +57,7 @@ def final(
     for name in ("valid", "last"):
         if name in outcome.tables:
             # As the lines of progress count them; in records and rows the first epoch is 0.
-            chosen = f"{name} {outcome.epochs[name] + 1}" if experiment.is_trained else ""
+            chosen = f"{name} {outcome.epochs[name] + 1}" if outcome.rows else ""
             rows[printout.title(config, chosen)] = outcome.tables[name]
     record = results.record(
         config,
@@ -96,7 +96,7 @@ def final(
         values = [f"{behavior} {row[first]:.4f}" for behavior, row in main.items() if row.get(first) is not None]
         printout.say(f"seed {config.seed}: {tables.title(first)} {', '.join(values)}")
     else:
-        epochs = len(outcome.rows) if experiment.is_trained else None
+        epochs = len(outcome.rows) or None
         info = experiment.dataset.info
         printout.final(config, info, rows | beside, epochs=epochs, findings=outcome.findings)
     heading = f"{printout.title(config)} on {experiment.dataset.info.name}"

@@ -71,7 +71,7 @@ def final(
     Args:
       config, info: of the run.
       rows: by their names.
-      epochs: how many it had; None: nothing was trained.
+      epochs: how many it had; None: none.
       findings: what the model found, as ``tables.say`` takes them.
     """
     main = next(iter(rows.values()))

@@ -81,7 +81,9 @@ def test_who_has_learned_from_validation_pairs_keeps_what_they_said(folder, tmp_
     assert first.learned_valid
     capsys.readouterr()
     again = experiment.retrain(config, first)
-    assert "what it has learned is kept, from validation pairs too" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "what it has learned is kept, from validation pairs too" in said
+    assert "funnel (last" not in said and "how the epoch was chosen" not in said  # of none
     assert not again.rows and set(again.tables) == {"last"}
     (made, params, _), (joined, kept, _) = (experiment.restore(place) for place in (first.workdir, again.workdir))
     changed = {name for name in params if jax.tree.leaves(params[name]) and not _same(params[name], kept[name])}
