@@ -47,12 +47,12 @@ def test_bytes_are_found_again(capacity):
 
 
 def test_what_is_not_divided_says_so(capacity, tmp_path, capsys):
-    row = capacity.row("funnel", SIZES, {log: parts(of) for log, of in SIZES.items()})
+    row = capacity.row("als", SIZES, {log: parts(of) for log, of in SIZES.items()})
     assert "each_device" not in row
     (tmp_path / "file.json").write_text(json.dumps({"rows": [row]}), encoding="utf-8")
     assert capacity.main([f"--table={tmp_path / 'file.json'}"]) == 0
     cells = [cell.strip() for cell in capsys.readouterr().out.splitlines()[-1].strip("|").split("|")]
-    assert cells == ["`funnel`", "8", "7", "2", "training step", "+0%", "0.2 GB", "not divided"]
+    assert cells == ["`als`", "8", "7", "2", "training step", "+0%", "0.2 GB", "not divided"]
 
 
 def test_the_table_of_the_page_is_that_of_the_file(capacity):
