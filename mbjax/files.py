@@ -99,6 +99,12 @@ def create(path: str | os.PathLike[str], text: str, lost: str = "") -> bool:
     return True
 
 
+def remove(path: str | os.PathLike[str]) -> None:
+    """Removes a file, if it is there. Raises WriteError."""
+    with writing(path):
+        pathlib.Path(path).unlink(missing_ok=True)
+
+
 def write_text(path: str | os.PathLike[str], text: str, lost: str = "") -> pathlib.Path:
     """Writes a text file in UTF-8, as ``replace``."""
     return replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), lost)

@@ -18,10 +18,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from mbjax import batching, metrics, parallel, seen, topk, types
+from mbjax import batching, kinds, metrics, parallel, seen, topk, types
 
-IN_ONE_LIST = ("visited", "unvisited")
-AMONG = ("familiar", "new")
 IN_ONE_LIST_METRICS = ("hr", "ndcg")
 
 
@@ -50,7 +48,7 @@ def in_one_list(
     complete = items.shape[1] == truth.shape[1]
     return {
         name: _row(metrics.per_user(hit, pairs, ks, IN_ONE_LIST_METRICS, complete=complete), pairs)
-        for name, (hit, pairs) in zip(IN_ONE_LIST, either, strict=True)
+        for name, (hit, pairs) in zip(kinds.IN_ONE_LIST, either, strict=True)
     }
 
 
@@ -121,7 +119,7 @@ def measure(
     halves = (slice(both.familiar), slice(both.familiar, None))
     return {
         name: _row({metric: value[half] for metric, value in values.items()}, pairs[half])
-        for name, half in zip(AMONG, halves, strict=True)
+        for name, half in zip(kinds.AMONG, halves, strict=True)
     }
 
 

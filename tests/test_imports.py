@@ -15,10 +15,11 @@ PACKAGE = Path(__file__).resolve().parent.parent / "mbjax"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # layer -> the layers it may import besides itself; a layer is a module or sub-package directly under mbjax.
-VOCABULARY = {"types", "errors", "paths", "files", "program"}
+VOCABULARY = {"types", "errors", "kinds", "paths", "files", "program"}
 ALLOWED = {
     "types": set(),
     "errors": set(),
+    "kinds": set(),
     "paths": {"errors"},
     "files": {"errors", "paths"},
     "program": set(),

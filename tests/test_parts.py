@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mbjax import evaluate, metrics, parts
+from mbjax import evaluate, kinds, metrics
 
 VIEWED = {"view": [(0, 1), (0, 2), (1, 3)], "buy": [(0, 0), (1, 0)]}
 BOUGHT = {"buy": [(0, 2), (0, 5), (1, 6)]}  # 2 was viewed
@@ -93,7 +93,7 @@ def test_both_kinds_equal_sorting(seed, mask_valid, sizes):
     for behavior, row in table.items():
         assert row["familiar"]["pairs"] == row["visited"]["pairs"]
         assert row["new"]["users"] == row["unvisited"]["users"]
-        for kind in parts.AMONG:
+        for kind in kinds.AMONG:
             for k in (4, 50) if row[kind]["pairs"] else ():
                 expected, pairs = by_sorting(data, scores, behavior, kind, k)
                 found = [row[kind][f"{name}@{k}"] for name in ("hr", "ndcg", "mrr")]
@@ -106,6 +106,6 @@ def test_fewer_candidates_never_rank_a_pair_lower():
     data = planted.random(rng)
     table = measured(data, rng.normal(size=(3, 17, 40)).astype(np.float32), ks=(3, 10))
     for row in table.values():
-        for among, in_one in zip(parts.AMONG, parts.IN_ONE_LIST, strict=True):
+        for among, in_one in zip(kinds.AMONG, kinds.IN_ONE_LIST, strict=True):
             for name in ("hr@3", "hr@10", "ndcg@10"):
                 assert row[among].get(name, 0.0) >= row[in_one].get(name, 0.0)

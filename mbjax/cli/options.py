@@ -365,6 +365,8 @@ FIELDS = {
 }
 """Mode -> the fields of the configuration that it reads, or the beginnings of their paths."""
 FIELDS |= {mode: FIELDS["train"] for mode in ("resume", "retrain", "sweep")}
+UNREAD = {"sweep": ("evaluate.last",)}
+"""Of these, what a mode does not read: a sweep tests the epoch that validation chose, and no other."""
 
 WORDS = {
     "explain": ("RUN",),
@@ -389,4 +391,6 @@ def rows(*modes: str) -> list[Option]:
 
 def reads(mode: str, path: str) -> bool:
     """Whether a mode reads a field of the configuration."""
+    if path in UNREAD.get(mode, ()):
+        return False
     return any(path == field or (field.endswith(".") and path.startswith(field)) for field in FIELDS[mode])

@@ -59,6 +59,7 @@ def read(argv: Sequence[str], *modes: str) -> Given:
         elif not equals and not option:
             value = None  # right for a field that is a switch; which fields are is known later
         if option is None:
+            given.fields.pop(name, None)  # of two names of a field the one that stands last counts, too
             given.fields[name] = value
         elif not value and option.value and not option.value.startswith("["):
             raise errors.ConfigError(f"--{name} needs a value: --{name}={option.value}.")
@@ -66,8 +67,9 @@ def read(argv: Sequence[str], *modes: str) -> Given:
             given.options[option.name] += options.REPEATED[option.name] + value
         else:
             given.options[option.name] = str(paths.absolute(value)) if option.is_path and value else value
-    if "data-dir" in given.options:
-        given.fields["data.dirs"] = given.options["data-dir"]
+            if option.name == "data-dir":
+                given.fields.pop("data.dirs", None)
+                given.fields["data.dirs"] = given.options["data-dir"]
     return given
 
 

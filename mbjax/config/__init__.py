@@ -3,10 +3,11 @@
 from mbjax.config.datasets import check_read, check_there, located
 from mbjax.config.fields import read_text, resolve, show, type_name
 from mbjax.config.files import DEFAULT_MODEL, config_dir, dataset_file, dataset_names, model_file, model_names
-from mbjax.config.merge import check_names, choices, defaults, known_fields, load, override
+from mbjax.config.merge import ablation_fields, check_names, choices, defaults, known_fields, load, override
 from mbjax.config.schema import MONITOR, Config, DataConfig, EvaluateConfig, LogConfig, Section, TrainConfig
 from mbjax.config.sections import Choice, FieldSpec
 from mbjax.config.text import command, difference, dump, parse, peek, portable
+from mbjax.config.values import canonical, holds_paths
 
 __all__ = [
     "Choice",
@@ -19,6 +20,9 @@ __all__ = [
     "MONITOR",
     "Section",
     "TrainConfig",
+    "ablation_fields",
+    "canonical",
+    "holds_paths",
     "check_names",
     "check_read",
     "check_there",

@@ -113,6 +113,14 @@ def override(config: schema.Config, overrides: Mapping[str, Any], **header: Any)
     return _build(config.header() | header, [("", overrides)], type(config.model), config.values(), config.overrides)
 
 
+def ablation_fields(model_name: str, ablation: str | None, model_class: type[pydantic.BaseModel]) -> list[str]:
+    """The dotted paths of what variants of a model's file set. Raises ConfigError for a name that does not exist."""
+    there = files.model_file(model_name).get("ablations") or {}
+    known = known_fields(model_class)
+    chosen = ablations.names(ablations.canonical(model_name, ablation, there))
+    return list(dict.fromkeys(path for name in chosen for path in fields.flatten(there[name] or {}, known)))
+
+
 def check_names(model_name: str, dataset: str | None, dirs: Iterable[str] = (), **header: Any) -> None:
     """Checks the names of model, data set and ablation, and the other fields of the header, without any model's code.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from mbjax import errors, evaluate, files, parts, paths, probabilities, wording
+from mbjax import errors, evaluate, files, kinds, paths, probabilities, wording
 from mbjax.experiment import outcomes, references, wiring
 from mbjax.reporting import plots, printout, results, tables
 from mbjax.train import run_folder
@@ -22,7 +22,7 @@ def evaluation(experiment: wiring.Experiment, split: str, where: dict[str, Any],
     if where["checkpoint"] is not None:
         name = printout.title(config, where["checkpoint"])
         caption += f", checkpoint {where['checkpoint']} at step {where['step']}"
-    if any(row.get(kind, {}).get("pairs") for row in table.values() for kind in parts.AMONG):
+    if any(row.get(kind, {}).get("pairs") for row in table.values() for kind in kinds.AMONG):
         caption += (
             ". visited: met through another behavior in training, on the one list; familiar, new: met or not, on lists "
             "of nothing else"
@@ -85,7 +85,7 @@ def final(
     path = None
     with _later(failed):
         if keep:
-            path = results.write(record) if keep is True else _write_to(paths.absolute(keep), record)
+            path = recorded(record, keep)
     main = next(iter(outcome.tables.values()))
     is_one_of_several = beside is not None
     if not beside:
@@ -132,8 +132,12 @@ def _write_curves(curves: dict[str, pl.DataFrame], path: pathlib.Path) -> None:
     files.replace(path, lambda temporary: pl.concat(named).write_csv(temporary))
 
 
-def _write_to(path: pathlib.Path, chosen: dict[str, Any]) -> pathlib.Path:
+def recorded(record: dict[str, Any], keep: bool | pathlib.Path) -> pathlib.Path:
+    """Writes a results file to the default place, a folder or a file; returns its path. Raises WriteError."""
+    if keep is True:
+        return results.write(record)
+    path = paths.absolute(keep)
     if path.suffix != ".json":
-        return results.write(chosen, path)
+        return results.write(record, path)
     files.make_folder(path.parent)
-    return files.write_json(path, chosen, "the results file")
+    return files.write_json(path, record, "the results file")

@@ -6,6 +6,7 @@ import contextlib
 import glob
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 from mbjax import config as configuration
 from mbjax import files, hosts, paths
@@ -39,12 +40,49 @@ def claimed(
         yield folder
 
 
+def check(config: configuration.Config, workdir: str | pathlib.Path | None, resume: bool) -> None:
+    """Refuses early, before any data are read, what ``claimed`` and ``Run.open`` would refuse; arguments as there.
+
+    Raises:
+      ConfigError: the folder holds a run (a new one), or none (one that goes on).
+      CheckpointError: the run was started with other settings.
+    """
+    if not hosts.is_first():
+        return
+    if resume:
+        _existing(config, workdir).check_settings(**differing(config))
+    elif workdir is not None:
+        run_folder.RunFolder(workdir).check_unused()
+
+
+def differing(config: configuration.Config) -> dict[str, Any]:
+    """What ``RunFolder.check_settings`` is told of a configuration that a run goes on with.
+
+    Of a run without steps the start may be another, too: it is taken anew.
+    """
+
+    def changes(old: str) -> list[str]:
+        if (name := configuration.peek(old)) != config.model_name:
+            return [f"model: {name} -> {config.model_name}"]
+        return configuration.difference(configuration.parse(old, type(config.model)), config)
+
+    start = () if config.train.epochs else ("train.init_from",)
+    return {"difference": changes, "may_change": (*run_folder.MAY_CHANGE, *start)}
+
+
+def _existing(config, workdir) -> run_folder.RunFolder:
+    """The run that goes on. Raises ConfigError if there is none."""
+    base = paths.absolute(default_name(config) if workdir is None else workdir)
+    folder = newest(base) if workdir is None else run_folder.RunFolder(base)
+    folder.config_text()
+    return folder
+
+
 @contextlib.contextmanager
 def _claimed(config, workdir, resume) -> Iterator[run_folder.RunFolder]:
     base = paths.absolute(default_name(config) if workdir is None else workdir)
     if resume:
-        folder = newest(base) if workdir is None else run_folder.RunFolder(base)
-        folder.config_text()  # refuses a folder without a run
+        folder = _existing(config, workdir)
         with claim.alone(folder):
             yield folder
     elif workdir is None:

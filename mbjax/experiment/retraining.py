@@ -15,9 +15,6 @@ from mbjax.experiment import outcomes, training
 from mbjax.reporting import printout
 from mbjax.train import run_folder
 
-FOLDER = "retrain"
-"""Name of the second run's folder within that of the first."""
-
 
 def retrain(
     config: configuration.Config,
@@ -56,9 +53,10 @@ def retrain(
             "that it is open how to train again."
         )
     chosen |= {name: str(value) for name, value in outcome.chosen.items()}
+    chosen["train.max_minutes"] = "0"  # the number of epochs is settled
     how += [f"{name}={value}" for name, value in outcome.chosen.items()]
     again = configuration.override(config, {"data.valid": "into_train"} | chosen)
-    folder = run_folder.RunFolder(outcome.workdir / FOLDER)
+    folder = run_folder.RunFolder(run_folder.RunFolder(outcome.workdir).retrained)
     doing = "once more with" if outcome.learned_valid else "training again on"
     printout.say(f"{doing} training and validation pairs, {', '.join(how)}")
     if isinstance(record, pathlib.Path) and record.suffix == ".json":

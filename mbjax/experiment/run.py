@@ -10,7 +10,7 @@ import jax
 
 from mbjax import config as configuration
 from mbjax import errors, files, hosts, machine, types, wording
-from mbjax.experiment import beginning, footprint, keeper, outcomes, warm_start, wiring
+from mbjax.experiment import beginning, folders, footprint, keeper, outcomes, warm_start, wiring
 from mbjax.ops import memory
 from mbjax.reporting import printout, selections
 from mbjax.train import logging, loop, progress, run_folder
@@ -68,6 +68,7 @@ class Run:
             footprint.refuse_beginning(experiment)
         self.position, self.steps_per_epoch = loop.Position(), 1
         self.compiling = 0.0  # seconds, before the first step
+        self.before = 0.0  # seconds that count toward train.max_minutes beside those of epochs
         self.keeper: keeper.Keeper | None = None
         self.log: logging.RunLog | logging.Unwritten | None = None
         self.watch: Watch = lambda epoch, value: False
@@ -85,6 +86,8 @@ class Run:
 
     def open(self, folder: run_folder.RunFolder, resume: bool) -> None:
         """Begins in a folder that is claimed, or goes on where its last checkpoint stands."""
+        if resume and hosts.is_first():  # before minutes go into what would not be used
+            folder.check_settings(**folders.differing(self.config))
         follows = self.like is not None and self.like.is_open
         shared = follows and self.experiment.is_of_any_seed
         if not shared:
@@ -105,7 +108,7 @@ class Run:
         if resume:
             self._check_epochs()
             if hosts.is_first():
-                folder.resume(text, experiment.dataset, lambda old: _changes(old, config))
+                folder.resume(text, experiment.dataset, **folders.differing(config))
         else:
             lines = beginning.notes(experiment)
             if not follows:
@@ -117,7 +120,7 @@ class Run:
                     folder.create(text, experiment.dataset, lines, chosen)
         if experiment.is_trained:
             self.keeper = keeper.Keeper(folder, self.steps_per_epoch, keep_best=self.split == "valid")
-            if resume:
+            if resume and self.takes_steps:  # else it is what it begins with, which may have changed since
                 self.state, self.position = self.keeper.restore(self.state)
                 done = self.position.step
                 where = f"after {self._epochs(done)}" if done else "from the beginning: no checkpoint was written yet"
@@ -126,6 +129,13 @@ class Run:
         self.log = logging.Unwritten()
         if hosts.is_first():
             self.log = logging.RunLog(folder.path, from_epoch=from_epoch, missing=self._missing)
+        if resume and self._goes_further() and hosts.is_first():
+            folder.reopen()
+
+    def _goes_further(self) -> bool:
+        """Whether a run that goes on has steps to take."""
+        left = self.takes_steps and self.position.step < self.config.train.epochs * self.steps_per_epoch
+        return left and not self.has_waited and not self.is_out_of_time()
 
     def _missing(self, error: errors.WriteError) -> None:
         """Says what could not be written and is not needed to go on."""
@@ -134,7 +144,7 @@ class Run:
     def _start(self, folder: run_folder.RunFolder, resume: bool) -> types.TrainState:
         """The state before the first step; where a checkpoint is about to replace it, the other run is not needed."""
         state, source = self.experiment.start(), self.config.train.init_from
-        if not source or (resume and run_folder.checkpoint_steps(folder.last)):
+        if not source or (resume and self.takes_steps and run_folder.checkpoint_steps(folder.last)):
             return state
         return warm_start.apply(self.experiment, state, source)
 
@@ -159,7 +169,7 @@ class Run:
         placement = self.experiment.placement
         if self.has_waited:
             return "patience"
-        if self.is_out_of_time():
+        if self.position.step and self.is_out_of_time():  # one epoch there is in any case
             return "time"
         if not self.takes_steps:
             self.keeper.save(self.state, self.position)
@@ -204,9 +214,9 @@ class Run:
         return bool(patience) and self.keeper.best.waited >= patience
 
     def is_out_of_time(self, seconds: float = 0.0) -> bool:
-        """Whether epochs that are over, and ``seconds`` more, have taken what ``train.max_minutes`` allows."""
+        """Whether what counts so far, and ``seconds`` more, have taken what ``train.max_minutes`` allows."""
         limit = 60 * self.config.train.max_minutes
-        return bool(limit) and hosts.told(_total_seconds(self.log.rows()) + seconds >= limit)
+        return bool(limit) and hosts.told(self.before + _total_seconds(self.log.rows()) + seconds >= limit)
 
     @property
     def best_value(self) -> float | None:
@@ -338,13 +348,6 @@ class Run:
             self.log.close()
         if self.keeper:
             self.keeper.close()
-
-
-def _changes(old: str, config: configuration.Config) -> list[str]:
-    """What differs from the text of a run's configuration; of another model that alone."""
-    if (name := configuration.peek(old)) != config.model_name:
-        return [f"model: {name} -> {config.model_name}"]
-    return configuration.difference(configuration.parse(old, type(config.model)), config)
 
 
 def _check_monitor(monitor: str, split: str, evaluated: tuple[str, ...], behaviors: tuple[str, ...]) -> None:

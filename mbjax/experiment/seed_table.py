@@ -9,7 +9,7 @@ from typing import Any
 
 import rich.console
 
-from mbjax import errors, files, parts, wording
+from mbjax import errors, files, kinds, wording
 from mbjax.experiment import outcomes
 from mbjax.reporting import report, tables
 from mbjax.train import logging
@@ -37,7 +37,7 @@ def means(records: Sequence[report.Record], selection: str) -> outcomes.Table:
         if not values:
             continue
         found[behavior] = _average(values)
-        for part in parts.IN_ONE_LIST:
+        for part in kinds.IN_ONE_LIST:
             if all(part in row for row in values):
                 found[behavior][part] = _average([row[part] for row in values])
     return found
@@ -71,7 +71,7 @@ def write(
         rows[f"{title} ({selection})" if runs[0]["epochs"] else title] = found
         for behavior, values in found.items():
             each = {seed: record["selection"].get(selection, {}).get(behavior, {}) for seed, record in records.items()}
-            for part in ("all", *(part for part in parts.IN_ONE_LIST if part in values)):
+            for part in ("all", *(part for part in kinds.IN_ONE_LIST if part in values)):
                 rows_of = {seed: row if part == "all" else row.get(part, {}) for seed, row in each.items()}
                 mean = values if part == "all" else values[part]
                 for metric in filter(lambda name: "@" in name, mean):

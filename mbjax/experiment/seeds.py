@@ -23,7 +23,8 @@ from mbjax.experiment import abreast, closing, folders, outcomes, references, re
 from mbjax.reporting import printout
 from mbjax.train import run_folder, seed_folder
 
-SETTLED = tuple(set(run_folder.MAY_CHANGE) - {"train.epochs", "train.eval_every", "train.patience"})
+LONGER = {"train.epochs", "train.eval_every", "train.patience", "train.max_minutes"}
+SETTLED = tuple(set(run_folder.MAY_CHANGE) - LONGER)
 """Fields with which a run that is over stays over."""
 
 
@@ -200,8 +201,8 @@ class _Work:
 
     def _is_over(self, folder: pathlib.Path, seed: int) -> bool:
         config, found = self.configs[seed], run_folder.RunFolder(seed_names.member(folder, seed))
-        last = found.path / retraining.FOLDER if self._retrain else found.path
-        if not found.has_run() or seed_table.result(last) is None:
+        wanted = (found.path, found.retrained) if self._retrain else (found.path,)
+        if not found.has_run() or any(seed_table.result(place) is None for place in wanted):
             return False
         before = configuration.parse(found.config_text(), type(config.model))
         lines = configuration.difference(before, config)
@@ -263,11 +264,11 @@ class _Work:
             self._first = made
         return made
 
-    def _path(self, seed: int) -> bool | pathlib.Path:
-        """Where the results file of a seed goes."""
+    def _path(self, seed: int, second: str = "") -> bool | pathlib.Path:
+        """Where the results file of a seed goes; with ``second`` that of its second training."""
         record = self._record
         if isinstance(record, pathlib.Path) and record.suffix == ".json":
-            return record.with_stem(f"{record.stem}-seed{seed}")
+            return record.with_stem("-".join(part for part in (record.stem, f"seed{seed}", second) if part))
         return record
 
     def _again(self, seed: int) -> bool:
@@ -282,7 +283,7 @@ class _Work:
     def conclude(self, folder: pathlib.Path) -> None:
         """Prints and writes the table of means. Raises the error of the first seed that failed, if any did."""
         title = printout.title(self._first.config)
-        for name in ("", retraining.FOLDER) if self._retrain else ("",):
+        for name in ("", run_folder.RETRAINED) if self._retrain else ("",):
             found = {seed: seed_table.result(seed_names.member(folder, seed) / name) for seed in self.configs}
             found = {seed: record for seed, record in found.items() if record is not None and seed not in self._failed}
             if not found:
@@ -290,6 +291,8 @@ class _Work:
             if not self._beside:
                 table = next(iter(next(iter(found.values()))["selection"].values()))
                 self._beside = references.measured(self._experiment, "test", tuple(table))
+            for seed in self._over & set(found) if self._record else ():
+                printout.say(f"results file: {closing.recorded(found[seed], self._path(seed, name))}")
             seed_table.write(files.make_folder(folder / name), found, title, self._beside)
         printout.say(f"folder of the seeds: {folder} ({wording.count(len(self.configs), 'run folder')}, seeds.csv)")
         for error in self._failed.values():

@@ -32,6 +32,7 @@ def train(
     Raises:
       MbjaxError: see ``mbjax.errors``; nothing half-written is left behind.
     """
+    folders.check(config, workdir, resume)
     if resume and workdir is not None and run_folder.RunFolder(workdir).has_run():
         dataset = runs.as_trained(run_folder.RunFolder(workdir), config, dataset)
     made = run.Run(wiring.plan(config, dataset))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import pathlib
+import time
 
 import jax
 
@@ -44,6 +45,7 @@ def attempt(
     resume: bool = False,
     dataset: data.Dataset | None = None,
     watch: run.Watch | None = None,
+    began: float | None = None,
 ) -> Trial:
     """Trains in a run folder and reads validation pairs only; ``tested`` reads the others, once that is decided.
 
@@ -53,6 +55,8 @@ def attempt(
       resume: go on from the last checkpoint of the folder, if a run was begun there.
       dataset: instead of the one that the configuration names.
       watch: may give the run up.
+      began: by ``time.perf_counter``; what has passed since then before the first step counts toward
+        ``train.max_minutes``, too.
 
     Raises:
       MbjaxError: see ``mbjax.errors``; of an IncompatibleError, there are no validation pairs.
@@ -77,6 +81,7 @@ def attempt(
         folder = stack.enter_context(folders.claimed(config, workdir, resume))
         stack.callback(made.close)
         made.open(folder, resume)
+        made.before = 0.0 if began is None else time.perf_counter() - began
         reason = made.fit()
         if reason == "signal":
             return Trial(reason)
@@ -115,7 +120,8 @@ def tested(workdir: pathlib.Path, *, dataset: data.Dataset | None = None) -> out
     experiment, params, _ = runs.restore(workdir, dataset=dataset)
     folder, config = run_folder.RunFolder(workdir), runs.read_config(workdir)
     evaluator = experiment.evaluator("test")
-    found = evaluator(experiment.model, params, experiment.graphs_for("test", evaluator.users), details=True)
+    graphs, groups = experiment.graphs_for("test", evaluator.users), config.evaluate.groups
+    found = evaluator(experiment.model, params, graphs, groups=groups, details=True)
     rows = logging.read_rows(folder.metrics_file) if experiment.is_trained else []
     best = selections.best_row(rows, "valid", config.train.monitor, config.evaluate.ks[0])
     total = sum(row["seconds"] + row.get("eval_seconds", 0.0) for row in rows)

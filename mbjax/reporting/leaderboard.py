@@ -13,7 +13,7 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mbjax import errors
+from mbjax import errors, kinds
 from mbjax.reporting import report, summary, tables
 from mbjax.reporting.report import Record
 
@@ -145,11 +145,7 @@ def _lines(entries: Sequence[Entry], own: Sequence[Record]) -> str:
     metric = next(m for m in report.metrics({}, own) if m.startswith("ndcg"))
     shown = [(behaviors[0], metric.replace("ndcg", "hr")), (behaviors[0], metric)]
     shown = shown if len(behaviors) == 1 else [(b, metric) for b in behaviors]
-    parts = [
-        p
-        for p in ("visited", "unvisited")
-        if any(p in v for e in entries for v in report.judged(e.group, behaviors[0]))
-    ]
+    parts = [p for p in kinds.IN_ONE_LIST if any(p in v for e in entries for v in report.judged(e.group, behaviors[0]))]
     head = ["", "model", *(f"{b} {tables.title(m)}" for b, m in shown)]
     first = shown[0][1].replace("ndcg", "hr")
     head += [f"{behaviors[0]} {tables.title(first)} {part}" for part in parts]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from mbjax import kinds
 from mbjax.config import about, files
 from mbjax.reporting import literature, report, tables
 from mbjax.reporting.report import Record
@@ -87,7 +88,7 @@ class Shares(NamedTuple):
 def shares(records: Sequence[Record], dataset: str) -> list[Shares]:
     """The numbers of ``honest`` for one data set, a line for each model that has them, in the order of the table."""
     found = {place: group for place, group in _honest(records).items() if place[1] == dataset}
-    parts = (None, "visited", "unvisited")
+    parts = (None, *kinds.IN_ONE_LIST)
     return [
         Shares(model, _is_trained(model, found), *(_percentage(found[model, dataset], part) for part in parts))
         for model in _models(found)
@@ -210,16 +211,15 @@ def _percentage(group: Sequence[Record] | None, part: str | None) -> float | Non
 
 def _columns(dataset: str, found: Found) -> list[Column]:
     rows = [row for (_, name), group in found.items() if name == dataset for row in _values(group)]
-    pairs = next(({p: row[p]["pairs"] for p in ("visited", "unvisited")} for row in rows if "visited" in row), {})
+    pairs = next(({p: row[p]["pairs"] for p in kinds.IN_ONE_LIST} for row in rows if "visited" in row), {})
     if not rows:
         return []
-    if not pairs.get("visited") or not pairs.get("unvisited"):
+    if not pairs or not all(pairs.values()):
         return [Column(dataset, None, TITLES[dataset])]
     shares = {part: f"{100 * number / sum(pairs.values()):.0f} %" for part, number in pairs.items()}
     return [
         Column(dataset, None, TITLES[dataset]),
-        Column(dataset, "visited", f"visited ({shares['visited']})"),
-        Column(dataset, "unvisited", f"unvisited ({shares['unvisited']})"),
+        *(Column(dataset, part, f"{part} ({share})") for part, share in shares.items()),
     ]
 
 

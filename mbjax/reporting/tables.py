@@ -11,14 +11,13 @@ import rich.measure
 import rich.table
 import rich.text
 
+from mbjax import kinds
 from mbjax.config import about
 
 Table = Mapping[str, Mapping[str, Any]]
 
 TITLES = {"hr": "HR", "ndcg": "NDCG", "rec": "Rec", "prec": "Prec", "mrr": "MRR", "f1": "F1"}
 _ROOMY = 10_000  # columns
-ALONE = ("familiar", "new")
-"""Kinds of candidates that are ranked alone (``mbjax/parts.py``)."""
 INDENT = "  "
 """Begins the names of lines that are a part of the line above."""
 
@@ -153,10 +152,10 @@ def _layout(rows, ks, details, mark, among=False) -> tuple[list[str], list[list[
     """Head and lines: behavior, users, name, the cut-off if there are several, metrics; repetitions are left blank."""
     ks = list(ks or cut_offs(rows)[:1])
     known = {metric for table in rows.values() for values in table.values() for metric in values}
-    kinds = [kind for kind in TITLES if any(f"{kind}@{k}" in known for k in ks)]
+    measures = [kind for kind in TITLES if any(f"{kind}@{k}" in known for k in ks)]
     several = len(ks) > 1
     head = ["behavior", "users", "", *(["at"] if several else [])]
-    head += [title(kind if several else f"{kind}@{ks[0]}") for kind in kinds]
+    head += [title(kind if several else f"{kind}@{ks[0]}") for kind in measures]
     lines = []
     for behavior in dict.fromkeys(name for table in rows.values() for name in table):
         block = list(_block(rows, behavior, details, among))
@@ -164,8 +163,9 @@ def _layout(rows, ks, details, mark, among=False) -> tuple[list[str], list[list[
             users = "" if values.get("users") is None else f"{values['users']:,}"
             for place, k in enumerate(ks):
                 begin = ["" if number or place else behavior, *(("", "") if place else (users, name))]
-                cells = _cells(block, values, [f"{kind}@{k}" for kind in kinds], mark)
-                is_alone = name.startswith(INDENT) and name.endswith(ALONE)  # of which the first cut-off is enough
+                cells = _cells(block, values, [f"{kind}@{k}" for kind in measures], mark)
+                # Of lists of a kind alone the first cut-off is enough.
+                is_alone = name.startswith(INDENT) and name.endswith(kinds.AMONG)
                 if place and (is_alone or not any(cell != "-" for cell in cells)):
                     continue  # parts and groups may have fewer cut-offs
                 lines.append([*begin, *([str(k)] if several else []), *cells])
@@ -180,11 +180,11 @@ def _block(rows, behavior, details, among) -> Iterator[tuple[str, Mapping[str, A
         if details:
             if "deviation" in values:
                 yield f"{INDENT}\N{PLUS-MINUS SIGN}", values["deviation"]
-            parts = {part: values[part] for part in ("visited", "unvisited") if part in values}
+            parts = {part: values[part] for part in kinds.IN_ONE_LIST if part in values}
             if all(part["pairs"] for part in parts.values()):  # else one is the whole
                 yield from ((f"{INDENT}{part['pairs']:,} {name}", part) for name, part in parts.items())
-            kinds = [kind for kind in ALONE if among and values.get(kind, {}).get("pairs")]
-            yield from ((f"{INDENT}{values[kind]['pairs']:,} {kind}", values[kind]) for kind in kinds)
+            alone = [kind for kind in kinds.AMONG if among and values.get(kind, {}).get("pairs")]
+            yield from ((f"{INDENT}{values[kind]['pairs']:,} {kind}", values[kind]) for kind in alone)
             yield from ((f"{INDENT}history {edge}", group) for edge, group in (values.get("groups") or {}).items())
 
 

@@ -132,16 +132,27 @@ def _new(given: reading.Given) -> plans.Plan:
     known = {}
     for name in models:
         known |= config.known_fields(settings.model_class(name))
+    fields = reading.resolved(given, known, "sweep")
     return plans.Plan(
         models,
         config.located(chosen["dataset"], dirs),
-        reading.resolved(given, known, "sweep"),
-        tuple(chosen["grid"].split(options.REPEATED["grid"])) if "grid" in chosen else (),
-        tuple(chosen["space"].split(options.REPEATED["space"])) if "space" in chosen else (),
+        # The sweep may go on from another folder: what is a path must not depend on it.
+        {path: _at_home(text, known[path]) for path, text in fields.items()},
+        tuple(axes.at_home(text, known, "grid") for text in _all(given, "grid")),
+        tuple(axes.at_home(text, known, "space") for text in _all(given, "space")),
         reading.whole(given, "search", least=1),
         _minutes(given),
         **header,
     )
+
+
+def _all(given: reading.Given, name: str) -> list[str]:
+    """The texts of an option that may stand there several times."""
+    return given.options[name].split(options.REPEATED[name]) if name in given.options else []
+
+
+def _at_home(text: str, spec: config.FieldSpec) -> str:
+    return config.canonical(text, spec.annotation) if config.holds_paths(spec.annotation) else text
 
 
 def _continued(given: reading.Given) -> plans.Plan:

@@ -27,7 +27,7 @@ class Task(NamedTuple):
       member: the model.
       number, setting: which.
       seed: of the run.
-      minutes: training and evaluation may take at most so many; None: what the setting says.
+      minutes: that it may take, with what is prepared and compiled; None: what the setting says of its epochs.
     """
 
     member: plans.Member
@@ -75,9 +75,11 @@ class Here:
         about = beginning(task, settings)
         folder = self._folder / "runs" / task.name
         dataset = self._dataset(settings)
+        # The time of a sweep is that of all there is to a run.
+        clock = {} if task.minutes is None else {"began": began}
         try:
             trial = self._experiment.attempt(
-                settings, folder, resume=(folder / "config.yaml").is_file(), dataset=dataset, watch=watch
+                settings, folder, resume=(folder / "config.yaml").is_file(), dataset=dataset, watch=watch, **clock
             )
         except FATAL:
             raise
@@ -102,6 +104,7 @@ class Here:
             table=trial.table,
             seconds=round(trial.seconds, 3),
             fingerprint=trial.fingerprint,
+            cut=task.member.plan.minutes if clock and trial.reason == "time" else None,
         )
 
     def tested(self, task: Task) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mbjax import config, errors
@@ -17,7 +17,8 @@ SAME_PAIRS = ("data.behaviors", "data.subsample")
 """Of these, those that leave the held-out pairs of the target as they are."""
 DECADE = 10
 """A range whose ends are so many times apart, or more, is drawn from by its logarithm."""
-_VALUE = re.compile(r"\([^)]*\)|\[[^\]]*\]|[^,]+")  # what has commas of its own stands in brackets
+_VALUE = re.compile(r'(?:\([^)]*\)|\[[^\]]*\]|\{[^}]*\}|"(?:[^"]|"")*"|[^,])+')
+"""What has commas of its own stands in brackets, or in quotes."""
 
 
 class Axis(NamedTuple):
@@ -90,7 +91,7 @@ def resolved(space: Space, known: Mapping[str, config.FieldSpec]) -> Space:
     """The space of a model's field: by its path, of whole numbers where the field holds no others."""
     path = config.resolve(space.field, known, "--")
     if space.choices:
-        return space._replace(field=path)
+        return space._replace(field=path, choices=distinct(path, space.choices, known, "space"))
     kinds = config.type_name(known[path].annotation).split(" | ")
     if not {"INT", "NUMBER"} & set(kinds):
         raise errors.ConfigError(
@@ -98,6 +99,30 @@ def resolved(space: Space, known: Mapping[str, config.FieldSpec]) -> Space:
             "separated by commas."
         )
     return space._replace(field=path, is_whole="NUMBER" not in kinds)
+
+
+def distinct(path: str, texts: Sequence[str], known: Mapping[str, config.FieldSpec], option: str) -> tuple[str, ...]:
+    """The values as the configuration writes them. Raises ConfigError where two texts mean the same."""
+    had: dict[str, str] = {}
+    for text in texts:
+        value = config.canonical(text, known[path].annotation)
+        if value in had:
+            raise errors.ConfigError(f"--{option}={path}: {had[value]} and {text} are the same value; give it once.")
+        had[value] = text
+    return tuple(had)
+
+
+def at_home(text: str, known: Mapping[str, config.FieldSpec], option: str = "grid") -> str:
+    """An axis or a space as it was written, but with absolute paths where its field holds paths."""
+    axis = read_axis(text, option)
+    try:
+        path = config.resolve(axis.field, known, "--")
+    except errors.ConfigError:
+        return text  # said later, or "seed"
+    if not config.holds_paths(known[path].annotation):
+        return text
+    found = [config.canonical(value, known[path].annotation) for value in axis.values]
+    return f"{axis.field}=" + ",".join(f'"{value}"' if "," in value else value for value in found)
 
 
 def check(path: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
-from collections.abc import Sequence
+import types
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from matplotlib import figure, ticker
@@ -36,11 +38,21 @@ class Panel(NamedTuple):
     is_log: bool
 
 
-def panels(lines: Sequence[records.Line]) -> list[Panel]:
-    """A panel for each field with several values, of the settings of one model that have a value to show."""
+def panels(lines: Sequence[records.Line], own: Mapping[str, str] = types.MappingProxyType({})) -> list[Panel]:
+    """A panel for each field with several values, of the settings of one model that have a value to show.
+
+    Args:
+      lines: of one model.
+      own: field -> the model's own value as a text, for settings that leave a field as it is.
+    """
     shown = [line for line in lines if _mean(line) is not None]
     fields = dict.fromkeys(field for line in shown for field in line.setting)
-    return [_panel(field, shown) for field in fields if len({line.setting.get(field) for line in shown}) > 1]
+    shown = [
+        dataclasses.replace(line, setting={f: own[f] for f in fields if f in own} | dict(line.setting))
+        for line in shown
+    ]
+    having = {field: [line for line in shown if field in line.setting] for field in fields}
+    return [_panel(field, of) for field, of in having.items() if len({line.setting[field] for line in of}) > 1]
 
 
 def _panel(field: str, lines: Sequence[records.Line]) -> Panel:
@@ -66,6 +78,7 @@ def draw(
     title: str,
     chosen: int | None = None,
     is_search: bool = False,
+    own: Mapping[str, str] = types.MappingProxyType({}),
 ) -> bool:
     """Draws the settings of one model as a PNG; False, and no file, where no field has two values with results.
 
@@ -75,8 +88,9 @@ def draw(
       title: over the panels.
       chosen: number of the setting that gets a ring.
       is_search: points rather than lines; those that were given up are hollow, at the best value that they had.
+      own: as for ``panels``.
     """
-    found = panels(lines)
+    found = panels(lines, own)
     if not found:
         return False
     monitor = next(run.monitor for line in lines for run in line.runs)

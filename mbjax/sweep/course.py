@@ -129,7 +129,7 @@ class Sweep:
             minutes = self._minutes(member, len(chain.seeds) - place)
             task = attempts.Task(member, number, chain.setting, seed, minutes)
             record = records.read(self.folder / "records", task.name)
-            if record is None:
+            if record is None or (record.cut and self.plan.minutes > record.cut):
                 say(f"{task.name}: {_shown(chain.setting)}")
                 record = self._made(task, runner, proposed, shown)
                 if record is None:
@@ -210,12 +210,12 @@ class Sweep:
             line, old = records.best(records.lines(self.records, member.seeds), member.name), before.get(member.name)
             if line is None:
                 continue
-            if old is None or old["number"] != line.number:
+            tasks = [attempts.Task(member, line.number, line.setting, run.seed) for run in line.runs]
+            tests = [self.folder / "runs" / task.name / "results.json" for task in tasks]
+            # Also where the run has been made again, or has gone on, since.
+            if old is None or old["number"] != line.number or not all(file.is_file() for file in tests):
                 say(f"{member.name}: setting {line.number} is chosen on validation; the test split is read for it")
-                test = {
-                    str(run.seed): runner.tested(attempts.Task(member, line.number, line.setting, run.seed))
-                    for run in line.runs
-                }
+                test = {str(task.seed): runner.tested(task) for task in tasks}
                 tested = [*(old or {}).get("tested", ()), line.number]
                 old = {"test": test, "tested": list(dict.fromkeys(tested))}
             found[member.name] = {"number": line.number, "setting": dict(line.setting), "value": line.mean} | {

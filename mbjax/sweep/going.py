@@ -54,8 +54,8 @@ def go(
       experiment: the package ``mbjax.experiment``.
       resume: go on with the sweep of that folder.
       jobs: runs that go on at once, each in a process of its own if there are several; None: as many as fit.
-      record: whether to write results files of the chosen runs too, or where: a folder, or a file where one run is
-        chosen.
+      record: whether to write results files of the chosen runs too, or where: a folder, or a file, whose name gets the
+        model and the seed where there are several.
       say: is told what goes on, a line each.
 
     Returns:
@@ -167,8 +167,11 @@ def _recorded(sweep: course.Sweep, chosen: dict[str, Any], record: bool | pathli
             file = sweep.folder / "runs" / records.name(name, found["number"], int(seed)) / "results.json"
             content = json.loads(file.read_text(encoding="utf-8")) | {"sweep": about}
             if record is not True and record.suffix == ".json":
-                files.make_folder(record.parent)
-                made.append(files.write_json(record, content, "the results file"))
+                several = [name] if len(sweep.members) > 1 else []
+                several += [f"seed{seed}"] if len(found["test"]) > 1 else []
+                file = record.with_stem("-".join([record.stem, *several]))
+                files.make_folder(file.parent)
+                made.append(files.write_json(file, content, "the results file"))
             else:
                 made.append(results.write(content, *([] if record is True else [record])))
     return made

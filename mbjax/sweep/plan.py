@@ -75,6 +75,7 @@ class Member:
       spaces: what a search varies.
       seeds: of each setting.
       lacks: fields of the sweep that this model does not have; its runs go without.
+      set_by: field -> the ablation that sets it, of those of all runs and those that vary.
       is_trained: whether it has epochs.
     """
 
@@ -87,6 +88,7 @@ class Member:
     seeds: tuple[int, ...]
     lacks: tuple[str, ...]
     is_trained: bool = True
+    set_by: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def config(self, setting: Setting, seed: int) -> config.Config:
         """The configuration of a run. Raises ConfigError for a value that does not fit."""
@@ -123,8 +125,20 @@ def members(plan: Plan, section_of: Callable[[str], type[pydantic.BaseModel]]) -
         if not is_trained:
             known = {path: spec for path, spec in known.items() if not path.startswith("train.")}
         crossed = [axis._replace(field=path) for axis in varied if (path := _path(axis.field, known, lacks))]
+        for axis in crossed:
+            if axis.field not in axes.HEADER:
+                axes.distinct(axis.field, axis.values, known, "grid")
         sought = [axes.resolved(space, known) for space in spaces if _path(space.field, known, lacks)]
-        member = Member(plan, name, section, own, tuple(crossed), tuple(sought), seeds, tuple(lacks), is_trained)
+        given = (
+            own,
+            tuple(crossed),
+            tuple(sought),
+            seeds,
+            tuple(lacks),
+            is_trained,
+            _set_by(plan, name, section, crossed),
+        )
+        member = Member(plan, name, section, *given)
         is_sought = plan.search or plan.minutes
         found.append(dataclasses.replace(member, spaces=_own_spaces(member)) if is_sought else member)
     for key in dict.fromkeys(key for member in found for key in member.lacks):
@@ -149,6 +163,12 @@ def _path(key: str, known: Mapping[str, config.FieldSpec], lacks: list[str]) -> 
         return None
 
 
+def _set_by(plan: Plan, name: str, section: type[pydantic.BaseModel], crossed: list[axes.Axis]) -> dict[str, str]:
+    varied = [text for axis in crossed if axis.field == "ablation" for text in axis.values if text != "none"]
+    given = [plan.ablation] if plan.ablation else []
+    return {path: text for text in [*varied, *given] for path in config.ablation_fields(name, text, section)}
+
+
 def _is_untrained(name: str) -> bool:
     """Whether a model has no epochs by its file, so that what varies training varies nothing."""
     return (config.model_file(name).get("train") or {}).get("epochs") == 0
@@ -163,12 +183,14 @@ def _own_spaces(member: Member) -> tuple[axes.Space, ...]:
     known = config.known_fields(member.section)
     texts = config.model_file(member.name).get("search") or {}
     found = [axes.resolved(axes.read_space(f"{field}={text}", "space"), known) for field, text in texts.items()]
+    values = member.config({}, 0).values()
     if not texts:
-        values = member.config({}, 0).values()
         found = [
             space for path, value in values.items() if values["train.epochs"] and (space := axes.default(path, value))
         ]
-    found = [space for space in found if space.field not in member.fields]
+    # An ablation may choose another section, too, which has not all fields that the file names.
+    taken = {*member.fields, *member.set_by}
+    found = [space for space in found if space.field in values and space.field not in taken]
     if not found and member.plan.search:
         raise errors.ConfigError(
             f"model '{member.name}' has nothing that a search would vary: give --space=FIELD=LOW..HIGH."
@@ -183,6 +205,11 @@ def _check(member: Member) -> None:
             axes.check(path)
         if path in member.fields or (path == "ablation" and member.plan.ablation):
             raise errors.ConfigError(f"{path} varies, and is given one value too. Leave out one of them.")
+        if path in member.set_by:
+            raise errors.ConfigError(
+                f"{path} varies, and ablation {member.set_by[path]} sets it, so that its runs would not be what they "
+                "are called. Leave out one of them."
+            )
     settings: Iterable[Setting] = axes.product(member.axes)
     if member.spaces:
         ends = [(space, end) for space in member.spaces for end in space.choices or (space.low, space.high)]
@@ -233,4 +260,7 @@ def _seeds(axis: axes.Axis) -> tuple[int, ...]:
     for text in axis.values:
         if not text.isdecimal():
             raise errors.ConfigError(f"--grid={axis.field}={text}: a seed must be a whole number, 0 or more.")
-    return tuple(map(int, axis.values))
+    found = tuple(map(int, axis.values))
+    if len(set(found)) < len(found):
+        raise errors.ConfigError(f"--grid={axis.field}={','.join(axis.values)}: a seed stands there twice.")
+    return found

@@ -31,6 +31,7 @@ class Record:
       seconds: of training and evaluation.
       wall: seconds of all of it, with what is prepared and compiled; of the last start of a run that was stopped.
       fingerprint: of the data set.
+      cut: minutes of the sweep, where its training ended with them; with more of them it goes on.
       error: what went wrong.
     """
 
@@ -46,6 +47,7 @@ class Record:
     seconds: float = 0.0
     wall: float = 0.0
     fingerprint: str = ""
+    cut: float | None = None
     error: str = ""
 
     @property

@@ -33,7 +33,7 @@ def write(
       folder: of the sweep.
       chosen: model -> what ``Sweep.choose`` found.
     """
-    made, plan = [], members[0].plan
+    made, plan, of = [], members[0].plan, {member.name: member for member in members}
     logging.write_csv([_run_row(record) for record in found], folder / "runs.csv")
     rows = [_setting_row(line, chosen) for line in records.lines(found, members[0].seeds)]
     logging.write_csv(rows, folder / "settings.csv")
@@ -43,7 +43,8 @@ def write(
         number = chosen.get(name, {}).get("number")
         title = f"{name} on {pathlib.PurePath(plan.dataset).name}"
         text.append(f"## {name}")
-        if chart.draw(own, path, title=title, chosen=number, is_search=plan.search is not None):
+        settings = {"is_search": bool(plan.search or plan.minutes), "own": _own(of[name], own)}
+        if chart.draw(own, path, title=title, chosen=number, **settings):
             made.append(path)
             text.append(f"![{title}]({path.name})")
         head, body = _table(own, chosen)
@@ -88,6 +89,10 @@ def notes(runs: Sequence[records.Record], members: Sequence[plans.Member], chose
         if plan.minutes:
             own = {record.number for record in runs if record.model == member.name}
             found.append(f"{member.name}: {wording.count(len(own), 'setting')} tried.")
+        ended = sorted({record.number for record in runs if record.model == member.name and record.cut})
+        if ended:
+            which = f"setting{'s' if len(ended) > 1 else ''} {', '.join(map(str, ended))}"
+            found.append(f"{member.name}: the time ended the training of {which}.")
         if member.lacks:
             found.append(f"{member.name} has no {', '.join(member.lacks)}: its runs go without.")
         tested = chosen.get(member.name, {}).get("tested", [])
@@ -113,6 +118,13 @@ def notes(runs: Sequence[records.Record], members: Sequence[plans.Member], chose
 def _by_model(found: Sequence[records.Record], members: Sequence[plans.Member]) -> dict[str, list[records.Line]]:
     lines = records.lines(found, members[0].seeds)
     return {member.name: own for member in members if (own := [line for line in lines if line.model == member.name])}
+
+
+def _own(member: plans.Member, lines: Sequence[records.Line]) -> dict[str, str]:
+    """Field -> text of the model's own value, of the fields that vary."""
+    values = member.config({}, member.seeds[0]).values()
+    varied = dict.fromkeys(field for line in lines for field in line.setting if field in values)
+    return {field: config.show(values[field]) for field in varied}
 
 
 def _table(lines: Sequence[records.Line], chosen: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:

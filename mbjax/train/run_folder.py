@@ -9,6 +9,7 @@
     dropped.parquet     who was left out, and why; only where somebody was
     metrics.jsonl       one line an epoch      metrics.csv   tensorboard/
     best/  last/        checkpoints
+    results.json        what the run came to; only of one that is over, and gone while it goes on for more epochs
     reliability.csv     what plots/reliability.png shows; only of a model whose scores are probabilities
     plots/              PNG
 
@@ -45,6 +46,8 @@ MAY_CHANGE = (
     "data.download",
     "data.cache",
     "evaluate.anchors",
+    "evaluate.batch_size",
+    "evaluate.item_tile",
 )
 """Configuration fields that a resumed run may change: they leave the steps already done as they were.
 
@@ -52,6 +55,8 @@ MAY_CHANGE = (
 
 ``dataset`` too: the data may have moved, and ``check_same`` sees to it that they are the same.
 """
+RETRAINED = "retrain"
+"""Name of a second run's folder within that of the first (``mbjax/experiment/retraining.py``)."""
 
 
 def checkpoint_steps(folder: pathlib.Path) -> list[int]:
@@ -67,6 +72,7 @@ class RunFolder:
         self.best = self.path / "best"
         self.last = self.path / "last"
         self.plots = self.path / "plots"
+        self.retrained = self.path / RETRAINED
         self.tensorboard = self.path / "tensorboard"
         self.config_file = self.path / "config.yaml"
         self.chosen_file = self.path / "chosen.json"
@@ -77,6 +83,7 @@ class RunFolder:
         self.metrics_file = self.path / "metrics.jsonl"
         self.csv_file = self.path / "metrics.csv"
         self.reliability_file = self.path / "reliability.csv"
+        self.results_file = self.path / "results.json"
 
     def has_run(self) -> bool:
         """Whether a run was started here."""
@@ -87,10 +94,15 @@ class RunFolder:
         return self.has_run() or any(checkpoint_steps(folder) for folder in (self.best, self.last))
 
     def check_unused(self) -> None:
-        """Raises ConfigError if the folder holds a run, what is left of one, or the runs of several seeds."""
+        """Raises ConfigError if the folder holds a run, what is left of one, the runs of several seeds, or a sweep."""
         if (self.path / seeds.FILE).is_file():
             raise errors.ConfigError(
                 f"{self.path} holds the runs of seeds. Continue them with --resume, or choose another --workdir."
+            )
+        if (self.path / "sweep.json").is_file():
+            raise errors.ConfigError(
+                f"{self.path} holds a sweep already. Go on with it by `{program.command('sweep')} --resume`, or choose "
+                "another --workdir."
             )
         if self.has_run():
             raise errors.ConfigError(
@@ -170,22 +182,41 @@ class RunFolder:
         Args:
           config_text: YAML of the configuration now.
           dataset: the ``data.Dataset`` now.
-          difference: from the stored YAML to lines like ``"train.epochs: 4 -> 8"``.
-          may_change: dotted fields that may differ.
+          difference, may_change: as for ``check_settings``.
 
         Raises:
           ConfigError: there is no run here.
           CheckpointError: the configuration or the data set is another one; the message shows the differences.
         """
         # First what was asked for: other settings may be why the data are not the same.
+        self.check_settings(difference, may_change=may_change)
+        self.check_same(dataset)
+        files.write_text(self.config_file, config_text)
+
+    def check_settings(
+        self, difference: Callable[[str], Iterable[str]], *, may_change: tuple[str, ...] = MAY_CHANGE
+    ) -> None:
+        """Raises CheckpointError if the run was started with other settings; ConfigError if there is no run here.
+
+        Args:
+          difference: from the stored YAML to lines like ``"train.epochs: 4 -> 8"``.
+          may_change: dotted fields that may differ.
+        """
         lines = [line for line in difference(self.config_text()) if line.split(":", 1)[0].strip() not in may_change]
         if lines:
             raise errors.CheckpointError(
                 f"run folder {self.path} was started with another configuration: {'; '.join(lines)}. "
                 "Undo these changes to resume, or choose another --workdir."
             )
-        self.check_same(dataset)
-        files.write_text(self.config_file, config_text)
+
+    def reopen(self) -> None:
+        """Takes away what a run that was over came to, before it goes on: until it is over again nothing is known.
+
+        Raises:
+          WriteError: a file cannot be removed.
+        """
+        for file in (self.results_file, self.retrained / self.results_file.name):
+            files.remove(file)
 
     def check_same(self, dataset: Any) -> None:
         """Raises CheckpointError unless the run was trained on this data set; ConfigError if there is no run."""

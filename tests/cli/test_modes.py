@@ -395,3 +395,14 @@ def test_whatever_is_typed_ends_in_the_work_or_in_one_line(handed, capsys):
         assert code == 0 or (captured.err.startswith("error: ") and captured.err.count("\n") == 1), words
         codes.add(code)
     assert {0, 2} <= codes <= {0, 1, 2}  # 1: what the system refuses, such as a name that is too long
+
+
+def test_of_two_names_of_a_field_the_one_that_stands_last_counts():
+    specs = config.known_fields(models.entry("bvae").config)
+
+    def read(*argv):
+        return reading.resolved(reading.read(list(argv), "train"), specs, "train")
+
+    assert read("--epochs=5", "--train.epochs=3", "--epochs=7") == {"train.epochs": "7"}
+    assert read("--data-dir=/a", "--data.dirs=/b")["data.dirs"] == "/b"
+    assert read("--data.dirs=/b", "--data-dir=/a")["data.dirs"] == "/a"

@@ -16,7 +16,8 @@ from mbjax.experiment import wiring
 def test_it_trains_on_both_splits_for_the_chosen_number_of_epochs(four, folder, tmp_path):
     config = trial.config(folder)
     first = four.__class__(**{**vars(four), "workdir": tmp_path})
-    again = experiment.retrain(config, first)
+    # The number of epochs is settled, whatever time the first run had.
+    again = experiment.retrain(configuration.override(config, {"train.max_minutes": 1e-6}), first)
     assert again.workdir == tmp_path / "retrain"
     assert [row["epoch"] for row in again.rows] == list(range(four.epochs["valid"] + 1))
     assert not any("valid" in row or "test" in row for row in again.rows)
@@ -74,9 +75,7 @@ def test_a_closed_form_keeps_the_settings_that_it_chose(folder, tmp_path, capsys
 
 def test_who_has_learned_from_validation_pairs_keeps_what_they_said(folder, tmp_path, capsys):
     """Trained again, a model would learn how held-out pairs differ from others off pairs that are not held out."""
-    small = {"members": 2, "hidden": 0, "hidden_new": 0, "steps": 4, "new_items": 4}
-    given = {f"model.{name}": value for name, value in small.items()} | {"train.epochs": 2, "train.batch_size": 8}
-    config = configuration.load("funnel", str(folder), models.entry("funnel").config, overrides=given)
+    config = _small(folder, epochs=2)
     first = experiment.train(config, tmp_path / "run")
     assert first.learned_valid
     capsys.readouterr()
@@ -89,6 +88,25 @@ def test_who_has_learned_from_validation_pairs_keeps_what_they_said(folder, tmp_
     changed = {name for name in params if jax.tree.leaves(params[name]) and not _same(params[name], kept[name])}
     assert changed == {"scale"}  # more pairs, other means
     assert not joined.dataset.valid and made.dataset.valid
+
+
+@pytest.mark.exhaustive
+def test_what_is_kept_is_of_the_epoch_that_is_chosen_now(folder, tmp_path):
+    """The first run goes on: what is put to use is what it has learned by then."""
+    first = experiment.train(_small(folder, epochs=2), tmp_path / "run")
+    again = experiment.retrain(_small(folder, epochs=2), first)
+    longer = experiment.train(_small(folder, epochs=3), tmp_path / "run", resume=True)
+    assert not (again.workdir / "results.json").exists()  # it was of two epochs
+    experiment.retrain(_small(folder, epochs=3), longer)
+    (_, params, _), (_, kept, _) = (experiment.restore(place) for place in (longer.workdir, again.workdir))
+    assert _same(params["experts"], kept["experts"])
+
+
+def _small(folder, epochs):
+    small = {"members": 2, "hidden": 0, "hidden_new": 0, "steps": 4, "new_items": 4}
+    given = {f"model.{name}": value for name, value in small.items()}
+    given |= {"train.epochs": epochs, "train.batch_size": 8, "train.patience": 0}
+    return configuration.load("funnel", str(folder), models.entry("funnel").config, overrides=given)
 
 
 def _same(first, second) -> bool:

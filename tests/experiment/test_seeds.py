@@ -242,3 +242,25 @@ def test_what_is_prepared_for_each_seed(folder, tmp_path):
         own = experiment.train(configuration.override(config, {}, seed=seed), tmp_path / f"alone{seed}")
         found = json.loads((seeds.member(tmp_path / "runs", seed) / "results.json").read_text())
         assert found["selection"] == json.loads((own.workdir / "results.json").read_text())["selection"]
+
+
+def test_an_extension_that_was_stopped_is_finished(alone, folder, tmp_path, monkeypatch, capsys):
+    """Seeds that are over go on for another epoch; what they came to before is no result of that."""
+    assert "train.max_minutes" not in several.SETTLED
+    workdir, longer = tmp_path / "runs", trial.config(folder, train__epochs=5)
+    for seed, path in alone.items():
+        shutil.copytree(path, seeds.member(workdir, seed))
+    (workdir / seeds.FILE).write_text('{"seeds": [0, 1]}')
+    first = seeds.member(workdir, 0)
+    with monkeypatch.context() as patch:
+        interrupt(patch, 1)
+        assert experiment.train_seeds(longer, (0, 1), workdir, resume=True).reason == "signal"
+    assert not (first / "results.json").exists()
+    given = {"resume": True, "record": tmp_path / "kept.json"}
+    assert set(experiment.train_seeds(longer, (0, 1), workdir, **given).runs) == {0, 1}
+    assert json.loads((first / "results.json").read_text())["epochs"] == 5
+    # Whoever asks for results files later gets those of seeds that are over, too.
+    for file in tmp_path.glob("kept-*"):
+        file.unlink()
+    assert experiment.train_seeds(longer, (0, 1), workdir, **given).runs == {}
+    assert sorted(file.name for file in tmp_path.glob("kept-*")) == ["kept-seed0.json", "kept-seed1.json"]

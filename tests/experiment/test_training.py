@@ -19,7 +19,7 @@ import trial
 import usual
 from tensorboardX.proto import event_pb2
 
-from mbjax import cli, errors, evaluate, experiment
+from mbjax import cli, data, errors, evaluate, experiment
 from mbjax import config as configuration
 from mbjax.experiment import folders, gathering, wiring
 from mbjax.models import bvae
@@ -354,3 +354,14 @@ def test_what_cannot_go_well_is_refused_before_anything_is_computed(four, folder
     with pytest.raises(AssertionError, match="too late"):
         experiment.train(trial.config(folder), tmp_path / "none")
     assert not (tmp_path / "none").exists()  # nor where it fails later
+
+
+def test_what_a_folder_refuses_is_said_before_any_data_are_read(four, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "load", lambda *_: (_ for _ in ()).throw(AssertionError("too late")))
+    with pytest.raises(errors.ConfigError, match="holds a run already"):
+        experiment.train(trial.config(folder), four.workdir)
+    with pytest.raises(errors.CheckpointError, match=r"another configuration: train.learning_rate: .* -> 1.0"):
+        experiment.train(trial.config(folder, train__learning_rate=1.0), four.workdir, resume=True)
+    (tmp_path / "sweep.json").touch()
+    with pytest.raises(errors.ConfigError, match="holds a sweep already"):
+        experiment.train(trial.config(folder), tmp_path)

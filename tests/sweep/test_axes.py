@@ -14,6 +14,8 @@ def test_an_axis_as_written():
     assert axes.read_axis("model.x=0.01, 0.1") == axes.Axis("model.x", ("0.01", "0.1"))
     assert axes.read_axis("train.seed=0,1") == axes.Axis("seed", ("0", "1"))
     assert axes.read_axis("model.features=(a,b),(c)").values == ("(a,b)", "(c)")
+    assert axes.read_axis("data.subsample={view=0.5,cart=1},none").values == ("{view=0.5,cart=1}", "none")
+    assert axes.read_axis('x="a,b",c').values == ('"a,b"', "c")
 
 
 @pytest.mark.parametrize("text", ["", "x", "x=", "=1", "x=,", "x=1,1"])
@@ -53,6 +55,7 @@ def test_a_range_of_a_decade_is_drawn_from_by_its_logarithm():
 def test_which_values_a_search_could_draw():
     assert axes.Space("x", 0, 1).holds(1) and not axes.Space("x", 0, 1).holds("auto")
     assert not axes.Space("x", 0, 1).holds(True) and axes.Space("x", choices=("true",)).holds(True)
+    assert axes.resolved(axes.Space("learning_rate", choices=("1e-3", "1e-2")), KNOWN).holds(0.001)
 
 
 def test_what_changes_the_measure_does_not_vary():
@@ -66,3 +69,16 @@ def test_all_combinations_the_last_axis_fastest():
     found = axes.product([axes.Axis("a", ("1", "2")), axes.Axis("b", ("x", "y"))])
     assert [tuple(setting.values()) for setting in found] == [("1", "x"), ("1", "y"), ("2", "x"), ("2", "y")]
     assert axes.product([]) == [{}]
+
+
+def test_two_texts_of_one_value():
+    for field, texts in (("train.learning_rate", ("0.001", "1e-3")), ("train.lazy", ("yes", "true"))):
+        with pytest.raises(errors.ConfigError, match=f"--grid={field}: {texts[0]} and {texts[1]} are the same value"):
+            axes.distinct(field, texts, KNOWN, "grid")
+
+
+def test_paths_do_not_depend_on_the_folder_that_a_sweep_goes_on_from(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert axes.at_home("init_from=a,b/c", KNOWN) == f"init_from={tmp_path / 'a'},{tmp_path / 'b' / 'c'}"
+    assert axes.at_home("penalty=1,2", KNOWN) == "penalty=1,2"
+    assert axes.at_home("seed=0,1", KNOWN) == "seed=0,1"

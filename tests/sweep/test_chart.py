@@ -42,3 +42,13 @@ def test_what_was_given_up_is_shown_at_what_it_had_and_failures_are_not():
 def test_nothing_to_draw(tmp_path):
     assert not chart.draw([line(0, {"x": "1"}, 0.1)], tmp_path / "x.png", title="m")
     assert not (tmp_path / "x.png").exists()
+
+
+def test_a_setting_that_leaves_a_field_as_it_is_stands_at_the_models_own_value():
+    lines = [line(0, {}, 0.3), line(1, {"x": "2", "kind": "b"}, 0.1), line(2, {"x": "4", "kind": "b"}, 0.2)]
+    first, second = chart.panels(lines, {"x": "1", "kind": "a"})
+    assert sorted((p.x, p.number) for points in first.curves.values() for p in points) == [(1, 0), (2, 1), (4, 2)]
+    assert second.labels == ("a", "b")
+    # What has no value of its own is in no panel of that field.
+    (alone,) = chart.panels(lines)
+    assert alone.field == "x" and {p.number for points in alone.curves.values() for p in points} == {1, 2}

@@ -84,12 +84,15 @@ def test_a_sweep_that_was_stopped_goes_on(tmp_path, capsys):
     assert first.tests == [] and "sweep --resume --workdir=" in said[-1]
     assert not (tmp_path / "s" / "chosen.json").exists()
     second = Work()
-    assert sweep(tmp_path / "s", second, resume=True) == 0
+    assert sweep(tmp_path / "s", second, resume=True, record=tmp_path / "one.json") == 0
+    assert sorted(path.name for path in tmp_path.glob("*.json")) == ["one-seed0.json", "one-seed1.json"]
     assert [name for name, _ in second.ran] == [f"ease-{n:03d}-seed{s}" for n, s in ((1, 0), (1, 1), (2, 0), (2, 1))]
     assert [resume for _, resume in second.ran] == [True, False, False, False]
     third = Work()
     assert sweep(tmp_path / "s", third, resume=True) == 0
     assert third.ran == third.tests == []  # nothing is trained or tested twice
+    (tmp_path / "s" / "runs" / "ease-001-seed1" / "results.json").unlink()  # as where a run was made again
+    assert sweep(tmp_path / "s", third, resume=True) == 0 and third.tests == ["ease-001-seed0", "ease-001-seed1"]
 
 
 def test_a_failure_is_kept_and_said_and_the_others_go_on(tmp_path, capsys):
@@ -245,3 +248,33 @@ def test_several_at_once_come_to_the_same(tmp_path, capsys, monkeypatch):
     assert chosen["number"] == 0 and chosen["test"] == {"0": {"buy": {"ndcg@5": 0.25, "users": 3}}}
     lines = (tmp_path / "s" / "runs.csv").read_text().splitlines()
     assert [line.split(",")[1] for line in lines] == ["setting", "0", "1", "2"]
+
+
+class Ended(Work):
+    """A training that the time ends."""
+
+    def attempt(self, config, workdir, *, resume, dataset, watch, began):
+        self.ran.append(workdir.name)
+        return trials.Trial("time", 0.1 * len(self.ran), 0, {"buy": {"ndcg@5": 0.1}}, self.seconds, "f" * 8)
+
+
+def test_what_the_time_ended_goes_on_where_there_is_more_of_it(tmp_path, capsys):
+    given = {"models": ("bvae",), "dataset": "demo", "fields": {}}
+
+    def ran(minutes, resume=True):
+        made, work = plan.Plan(**given, minutes=minutes), Ended(seconds=300.0)
+        members = plan.members(made, lambda name: models.entry(name).config)
+        assert going.go(made, members, tmp_path / "s", work, resume=resume) == 0
+        return work.ran
+
+    assert ran(1.0, resume=False) == ["bvae-000-seed0"]
+    assert "bvae: the time ended the training of setting 0." in capsys.readouterr().out
+    assert ran(1.0) == []
+    assert ran(9.0) == ["bvae-000-seed0"]
+    assert records.read(tmp_path / "s" / "records", "bvae-000-seed0").cut == 9.0
+
+
+def test_the_settings_of_a_time_are_drawn_where_they_stand_alone(tmp_path, capsys):
+    """The chart too: the first setting names no field, and stands at its own value."""
+    assert sweep(tmp_path / "s", Work(VALUES | {"auto": 0.45}, seconds=20.0), **TIMED) == 0
+    assert "![ease on demo](ease.png)" in (tmp_path / "s" / "sweep.md").read_text()

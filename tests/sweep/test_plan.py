@@ -92,6 +92,11 @@ def test_the_spaces_of_the_files_hold(name):
         ({"space": ("kl_cap=1..2",), "search": 3}, "names no field that model 'ease' has"),
         ({"space": ("activity_exponent=1..9",), "search": 3}, "model.activity_exponent"),
         ({"grid": ("rank=0,1",), "fields": {"data.valid": "none"}}, "data.valid"),
+        ({"grid": ("own_columns=kept,left_out",), "ablation": "left_out"}, "and ablation left_out sets it"),
+        ({"grid": ("own_columns=kept,left_out", "ablation=none,left_out")}, "and ablation left_out sets it"),
+        ({"space": ("own_columns=kept,left_out",), "search": 2, "ablation": "left_out"}, "ablation left_out sets it"),
+        ({"grid": ("penalty=1,1.0",)}, "--grid=model.penalty: 1 and 1.0 are the same value"),
+        ({"grid": ("seed=0,00",)}, "--grid=seed=0,00: a seed stands there twice"),
     ],
 )
 def test_what_does_not_fit_is_said(given, words):
@@ -109,3 +114,9 @@ def test_within_a_time_a_model_without_anything_to_search_has_its_own_setting():
     popularity, ease = members(("popularity", "ease"), minutes=1.0)
     assert popularity.spaces == () and ease.spaces and not popularity.is_trained
     assert members(("bvae",), minutes=1.0)[0].is_trained
+
+
+def test_a_search_leaves_what_an_ablation_sets():
+    (plain,), (left_out,) = members(("ease",), search=2), members(("ease",), search=2, ablation="left_out")
+    fields, others = ({space.field for space in member.spaces} for member in (plain, left_out))
+    assert fields - others == {"model.own_columns"}

@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from mbjax import errors, metrics
+from mbjax import errors, kinds, metrics
 from mbjax.reporting import literature, report, tables
 from mbjax.reporting.compare import groups as grouping
 from mbjax.reporting.compare import significance, sources
-
-PARTS = ("visited", "unvisited")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Line:
       values: of each seed, in the group's order.
       mean, deviation: over the seeds; the deviation (of the population) is None for one seed.
       paper, paper_deviation: published values, or None.
-      parts: of ``PARTS``, those that were evaluated.
+      parts: of ``kinds.IN_ONE_LIST``, those that were evaluated.
       test: how it compares with the best group; None if it was not tested, or is the best.
     """
 
@@ -166,7 +164,7 @@ def _block(groups: Sequence[grouping.Group], behavior: str, metric: str, papers:
             continue
         paper = published(group.first).get(behavior, {}) if papers else {}
         parts = {}
-        for part in PARTS:
+        for part in kinds.IN_ONE_LIST:
             if found := [row[part] for row in rows if part in row]:
                 parts[part] = Part(found[0].get("pairs", 0), *report.average(found, metric))
         lines.append(

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from matplotlib import figure
 
+from mbjax import kinds
 from mbjax.reporting import fonts, plots
 from mbjax.reporting.compare import blocks
 from mbjax.reporting.compare import groups as grouping
@@ -69,7 +70,7 @@ def parts(sheets: Sequence[blocks.Sheet], metric: str) -> Grid:
     grid = []
     for sheet, block in _find(sheets, metric):
         row = []
-        for name in blocks.PARTS:
+        for name in kinds.IN_ONE_LIST:
             found = [(line, line.parts[name]) for line in block.lines if name in line.parts]
             bars = tuple(
                 Bar(line.group.label, part.mean, part.deviation) for line, part in found if part.mean is not None

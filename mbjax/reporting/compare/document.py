@@ -10,6 +10,7 @@ import rich.padding
 import rich.table
 import rich.text
 
+from mbjax import kinds
 from mbjax.reporting import literature, report, tables
 from mbjax.reporting.compare import blocks, significance
 from mbjax.reporting.compare import groups as grouping
@@ -34,7 +35,7 @@ def results(sheet: blocks.Sheet) -> Grid:
     lines = [line for block in sheet.blocks for line in block.lines]
     has_paper = any(line.paper is not None for line in lines)
     selections = {line.group.first.selection for line in lines if line.group.first.is_trained}
-    parts = [part for part in blocks.PARTS if any(part in line.parts for line in lines)]
+    parts = [part for part in kinds.IN_ONE_LIST if any(part in line.parts for line in lines)]
     counts = {part: {line.parts[part].pairs for line in lines if part in line.parts} for part in parts}
     head = ["epoch"] * (len(selections) > 1) + ["seeds", "all"] + ["paper"] * has_paper
     head += [f"{part} ({min(counts[part]):,})" if len(counts[part]) == 1 else part for part in parts]
