@@ -117,9 +117,13 @@ class DataConfig(Section):
         "and read it from there the next time",
     )
     behaviors: tuple[str, ...] | None = Field(
-        None, description="behaviors to use, funnel order, target last; none: all that have training pairs"
+        None,
+        description="behaviors to use, in funnel order; the data set's own target stays the target, and comes last, "
+        "unless data.target names another; none: all that have training pairs",
     )
-    target: str | None = Field(None, description="the behavior to predict; none: the last one")
+    target: str | None = Field(
+        None, description="the behavior to predict; none: the data set's own, or the last one where that is not used"
+    )
     valid: Literal["file", "file_inside_train", "random_one", "none", "into_train"] | None = Field(
         None,
         description="where validation pairs come from; file: own files; file_inside_train: listed pairs leave "

@@ -13,7 +13,7 @@ import re
 import numpy as np
 import polars as pl
 
-from mbjax import errors
+from mbjax import errors, wording
 from mbjax.data import coding, options, raw_table, tables, text, times
 
 _FIELDS = ("user", "item", "behavior", "time")
@@ -70,15 +70,18 @@ def read(
     if source.bare:
         rows = f"{len(source.bare):,} row{'s' * (len(source.bare) > 1)}"
         notes.append(f"log: {rows} without any value left out ({source.bare[0]}{', ...' * (len(source.bare) > 1)})")
+    if source.without_a_byte:
+        notes.append(f"log: empty files passed over: {', '.join(source.without_a_byte)}")
     if source.is_text:
         table = _stripped(table, source, places, names, notes)
     said = {field: f"column '{names.get(field)}'" for field in _FIELDS}
-    for field in names:
-        require_filled(table[field], said[field], fail)
+    table, fail = _filled(table, names, said, layout, fail, notes)
     ids = {}
     for field in ("user", "item"):
         ids[field] = _ids(table[field], said[field], path, is_text=source.is_text)
         notes += _nobodies(ids[field], field, said[field])
+        if source.is_text:
+            notes += _twins(ids[field], field, said[field])
     return table.with_columns(
         **ids, time=times.read(table["time"], said["time"], fail), behavior=_names(table["behavior"], said, path)
     )
@@ -163,8 +166,37 @@ def _stripped(table: pl.DataFrame, source: raw_table.Table, places, names, notes
     return table
 
 
+def _filled(table: pl.DataFrame, names, said, layout, fail: times.Fail, notes: list[str]):
+    """The table without rows of behaviors that are not used and lack a user, an item or a time, as a search or a login
+    may; and ``fail`` for the rows that are left. Raises for the first row that is used and lacks one."""
+    lacking = np.zeros(table.height, bool)
+    for field in names:
+        empty = _is_empty(table[field])
+        if not empty.any():
+            continue
+        other = np.zeros(table.height, bool)
+        if field != "behavior" and "behavior" in names and layout.behaviors is not None:
+            other = ~table["behavior"].cast(pl.String).is_in(list(layout.behaviors)).fill_null(True).to_numpy()
+        empty = empty.to_numpy()
+        if (empty & ~other).any():
+            raise fail(int(np.argmax(empty & ~other)), f"{said[field]} is empty")
+        lacking |= empty
+    if not lacking.any():
+        return table, fail
+    kept = np.flatnonzero(~lacking)
+    rows = wording.count(int(lacking.sum()), "row")
+    notes.append(f"log: {rows} of other behaviors that lack a user, an item or a time left out")
+    return table.filter(pl.Series(~lacking)), lambda row, text: fail(int(kept[row]), text)
+
+
 def require_filled(column: pl.Series, what: str, fail: times.Fail) -> None:
     """Raises for the first null, NaN, or text of nothing or blanks alone."""
+    empty = _is_empty(column)
+    if empty.any():
+        raise fail(empty.arg_max(), f"{what} is empty")
+
+
+def _is_empty(column: pl.Series) -> pl.Series:
     empty = column.is_null()
     if coding.is_texts(column):
         found = column.unique().cast(pl.String).drop_nulls()  # each once: of all rows they may be more than memory has
@@ -177,8 +209,7 @@ def require_filled(column: pl.Series, what: str, fail: times.Fail) -> None:
         empty = empty | (column.bin.size() == 0).fill_null(True)
     if column.dtype.is_float():
         empty = empty | column.is_nan().fill_null(True)
-    if empty.any():
-        raise fail(empty.arg_max(), f"{what} is empty")
+    return empty
 
 
 def _ids(column: pl.Series, what: str, path: pathlib.Path, *, is_text: bool) -> pl.Series:
@@ -220,6 +251,23 @@ def _nobodies(column: pl.Series, field: str, what: str) -> list[str]:
     listed = ", ".join(f"'{name}' in {number:,}" for name, number in odd.iter_rows())
     return [
         f"log: {what} is {listed} rows, and each counts as one {field}: leave such rows out if they are of no {field}"
+    ]
+
+
+def _twins(column: pl.Series, field: str, what: str) -> list[str]:
+    """A note if ids stand there both as ``17`` and as ``17.0``, as where some parts were written from floats."""
+    if column.dtype != pl.String:
+        return []
+    distinct = column.unique()
+    floats = distinct.filter(distinct.str.contains(r"^-?\d+\.0+$"))
+    whole = floats.str.replace(r"\.0+$", "")
+    twins = whole.filter(whole.is_in(distinct.implode())).sort()
+    if not len(twins):
+        return []
+    shown = floats.filter(whole == twins[0])[0]
+    return [
+        f"log: {what} has {wording.count(twins.n_unique(), 'id')} written in two ways, such as '{twins[0]}' and "
+        f"'{shown}', and each way counts as a {field}: write all of them in one"
     ]
 
 

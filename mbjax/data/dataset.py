@@ -263,6 +263,13 @@ def _empty(
             f"no user has two training pairs of '{target}', of which data.valid=random_one holds one out. Choose "
             "another data.valid, for a log --data.log.split=time_80_10_10"
         )
+    left_out = [b for b, keys in source.keys.get("test", {}).items() if keys.size and b not in test]
+    if left_out and "test" not in found:
+        found["test"] = (
+            f"those that there are, of {', '.join(left_out)}, are of no behavior in use. Name one of these in "
+            "--data.behaviors, or test another one: of a log the last of --log.behaviors is tested, and with "
+            "--data.log.split=time_80_10_10 all"
+        )
     held = {"valid": valid, "test": test}
     return {split: why for split, why in found.items() if not any(keys.size for keys in held[split].values())}
 
@@ -300,7 +307,13 @@ def _behaviors(source: content.Content, choice, notes: list[str]) -> tuple[str, 
         target = source.behaviors[-1] if source.behaviors[-1] in names else names[-1]
     elif target not in names:
         raise errors.unknown("target", target, names)
-    return tuple(b for b in names if b != target) + (target,)
+    ordered = tuple(b for b in names if b != target) + (target,)
+    if choice.behaviors is not None and choice.target is None and ordered != names:
+        notes.append(
+            f"{source.name}: the target is '{target}', as the data set has it, and so comes last "
+            "(--data.target chooses another)"
+        )
+    return ordered
 
 
 class _Warned(str):

@@ -90,7 +90,7 @@ def read(
             ) from None
         if times and whole.time is not None:
             seconds = clock.seconds(table["time"], whole.time_unit)
-        table = table.select(_FIELDS)
+        table = table.select(_FIELDS).with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
     elif isinstance(source, Mapping):
         table, name = _of_mapping(source, notes), "histories"
     else:
@@ -165,7 +165,10 @@ def _as_known(ids: pl.Series, known: vocabulary.Vocabulary) -> pl.Series:
     kind = known.series.dtype
     if ids.dtype == kind:
         return ids
-    cast = ids.cast(kind, strict=False)
+    try:
+        cast = ids.cast(kind, strict=False)
+    except pl.exceptions.PolarsError:  # types of which none is ever the other
+        return ids
     return ids if cast.null_count() or (cast.cast(pl.String) != ids.cast(pl.String)).any() else cast
 
 

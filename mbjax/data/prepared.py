@@ -7,6 +7,9 @@ percent-encoded. Files ``train_time.BEHAVIOR.tsv.gz`` of ``user<TAB>item<TAB>sec
 training pairs happened; they are used where every behavior with training pairs has one, and ``valid_time`` files beside
 them for what happened while validation pairs did. Files of other names are left alone, or are lists of training pairs,
 ``NAME.BEHAVIOR.tsv.gz``, of which one can be asked for (another paper's hold-out).
+
+Two more fields of ``meta.json`` may be there: ``times``, with the ``unit`` of the times in place of seconds and what
+they count ``from`` in place of 0, and ``empty``, why a split has no pairs.
 """
 
 from __future__ import annotations
@@ -24,10 +27,13 @@ import polars as pl
 
 from mbjax import errors, files, paths
 from mbjax.data import content, moments, readers, vocabulary
+from mbjax.data import times as clock
 
 META = paths.META
 TIMES = {"train": "train_time", "valid": "valid_time"}
 """Split -> how the files begin that say when its pairs happened."""
+FINE = ("s", "ms", "us")
+"""Units in which times are written."""
 _LEVEL = 4  # of gzip: a fifth larger than with the best one, in a fifth of the time
 _FILE = re.compile(r"([^.]+)\.(.+?)\.tsv(\.gz)?")
 
@@ -68,7 +74,7 @@ def read(folder: str | os.PathLike, name: str | None = None, hold_out: str | Non
         raise errors.DataError(f"{folder}: {split}.{behavior}.tsv.gz is missing; {META} counts its pairs.")
     listed = pairs.pop(hold_out, None)
     notes: list[str] = []
-    events = _events(folder, pairs.get("train", {}), decoded, num_users, num_items, notes)
+    events = _events(folder, pairs.get("train", {}), decoded, (num_users, num_items), meta.get("times"), notes)
     if "train" not in pairs:
         raise errors.DataError(f"{folder}: holds no train.BEHAVIOR.tsv.gz.")
     return content.build(
@@ -82,11 +88,14 @@ def read(folder: str | os.PathLike, name: str | None = None, hold_out: str | Non
         hold_out=listed,
         notes=notes,
         events=events,
+        empty=meta.get("empty"),
     )
 
 
-def _events(folder, train, decoded, num_users, num_items, notes: list[str]) -> moments.Parts:
+def _events(folder, train, decoded, sizes: tuple[int, int], written, notes: list[str]) -> moments.Parts:
     """When pairs happened; empty where a file of training is missing, or a pair in one."""
+    num_users, num_items = sizes
+    first, scale = (written["from"], clock.UNITS[written["unit"]]) if written else (0, 1.0)
     found: dict[str, dict[str, moments.Moments]] = {"train": {}}
     there = {
         split: {decoded.get(name, name): path for _, name, path in _files(folder, (prefix,))}
@@ -97,7 +106,7 @@ def _events(folder, train, decoded, num_users, num_items, notes: list[str]) -> m
 
     def read_one(path: pathlib.Path) -> moments.Moments:
         user, item, second = readers.read_events(path, num_users=num_users, num_items=num_items)
-        return moments.of(user * num_items + item, second)
+        return moments.of(user * num_items + item, (second + first) * scale)
 
     for behavior, rows in train.items():
         if not len(rows):
@@ -119,7 +128,8 @@ def _events(folder, train, decoded, num_users, num_items, notes: list[str]) -> m
 def write(source: content.Content, folder: str | os.PathLike) -> None:
     """Writes content as a prepared folder, ``meta.json`` last; ``read`` gives it back, with fingerprint and raw ids.
 
-    When pairs happened is written to the second. What was said while the content was read, and who was dropped, is not
+    When pairs happened is written as whole numbers of the largest unit that loses nothing, down to microseconds, and
+    ``meta.json`` says of which. What was said while the content was read, and who was dropped, is not
     written.
 
     Raises:
@@ -134,16 +144,18 @@ def write(source: content.Content, folder: str | os.PathLike) -> None:
             users, items = (content.distinct(column).size for column in (user, item))
             counts.setdefault(split, {})[behavior] = {"pairs": keys.size, "users": users, "items": items}
     known = [(TIMES[split], b, of) for split in TIMES for b, of in source.events.get(split, {}).items()]
-    first = min((of.seconds.min() for _, _, of in known if of.seconds.size), default=0.0)
-    for name, behavior, of in known:
+    unit = next((unit for unit in FINE[:-1] if all(_is_whole(of.seconds, unit) for _, _, of in known)), FINE[-1])
+    whole = [np.rint(of.seconds / clock.UNITS[unit]).astype(np.int64) for _, _, of in known]
+    first = min((int(part.min()) for part in whole if part.size), default=0)
+    first = min(first, 0)  # the files hold no numbers below 0
+    for (name, behavior, of), part in zip(known, whole, strict=True):
         keys = np.repeat(of.keys, np.diff(of.ptr))
-        second = np.rint(of.seconds - min(first, 0.0)).astype(np.int64)
-        _write_columns(folder, name, behavior, keys // source.num_items, keys % source.num_items, second)
+        _write_columns(folder, name, behavior, keys // source.num_items, keys % source.num_items, part - first)
     for what in ("users", "items"):
         raw = getattr(source, what)
         if not raw.is_range:
             raw.to_parquet(folder / f"{what}.parquet")
-    meta = {
+    meta: dict[str, object] = {
         "name": source.name,
         "n_users": source.num_users,
         "n_items": source.num_items,
@@ -151,7 +163,15 @@ def write(source: content.Content, folder: str | os.PathLike) -> None:
         "target": source.behaviors[-1],
         "counts": counts,
     }
+    meta |= {"times": {"unit": unit, "from": first}} if known else {}
+    meta |= {"empty": dict(source.empty)} if source.empty else {}
     files.write_text(folder / META, json.dumps(meta, indent=1))
+
+
+def _is_whole(seconds: np.ndarray, unit: str) -> bool:
+    """Whether times are the same once they were whole numbers of a unit."""
+    scale = clock.UNITS[unit]
+    return bool((np.rint(seconds / scale) * scale == seconds).all())
 
 
 def _write_columns(folder: pathlib.Path, name: str, behavior: str, *columns: np.ndarray) -> None:

@@ -23,6 +23,7 @@ class Table:
       is_text: whether all columns are texts of a text file.
       has_header: whether the names stand in line 1 of a text file.
       unquoted: (column, rows [n]) -> bool [n], whether the values stand there without quotes.
+      without_a_byte: names of parts that are empty files and were passed over.
       bare: where records without any value stand, which are no rows: ``"log.csv, line 3"``. Blank lines are none.
     """
 
@@ -41,6 +42,7 @@ class Table:
         """Takes a frame of all columns, or of those at some places."""
         self.names, self.where, self.is_text, self.has_header = names, where, is_text, has_header
         self.bare = tuple(bare)
+        self.without_a_byte: tuple[str, ...] = ()
         here = range(len(names)) if places is None else places
         self.frame = frame.rename(dict(zip(frame.columns, map(str, here), strict=True)))
         self.unquoted = unquoted or (lambda column, rows: np.zeros(rows.size, bool))

@@ -70,8 +70,13 @@ def read(
                     f"data.log.{option} is of text files, and {path.name} is Parquet: leave it out."
                 )
         return _parquet(path, files, wanted, repeating)
+    # Some programs leave parts without a byte where there was nothing to write.
+    filled = [file for file in files if file.stat().st_size] if path.is_dir() else files
+    empty, files = [file.name for file in files if filled and file not in filled], filled or files
     tables = [text.Text(file, kind, layout).table(wanted) for file in files]
-    return tables[0] if len(tables) == 1 else _united(files, tables, wanted)
+    found = tables[0] if len(tables) == 1 else _united(files, tables, wanted)
+    found.without_a_byte = tuple(empty)
+    return found
 
 
 def suffix(path: pathlib.Path) -> str:
@@ -98,7 +103,7 @@ def _parquet(
     try:
         if path.is_dir():
             # Values may stand in the names of the folders: behavior=buy/part-0.parquet.
-            found = pl.scan_parquet(files, hive_partitioning=True)
+            found = pl.scan_parquet(files, hive_partitioning=True, glob=False)
         elif readers.is_plain(path):
             found = pl.scan_parquet(path, glob=False)
         else:

@@ -2,7 +2,8 @@
 
 A moment is a date, or a date and a time of day: ``2024-05-31``, ``2024-05-31 23``, ``2024-05-31T23:59:59.5``, with or
 without a zone (``Z``, `` UTC``, `` GMT``, ``+02:00``, ``-0330``). Only dates that say which number is the month are
-read: 01/02/2020 is a different day to different people. Whole numbers such as 20240531 are days where seconds count.
+read: 01/02/2020 is a different day to different people. Whole numbers such as 20240531 and 20240531235959 are days, and
+days with a time, where seconds count.
 """
 
 from __future__ import annotations
@@ -58,13 +59,14 @@ def seconds(column: pl.Series, unit: str | None = None) -> np.ndarray:
     """Times as ``read`` gives them, in seconds from any moment: float64 [n].
 
     Args:
-      unit: of numbers, of ``UNITS``; None: numbers such as 20240531 are days, written as year, month and day; others
-        are of the unit that makes the median a date of our time, counted from 1970, in seconds or parts of them;
-        numbers that are too small for that (before 1973) are taken for seconds.
+      unit: of numbers, of ``UNITS``; None: numbers such as 20240531 are days, written as year, month and day, those
+        such as 2024053123, 202405312359 and 20240531235959 days with a time; others are of the unit that makes the
+        median a date of our time, counted from 1970, in seconds or parts of them; numbers that are too small for that
+        (before 1973) are taken for seconds.
     """
     kind = column.dtype
-    if not kind.is_temporal() and unit is None and (days := _days(column)) is not None:
-        column, kind = days, pl.Date()
+    if not kind.is_temporal() and unit is None and (dates := _dates(column)) is not None:
+        column, kind = dates, dates.dtype
     if kind.is_temporal():
         kinds = {pl.Date: 86400.0, pl.Time: 1e-9}
         scale = kinds.get(kind) or UNITS[kind.time_unit]
@@ -78,8 +80,9 @@ def note(column: pl.Series, unit: str | None = None) -> str | None:
     if column.dtype.is_temporal() or unit is not None or not len(column):
         return None
     first = show(column, 0)
-    if _days(column) is not None:
-        return f"times such as {first} are days (year, month, day)"
+    if (dates := _dates(column)) is not None:
+        what = {8: "days (year, month, day)", 10: "hours of a day (year, month, day, hour)"}
+        return f"times such as {first} are {what.get(len(first), f'dates with a time, here {show(dates, 0)}')}"
     if _unit(column.cast(pl.Float64)) is None:
         return (
             f"times such as {first} are no dates of our time and taken for seconds; data.log.time_unit says what they "
@@ -93,14 +96,26 @@ def _unit(numbers: pl.Series) -> str | None:
     return next((name for name, least in LEAST.items() if middle > least), None)
 
 
-def _days(column: pl.Series) -> pl.Series | None:
-    """Whole numbers as days, if all are years, months and days of 1900 to 2100; None: not all are."""
+def _dates(column: pl.Series) -> pl.Series | None:
+    """Whole numbers as dates, if all are years, months and days of 1900 to 2100, or all go on with hours, and maybe
+    minutes, and maybe seconds; None: not all are.
+
+    Ten digits could be seconds since 1970, too, of 2030 and later, if each of them happened to be such a date.
+    """
     if not column.dtype.is_integer() or not len(column):
         return None
-    if column.min() < 19_000_101 or column.max() > 21_001_231:
+    least, most = column.min(), column.max()
+    for digits in (0, 2, 4, 6):  # after the day
+        if least >= 19_000_101 * 10**digits and most < 21_001_232 * 10**digits:
+            break
+    else:
         return None
-    days = column.cast(pl.String).str.to_date("%Y%m%d", strict=False)
-    return None if days.null_count() else days
+    text = column.cast(pl.String)
+    if digits == 0:
+        found = text.str.to_date("%Y%m%d", strict=False)
+    else:
+        found = (text + "0" * (6 - digits)).str.to_datetime("%Y%m%d%H%M%S", strict=False, time_unit="us")
+    return None if found.null_count() else found
 
 
 def show(column: pl.Series, row: int) -> str:

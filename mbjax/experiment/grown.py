@@ -6,6 +6,7 @@ import pathlib
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 from scipy import sparse
 
 from mbjax import config as configuration
@@ -53,7 +54,7 @@ def read(workdir: str | pathlib.Path, config: configuration.Config, checkpoint: 
     Raises:
       IncompatibleError: the data set is no log.
       DataError: the log is malformed.
-      CheckpointError: the log holds fewer pairs than at training: it did not grow, it is another one.
+      CheckpointError: the log lacks pairs that it had at training: it did not grow, it is another one.
     """
     path = log_of(config)
     if path is None:
@@ -80,6 +81,7 @@ def read(workdir: str | pathlib.Path, config: configuration.Config, checkpoint: 
                 f"{rows.nnz:,} of its users and items: this is not the same log, only longer. Train again."
             )
         more += rows.nnz - before
+    _check_kept(folder, path, train)
     newcomers = now.only(new)
     lines = [
         f"{path.name} as it is now: {wording.count(more, 'more pair')} of users and items of the run than its splits "
@@ -105,6 +107,20 @@ def read(workdir: str | pathlib.Path, config: configuration.Config, checkpoint: 
     experiment = wiring.build(config, grown)
     params, _ = runs.restore_params(workdir, experiment, which=checkpoint)
     return Grown(experiment, params, newcomers, tuple(lines))
+
+
+def _check_kept(folder: run_folder.RunFolder, path: pathlib.Path, train: dict[str, sparse.csr_array]) -> None:
+    """Raises CheckpointError if pairs of the run are missing; runs of earlier versions kept none to look for."""
+    if not folder.pairs_file.is_file():
+        return
+    for (behavior,), had in pl.read_parquet(folder.pairs_file).group_by("behavior", maintain_order=True):
+        user, item = had["user"].to_numpy(), had["item"].to_numpy()
+        lost = int((np.asarray(train[behavior][user, item]) == 0).sum())
+        if lost:
+            raise errors.CheckpointError(
+                f"{path} lacks {lost:,} of {had.height:,} '{behavior}' pairs that run folder {folder.path} was trained "
+                "and tested with: this is not the same log, only longer. Train again."
+            )
 
 
 def _of_known(now: events.Histories, old: np.ndarray, width: int) -> dict[str, moments.Moments]:

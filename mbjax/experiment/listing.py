@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from mbjax import candidates, data, errors, program, wording
+from mbjax import candidates, data, errors, paths, program, wording
 from mbjax import config as configuration
 from mbjax import recommend as listing
 from mbjax.experiment import audience, grown, runs, wiring
 from mbjax.reporting import printout
-from mbjax.train import claim
+from mbjax.train import claim, run_folder
 
 
 def recommend(
@@ -83,6 +83,16 @@ def recommend(
     default = pathlib.Path(workdir) / "recommendations"
     with claim.idle(default) if out is None else contextlib.nullcontext(pathlib.Path(out)) as folder:
         rule = candidates.rule(lists, exclude, config.evaluate.mask, repeat)
+        # First what is quick to look at: what is restored may take minutes to prepare.
+        limits, limited = candidates.limits(
+            data.Vocabulary.from_parquet(run_folder.RunFolder(workdir).items_file),
+            available=available,
+            groups=groups,
+            max_per_group=max_per_group,
+            column=config.data.log.item,
+        )
+        if isinstance(histories, str | os.PathLike) and not paths.absolute(histories).exists():
+            raise errors.DataError(f"{histories}: cannot be read (No such file or directory).")
         run = _restore(workdir, config, checkpoint, allow_new_data, loaded)
         if exclude == "train" and (histories is not None or run.is_grown):
             raise errors.ConfigError(
@@ -95,13 +105,6 @@ def recommend(
             )
         alone = candidates.check_familiar(rule, experiment.dataset.info.behaviors)
         who = audience.of_run(run, rule) if histories is None else audience.of_histories(run, histories, rule)
-        limits, limited = candidates.limits(
-            experiment.dataset.items,
-            available=available,
-            groups=groups,
-            max_per_group=max_per_group,
-            column=experiment.config.data.log.item,
-        )
         section = experiment.config.evaluate
         _check_ranked(experiment, section.behaviors or ())
         chosen = np.arange(len(who.ids)) if users is None else _places(who.ids, users, experiment.dataset, histories)

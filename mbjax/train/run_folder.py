@@ -6,6 +6,7 @@
     chosen.json         settings that the model chose on validation pairs; only where it chose any
     dataset.json        name, fingerprint, sizes, behaviors, and the notes of the start
     users.parquet       index -> raw id        items.parquet
+    pairs.parquet       a sample of the pairs, by which a log that has only grown is told from another one
     dropped.parquet     who was left out, and why; only where somebody was
     metrics.jsonl       one line an epoch      metrics.csv   tensorboard/
     best/  last/        checkpoints
@@ -27,6 +28,7 @@ import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from mbjax import errors, files, paths, program, seeds
@@ -55,6 +57,8 @@ MAY_CHANGE = (
 
 ``dataset`` too: the data may have moved, and ``check_same`` sees to it that they are the same.
 """
+SAMPLED = 20_000
+"""Pairs of a behavior by which a log that has grown is known again: of one that lacks 1 in 1,000 some 20 are missed."""
 RETRAINED = "retrain"
 """Name of a second run's folder within that of the first (``mbjax/experiment/retraining.py``)."""
 
@@ -79,6 +83,7 @@ class RunFolder:
         self.dataset_file = self.path / "dataset.json"
         self.users_file = self.path / "users.parquet"
         self.items_file = self.path / "items.parquet"
+        self.pairs_file = self.path / "pairs.parquet"
         self.dropped_file = self.path / "dropped.parquet"
         self.metrics_file = self.path / "metrics.jsonl"
         self.csv_file = self.path / "metrics.csv"
@@ -162,6 +167,7 @@ class RunFolder:
         files.write_json(self.dataset_file, describe(dataset) | {"notes": list(notes)})
         files.write_parquet(dataset.users.series.to_frame(), self.users_file)
         files.write_parquet(dataset.items.series.to_frame(), self.items_file)
+        files.write_parquet(some_pairs(dataset), self.pairs_file)
         if dataset.dropped:
             files.write_parquet(dropped(dataset), self.dropped_file)
         if chosen:
@@ -265,6 +271,22 @@ def describe(dataset: Any) -> dict[str, Any]:
         "mask_valid": bool(dataset.mask_valid),
         "pairs": {split: {name: int(matrix.nnz) for name, matrix in held.items()} for split, held in splits.items()},
     }
+
+
+def some_pairs(dataset: Any) -> pl.DataFrame:
+    """Pairs of all splits as ``behavior``, ``user`` and ``item`` (indices): ``SAMPLED`` of each behavior, or all."""
+    frames = [pl.DataFrame(schema={"behavior": pl.String, "user": pl.Int32, "item": pl.Int32})]
+    rng = np.random.default_rng(0)
+    for behavior in dataset.info.behaviors:
+        held = [split[behavior] for split in (dataset.train, dataset.valid, dataset.test) if behavior in split]
+        ends = np.cumsum([matrix.nnz for matrix in held])
+        chosen = np.arange(ends[-1]) if ends[-1] <= SAMPLED else np.sort(rng.choice(ends[-1], SAMPLED, replace=False))
+        for matrix, end in zip(held, ends, strict=True):
+            place = chosen[(chosen >= end - matrix.nnz) & (chosen < end)] - (end - matrix.nnz)
+            user = np.searchsorted(matrix.indptr, place, side="right") - 1
+            of = {"behavior": [behavior] * place.size, "user": user, "item": matrix.indices[place]}
+            frames.append(pl.DataFrame(of, schema=frames[0].schema))
+    return pl.concat(frames)
 
 
 def dropped(dataset: Any) -> pl.DataFrame:

@@ -367,6 +367,55 @@ def test_ids_that_stand_for_nobody_are_pointed_at(tmp_path):
     ]
 
 
+def test_rows_of_other_behaviors_may_lack_what_they_have_none_of(tmp_path):
+    """A login has no item, a search neither."""
+    path, notes = tmp_path / "log.csv", []
+    path.write_text(HEADER + "1,,login,1\n1,7,buy,2\n2,,search,\n2,8,view,3\n3,9,like,4\n")
+    layout = data.LogOptions(behaviors=("view", "buy"))
+    found = columns.read(path, layout, notes)
+    assert found.to_dict(as_series=False) == {
+        "user": [1, 2, 3],
+        "item": [7, 8, 9],
+        "behavior": ["buy", "view", "like"],
+        "time": [2, 3, 4],
+    }
+    assert notes == ["log: 2 rows of other behaviors that lack a user, an item or a time left out"]
+    for line, text in ((4, "2,,buy,5\n"), (4, "2,8,,5\n")):
+        path.write_text(HEADER + "1,,login,1\n1,7,buy,2\n" + text)
+        with pytest.raises(errors.DataError, match=f"line {line}: column '(item|behavior)' is empty"):
+            columns.read(path, layout)
+    path.write_text(HEADER + "1,,login,1\n1,7,buy,soon\n")
+    with pytest.raises(errors.DataError, match=r"line 3: column 'time' is 'soon'"):
+        columns.read(path, layout)
+
+
+def test_ids_that_are_written_in_two_ways_are_pointed_at(tmp_path):
+    path, notes = tmp_path / "log.csv", []
+    path.write_text(HEADER + "1,7,buy,1\n1.0,7,buy,2\n2.0,8,buy,2\n3,8.00,buy,2\n")
+    columns.read(path, data.LogOptions(), notes)
+    assert notes == [
+        f"log: column '{field}' has 1 id written in two ways, such as '{one}' and '{other}', and each way counts as "
+        f"{a} {field}: write all of them in one"
+        for field, one, other, a in (("user", "1", "1.0", "a"), ("item", "8", "8.00", "a"))
+    ]
+
+
+def test_parts_without_a_byte_are_passed_over_and_said(tmp_path):
+    folder, notes = tmp_path / "log[1]", []
+    folder.mkdir()
+    for number, text in enumerate((HEADER + "1,7,buy,1\n", "", HEADER + "2,8,buy,2\n")):
+        (folder / f"part-{number}.csv").write_text(text)
+    assert columns.read(folder, data.LogOptions(), notes)["user"].to_list() == [1, 2]
+    assert notes == ["log: empty files passed over: part-1.csv"]
+
+
+def test_a_folder_of_parquet_may_have_any_name(tmp_path):
+    folder = tmp_path / "log[1]*"
+    folder.mkdir()
+    pl.DataFrame({"user": [1], "item": [7], "behavior": ["buy"], "time": [1]}).write_parquet(folder / "part-0.parquet")
+    assert columns.read(folder, data.LogOptions())["item"].to_list() == [7]
+
+
 PACKED = {"bz2": bz2.compress, "xz": lzma.compress, "gz": gzip.compress}
 
 

@@ -133,3 +133,14 @@ def test_users_without_any_event_are_named(nothing):
     found = read({"void": nothing, "new": {"view": [10]}})
     assert found.users.to_list() == ["new"]
     assert found.notes == ("no list for 1 user without any event (void)",)
+
+
+@pytest.mark.parametrize("kind", [pl.Categorical, pl.Binary])
+def test_columns_of_parquet_as_others_write_them(tmp_path, kind):
+    """A dictionary is what pandas writes for a category; the ids of the log are integers."""
+    path, users = tmp_path / "events.parquet", vocabulary.Vocabulary([7, 8])
+    table = pl.DataFrame({"user": ["7", "x"], "item": ["10", "20"], "behavior": ["buy", "buy"]})
+    table.with_columns(pl.col("user", "item").cast(kind)).write_parquet(path)
+    found = histories.read(path, options.LogOptions(), users, vocabulary.Vocabulary(["10", "20"]), BEHAVIORS)
+    if kind == pl.Categorical:
+        assert found.users.to_list() == ["7", "x"] and found.known.tolist() == [0, -1]

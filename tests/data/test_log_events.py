@@ -96,6 +96,10 @@ def test_times_change_no_fingerprint_and_are_no_events_without_a_column(tmp_path
         ([20231231, 20240101], None, 86_400.0),
         ([20240228, 20240301], None, 172_800.0),
         ([20231231, 20240132], None, 8_901.0),  # no day has that number
+        ([20231231235959, 20240101000000], None, 1.0),
+        ([202312312359, 202401010000], None, 60.0),
+        ([2023123123, 2024010100], None, 3600.0),
+        ([1_900_000_000, 1_900_000_099], None, 99.0),  # no dates: seconds of 2030
         ([20231231, 20240101], "s", 8_870.0),
         ([3, 5], "d", 172_800.0),
         ([0.5, 1.5], "h", 3600.0),
@@ -109,6 +113,8 @@ def test_numbers_are_seconds_or_what_makes_them_dates(values, unit, wanted):
     ("values", "unit", "said"),
     [
         ([20231231, 20240101], None, "times such as 20231231 are days (year, month, day)"),
+        ([20231231235959], None, "times such as 20231231235959 are dates with a time, here 2023-12-31 23:59:59"),
+        ([2023123123], None, "times such as 2023123123 are hours of a day (year, month, day, hour)"),
         ([3, 4, 60], None, "times such as 3 are no dates of our time and taken for seconds"),
         ([3.5, 4.0], None, "times such as 3.5 are no dates"),
         ([3, 4, 60], "d", None),

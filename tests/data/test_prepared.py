@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mbjax import data, errors
 from mbjax.data import __main__ as program
-from mbjax.data import content, prepared, vocabulary
+from mbjax.data import content, moments, prepared, times, vocabulary
 
 META = {"name": "toy", "n_users": 3, "n_items": 4, "behaviors": ["buy", "view"], "target": "buy"}
 
@@ -118,6 +118,34 @@ def test_content_comes_back_as_written(tmp_path_factory, pairs, users, items):
     assert not list(folder.glob("*.part"))
 
 
+@pytest.mark.parametrize(
+    ("numbers", "unit", "written"),
+    [([5, 5, 9], "s", "s"), ([-1500, 0, 1_700_000_000_123], "ms", "ms"), ([7, 8, 1_700_000_000_000_001], "us", "us")],
+)
+def test_times_come_back_as_they_were(tmp_path, numbers, unit, written):
+    """Events of a user that the log has, too, are the same ones: whoever compares them wants equal numbers."""
+    seconds = np.array(numbers) * times.UNITS[unit]
+    events = {"train": {"buy": moments.of(np.array([0, 0, 5]), seconds)}}
+    pairs = {"train": {"buy": [[0, 0], [1, 1]]}}
+    prepared.write(content.build("toy", 3, 4, ("buy",), pairs, events=events), tmp_path / "toy")
+    found = prepared.read(tmp_path / "toy").events["train"]["buy"]
+    np.testing.assert_array_equal(found.seconds, seconds)
+    np.testing.assert_array_equal(found.keys, [0, 5])
+    meta = json.loads((tmp_path / "toy" / "meta.json").read_text())
+    assert meta["times"] == {"unit": written, "from": min(numbers[0], 0)}
+
+
+def test_why_a_split_has_no_pairs_is_kept(tmp_path):
+    """A choice that a log leaves to its user is not made by writing it as a folder."""
+    source = content.build(
+        "toy", 3, 4, ("buy",), {"train": {"buy": [[0, 0], [0, 1]]}, "valid": {"buy": []}}, empty={"valid": "no day"}
+    )
+    prepared.write(source, tmp_path / "toy")
+    for found in (source, prepared.read(tmp_path / "toy")):
+        with pytest.raises(errors.ConfigError, match="toy: no validation pairs: no day"):
+            data.dataset.prepare(found)
+
+
 def test_the_same_content_gives_the_same_bytes(tmp_path):
     source = content.build("toy", 3, 4, ("buy",), {"train": {"buy": [[0, 1]]}})
     for name in ("a", "b"):
@@ -201,7 +229,7 @@ def test_a_folder_written_of_a_log_is_the_log(tmp_path, monkeypatch, capsys, spl
             after = found.events[part][behavior]
             np.testing.assert_array_equal(after.keys, of.keys)
             np.testing.assert_array_equal(after.ptr, of.ptr)
-            np.testing.assert_array_equal(after.seconds, of.seconds - first)
+            np.testing.assert_array_equal(after.seconds, of.seconds)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import random
+import re
 import types
 
 import numpy as np
@@ -349,6 +350,11 @@ def test_a_log_that_has_grown_is_listed_on_request(base, tmp_path, capsys):
     # Another log is not the old one, only longer.
     (tmp_path / "base.csv").write_text(log[: len(log) // 2].rpartition("\n")[0] + "\n" + more, encoding="utf-8")
     with pytest.raises(errors.CheckpointError, match="this is not the same log, only longer"):
+        lists_of(folder / "run", tmp_path, allow_new_data=True, **options)
+    # Nor is one of as many pairs of the same users and items.
+    other = re.sub(r"i(\d\d)", lambda item: f"i{(int(item[1]) + 1) % 30:02d}", log)
+    (tmp_path / "base.csv").write_text(other + more, encoding="utf-8")
+    with pytest.raises(errors.CheckpointError, match=r"base\.csv lacks [\d,]+ of [\d,]+ '\w+' pairs that run folder"):
         lists_of(folder / "run", tmp_path, allow_new_data=True, **options)
 
 
