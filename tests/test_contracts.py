@@ -96,7 +96,9 @@ def test_shapes_for_any_number_of_behaviors(name, num_behaviors):
     ("number", "name", "ablation", "num_behaviors"),
     usual.cases(
         [(i, *pair, k) for i, pair in enumerate(ABLATIONS) for k in NUM_BEHAVIORS],
-        lambda case: case[3] == NUM_BEHAVIORS[case[0] % 4] and (case[1] != "funnel" or case[2] in FUNNEL),
+        lambda case: (
+            case[3] == NUM_BEHAVIORS[case[0] % 4] and (case[2] in FUNNEL if case[1] == "funnel" else case[0] % 3 == 0)
+        ),
     ),
 )
 def test_shapes_of_ablations(number, name, ablation, num_behaviors):

@@ -15,7 +15,7 @@ import polars as pl
 from scipy import sparse
 
 from mbjax import errors, paths, wording
-from mbjax.data import coding, columns, log, moments, options, vocabulary
+from mbjax.data import coding, columns, log, moments, options, tables, vocabulary
 from mbjax.data import times as clock
 
 NAMED = 5  # most ids that a line names
@@ -82,11 +82,17 @@ def read(
     seconds = None
     if isinstance(source, str | os.PathLike):
         path = paths.absolute(source)
+        form = whole if times else layout
+        if tables.is_parquet(path):  # which says itself what its columns are, whatever the log was
+            form = dataclasses.replace(form, format=None, columns=None, separator=None)
         try:
-            table, name = columns.read(path, whole if times else layout, notes), path.name
+            table, name = columns.read(path, form, notes), path.name
         except errors.ConfigError as error:
+            named = [getattr(whole, field) for field in _FIELDS if getattr(whole, field)]
+            how = f"without a header, of the columns {', '.join(whole.columns)}" if whole.columns else "with a header"
             raise errors.ConfigError(
-                f"{error} Events of users are written as the log of the run: its separator, its columns."
+                f"{error} Events of users are written as the log of the run, {how}: name their columns "
+                f"{', '.join(named)}, or give a Parquet file with such."
             ) from None
         if times and whole.time is not None:
             seconds = clock.seconds(table["time"], whole.time_unit)

@@ -24,6 +24,12 @@ def is_log(path: pathlib.Path) -> bool:
     return path.is_file() or readers.is_pipe(path) or bool(path.is_dir() and parts(path))
 
 
+def is_parquet(path: pathlib.Path) -> bool:
+    """Whether a path is, by its name, a Parquet file, or a folder of such."""
+    files = parts(path) if path.is_dir() else [path]
+    return bool(files) and suffix(files[0]) == "parquet"
+
+
 def parts(folder: pathlib.Path) -> list[pathlib.Path]:
     """The files of a folder that are parts of a table, in order of their names; what Spark keeps beside is left out."""
     found = [

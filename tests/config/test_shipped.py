@@ -22,7 +22,9 @@ def test_every_combination_loads(model, dataset):
     for protocol in ("honest", "paper"):
         made = config.load(model, dataset, model_class, protocol=protocol)
         assert config.parse(config.dump(made), model_class) == made
-        for ablation in (None, *(file.get("ablations") or {})):
+        # Data sets of which the model's file says something of their own, and one that stands for all others.
+        is_told = dataset in (*(file.get("datasets") or {}), "jd")
+        for ablation in (None, *(file.get("ablations") or {} if is_told else ())):
             made = config.load(model, dataset, model_class, protocol=protocol, ablation=ablation)
             assert made.overrides == {}
             assert (made.data.valid == "none") == (protocol == "paper")

@@ -144,3 +144,15 @@ def test_columns_of_parquet_as_others_write_them(tmp_path, kind):
     found = histories.read(path, options.LogOptions(), users, vocabulary.Vocabulary(["10", "20"]), BEHAVIORS)
     if kind == pl.Categorical:
         assert found.users.to_list() == ["7", "x"] and found.known.tolist() == [0, -1]
+
+
+def test_events_of_a_log_without_a_header(tmp_path):
+    """They are written as the log is, or as Parquet, which names its columns."""
+    layout = {"columns": ("user", "item", "behavior"), "time": None}
+    TABLE.write_parquet(tmp_path / "events.parquet")
+    TABLE.write_csv(tmp_path / "events.csv", include_header=False)
+    first, second = (read(tmp_path / f"events.{kind}", **layout) for kind in ("parquet", "csv"))
+    assert first.users.to_list() == second.users.to_list() and first.notes == second.notes
+    TABLE.write_csv(tmp_path / "named.csv")
+    with pytest.raises(errors.ConfigError, match="without a header, of the columns user, item, behavior: name their"):
+        read(tmp_path / "named.csv", **layout)

@@ -90,6 +90,7 @@ def test_kill_9(cache, uninterrupted, folder, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_sigterm_ends_the_program_with_130_and_resume_goes_on(cache, uninterrupted, folder, tmp_path):
     workdir = tmp_path / "run"
     process = trial.start(cache, "train.py", *trial.options(folder, workdir, train__epochs=ENDLESS))

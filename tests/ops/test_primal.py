@@ -1,10 +1,13 @@
 """The primal form against the dual one, which is held against regressions solved one by one."""
 
+import itertools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.sparse
 import toy
+import usual
 
 from mbjax.ops import primal, ridge
 
@@ -30,8 +33,7 @@ def predictions(train, weights, leave: str, target: int, users, start=0, size=IT
     return np.asarray(by_users), np.asarray(by_columns)
 
 
-@pytest.mark.parametrize("leave", ["own", "all"])
-@pytest.mark.parametrize("which", WEIGHTS)
+@pytest.mark.parametrize(("which", "leave"), usual.cases(itertools.product(WEIGHTS, ["own", "all"]), usual.in_turn()))
 def test_both_forms_agree(which, leave):
     for target in range(BEHAVIORS):
         by_users, by_columns = predictions(blocks(), WEIGHTS[which], leave, target, jnp.arange(23, dtype=jnp.int32))

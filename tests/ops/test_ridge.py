@@ -1,11 +1,14 @@
 """Ridge regressions from one inverse against regressions solved one by one in float64."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.sparse
 import toy
+import usual
 
 from mbjax.ops import ridge
 
@@ -48,8 +51,7 @@ def absolute(train, weights, penalty):
     return penalty * (whole.toarray().astype(np.float64) ** 2).sum() / USERS
 
 
-@pytest.mark.parametrize("leave", ["own", "all"])
-@pytest.mark.parametrize("which", WEIGHTS)
+@pytest.mark.parametrize(("which", "leave"), usual.cases(itertools.product(WEIGHTS, ["own", "all"]), usual.in_turn()))
 def test_every_regression_is_lstsqs(which, leave):
     train, weights, penalty = blocks(scaled=which == "of columns"), WEIGHTS[which], 0.3
     dual = ridge.invert(train, weights, penalty)

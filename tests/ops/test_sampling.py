@@ -72,8 +72,7 @@ def test_slices_of_devices_make_up_the_batch(source, key, place):
     assert all(p.total == expected.total and p.share == 0.25 for p in parts)
 
 
-@pytest.mark.parametrize(("rows", "places", "devices"), [(23, 24, 2), (7, 8, 4)])
-@pytest.mark.parametrize("pass_over", [None, "view"])
+@pytest.mark.parametrize(("rows", "places", "devices", "pass_over"), [(23, 24, 2, "view"), (7, 8, 4, None)])
 def test_padding_for_equal_slices_changes_no_batch(source, key, rows, places, devices, pass_over):
     """23 users in batches of 7, or of all: for several devices a place of each batch is empty."""
     spec = SPEC._replace(pass_over=pass_over)
