@@ -67,9 +67,9 @@ def read(argv: Sequence[str], *modes: str) -> Given:
             given.options[option.name] += options.REPEATED[option.name] + value
         else:
             given.options[option.name] = str(paths.absolute(value)) if option.is_path and value else value
-            if option.name == "data-dir":
-                given.fields.pop("data.dirs", None)
-                given.fields["data.dirs"] = given.options["data-dir"]
+        if option and option.name == "data-dir":
+            given.fields.pop("data.dirs", None)
+            given.fields["data.dirs"] = given.options["data-dir"]
     return given
 
 

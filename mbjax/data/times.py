@@ -35,6 +35,8 @@ def read(column: pl.Series, what: str, fail: Fail) -> pl.Series:
     Raises:
       DataError: a value that is no time, or some with a zone and some without.
     """
+    if column.dtype in (pl.Categorical, pl.Enum):  # texts of which each is kept once
+        column = column.cast(pl.String)
     kind = column.dtype
     if kind.is_temporal() or kind.is_integer():
         return column

@@ -95,7 +95,12 @@ class Vocabulary:
     @functools.cached_property
     def _texts(self) -> dict[str, int]:
         """Ids as they are written on a command line, for those that are no texts."""
-        return {} if self.series.dtype == pl.String else {_text(raw): i for i, raw in enumerate(self.series.to_list())}
+        if self.series.dtype == pl.String:
+            return {}
+        found = {_text(raw): i for i, raw in enumerate(self.series.to_list())}
+        if self.series.dtype.is_float():  # 3.0 is called 3, too
+            found |= {text.removesuffix(".0"): i for text, i in found.items()}
+        return found
 
     def find(self, raw) -> int | None:
         """The index of a raw id, None if it is not here; text is accepted for ids of other types too."""

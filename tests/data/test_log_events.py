@@ -145,6 +145,13 @@ def test_moments_are_seconds(texts, wanted):
     assert np.diff(times.seconds(column)).tolist() == [wanted]
 
 
+def test_texts_that_are_kept_once_are_texts():
+    """A column of dates as pandas writes a category to Parquet."""
+    column = pl.Series(["2024-05-31", "2024-06-01", "2024-05-31"], dtype=pl.Categorical)
+    found = times.read(column, "column 'time'", lambda row, text: ValueError(text))
+    assert np.diff(times.seconds(found)).tolist() == [86_400.0, -86_400.0]
+
+
 def test_an_unknown_unit_is_named(tmp_path):
     with pytest.raises(errors.ConfigError, match=r"data\.log\.time_unit 'sec'"):
         read(tmp_path, ROWS, time_unit="sec")

@@ -117,3 +117,7 @@ def test_places_of_a_column():
     assert texts.places(pl.Series([7, 8])).tolist() == [0, -1]
     assert Vocabulary([7, 8]).places(pl.Series(["8", "7", "9"])).tolist() == [1, 0, -1]
     assert texts.places(pl.Series([], dtype=pl.String)).tolist() == []
+
+
+def test_numbers_are_found_as_people_write_them():
+    assert [Vocabulary([1.0, 2.5]).find(text) for text in ("1", "1.0", "2.5", "2")] == [0, 0, 1, None]
