@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from mbjax import errors, types
 from mbjax.data import content, vocabulary
-from mbjax.train import run_folder
+from mbjax.train import identity, run_folder
 
 
 def make_dataset(fingerprint="ab" * 32, num_items=3, **more):
@@ -68,8 +68,24 @@ def test_a_new_folder_holds_configuration_data_identity_and_vocabularies(folder)
         "notes": [],
     }
     assert sorted(path.name for path in folder.path.iterdir()) == [
-        "best", "config.yaml", "dataset.json", "items.parquet", "last", "plots", "users.parquet",
+        "best", "config.yaml", "dataset.json", "items.parquet", "last", "pairs.parquet", "plots", "users.parquet",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("most", [2, 5, 100])
+def test_pairs_of_all_splits_are_kept_or_a_sample_of_them(monkeypatch, most):
+    monkeypatch.setattr(identity, "SAMPLED", most)
+    dataset = make_dataset()
+    found = identity.some_pairs(dataset)
+    assert found.schema == {"behavior": pl.String, "user": pl.Int32, "item": pl.Int32}
+    for behavior in dataset.info.behaviors:
+        held = [split[behavior] for split in (dataset.train, dataset.valid, dataset.test) if behavior in split]
+        rows = found.filter(behavior=behavior).select("user", "item").rows()
+        assert len(rows) == min(most, sum(matrix.nnz for matrix in held))
+        assert all(any(matrix[pair] for matrix in held) for pair in rows)
+        assert most < 100 or set(rows) == {
+            tuple(pair) for matrix in held for pair in np.argwhere(matrix.toarray()).tolist()
+        }
 
 
 def test_a_used_folder_is_refused(folder):
