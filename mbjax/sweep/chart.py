@@ -109,8 +109,10 @@ def draw(
         axis.set_xlabel(panel.field)
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(axis="y", color="#dddddd", linewidth=0.6)
-        if as_lines and any(panel.curves) or points:
+        if as_lines and any(panel.curves):
             axis.legend(frameon=False, fontsize=8)
+        elif points:  # above, where no point is
+            axis.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0)
     over = "mean over behaviors" if behavior == "mean" else behavior
     band = f"\nmean ± deviation of {seeds} seeds" if seeds > 1 else ""
     row[0].set_ylabel(lettering(f"{tables.title(metric)} on validation, {over}{band}"))
@@ -141,6 +143,12 @@ def _fill(axis: Any, panel: Panel, as_lines: bool, lettering: fonts.Lettering) -
     elif len(places) <= TICKS and as_lines:
         axis.set_xticks(places, [f"{place:g}" for place in places])
         axis.xaxis.set_minor_locator(ticker.NullLocator())
+    elif panel.is_log:
+        # All that a log scale would write runs together: 1, 2 and 5 of up to three decades, else the decades.
+        is_short = places[-1] / places[0] <= axes.DECADE**3
+        axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0) if is_short else (1.0,)))
+        axis.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.xaxis.set_minor_formatter(ticker.NullFormatter())
 
 
 def _mean(line: records.Line) -> float | None:

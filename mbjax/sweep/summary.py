@@ -43,11 +43,12 @@ def write(
         number = chosen.get(name, {}).get("number")
         title = f"{name} on {pathlib.PurePath(plan.dataset).name}"
         text.append(f"## {name}")
-        settings = {"is_search": bool(plan.search or plan.minutes), "own": _own(of[name], own)}
+        values = _own(of[name], own)
+        settings = {"is_search": bool(plan.search or plan.minutes), "own": values}
         if chart.draw(own, path, title=title, chosen=number, **settings):
             made.append(path)
             text.append(f"![{title}]({path.name})")
-        head, body = _table(own, chosen)
+        head, body = _table(own, chosen, values)
         rule = ["---:" if head_ in ("validation", "epoch", "seconds") else "---" for head_ in head]
         text.append(tables.join([head, rule, *([_plain(cell) for cell in row] for row in body)]))
         text += _tested(name, chosen)
@@ -63,8 +64,9 @@ def show(
     out: rich.console.Console,
 ) -> None:
     """Prints the settings of each model, the best first, with the test table of the chosen one."""
+    of = {member.name: member for member in members}
     for name, own in _by_model(found, members).items():
-        head, body = _table(own, chosen)
+        head, body = _table(own, chosen, _own(of[name], own))
         more = f"{len(body) - SHOWN} more in settings.csv" if len(body) > SHOWN else ""
         tables.say(out, f"{name}: {wording.count(len(body), 'setting')}", head, body[:SHOWN], more)
         for seed, table in chosen.get(name, {}).get("test", {}).items():
@@ -127,8 +129,8 @@ def _own(member: plans.Member, lines: Sequence[records.Line]) -> dict[str, str]:
     return {field: config.show(values[field]) for field in varied}
 
 
-def _table(lines: Sequence[records.Line], chosen: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
-    """Head and lines, the best first, those without a value last."""
+def _table(lines: Sequence[records.Line], chosen: Mapping[str, Any], own: Mapping[str, str]):
+    """Head and lines, the best first, those without a value last; a field that a setting leaves has the model's own."""
     fields = list(dict.fromkeys(field for line in lines for field in line.setting))
     ordered = sorted(lines, key=lambda line: (not line.is_whole, -(line.mean if line.is_whole else 0.0), line.number))
     body = []
@@ -138,7 +140,7 @@ def _table(lines: Sequence[records.Line], chosen: Mapping[str, Any]) -> tuple[li
         body.append(
             [
                 str(line.number),
-                *(line.setting.get(field, "") for field in fields),
+                *(line.setting.get(field, own.get(field, "")) for field in fields),
                 report.cell(line.mean, line.deviation),
                 "-".join(map(str, dict.fromkeys(epochs[:1] + epochs[-1:]))),
                 f"{sum(run.seconds for run in line.runs):.1f}",
