@@ -144,6 +144,8 @@ def reliability(
             axis.plot(line, line, color="#999999", linewidth=0.8, zorder=0)
             axis.set_xscale("log")
             axis.set_yscale("log")
+            for side in (axis.xaxis, axis.yaxis):
+                log_ticks(side, *line)
         axis.set_title(lettering(behavior), fontsize=10)
         axis.set_xlabel("predicted probability")
     axes[0].set_ylabel("observed frequency")
@@ -204,6 +206,13 @@ def _finish(drawing: figure.Figure, axes: Any, path: str | pathlib.Path, letteri
         axis.grid(axis="y", color="#dddddd", linewidth=0.6)
         axis.set_axisbelow(True)
     write(drawing, path, lettering)
+
+
+def log_ticks(axis: Any, low: float, high: float) -> None:
+    """Ticks of a logarithmic axis that do not run together: at 1, 2 and 5 of up to three decades, else at decades."""
+    axis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0) if high <= 1000 * low else (1.0,)))
+    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def write(drawing: figure.Figure, path: str | pathlib.Path, lettering: fonts.Lettering) -> None:

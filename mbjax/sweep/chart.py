@@ -144,11 +144,7 @@ def _fill(axis: Any, panel: Panel, as_lines: bool, lettering: fonts.Lettering) -
         axis.set_xticks(places, [f"{place:g}" for place in places])
         axis.xaxis.set_minor_locator(ticker.NullLocator())
     elif panel.is_log:
-        # All that a log scale would write runs together: 1, 2 and 5 of up to three decades, else the decades.
-        is_short = places[-1] / places[0] <= axes.DECADE**3
-        axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0) if is_short else (1.0,)))
-        axis.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.xaxis.set_minor_formatter(ticker.NullFormatter())
+        plots.log_ticks(axis.xaxis, places[0], places[-1])
 
 
 def _mean(line: records.Line) -> float | None:

@@ -141,6 +141,8 @@ def _lines(axis, panel: Lines, lettering: fonts.Lettering) -> None:
     elif len(places) <= TICKS:
         axis.set_xticks(places, [f"{place:g}" for place in places])
         axis.xaxis.set_minor_locator(ticker.NullLocator())
+    elif panel.is_log:
+        plots.log_ticks(axis.xaxis, places[0], places[-1])
     axis.set_title(lettering(panel.title), fontsize=10)
     axis.set_xlabel(panel.xlabel)
     axis.set_ylabel(panel.ylabel)
