@@ -269,7 +269,8 @@ def _choose(
     if behaviors is not None and not behaviors:
         raise errors.ConfigError(
             f"no behavior to evaluate on split '{split}' of data set '{info.name}'. Those that have pairs: "
-            f"{', '.join(present)}."
+            f"{', '.join(present)}, which the model does not rank. Choose --data.target={present[-1]}, or a model that "
+            "ranks all behaviors."
         )
     for behavior in behaviors or ():
         if behavior not in info.behaviors:

@@ -49,6 +49,7 @@ import pydantic
 from flax import linen as nn
 
 from mbjax import errors, layers, types
+from mbjax.models import compose_config
 from mbjax.ops import losses, noise, ragged
 
 UNION = "union"
@@ -57,7 +58,7 @@ UNION = "union"
 class BvaeConfig(pydantic.BaseModel):
     """Switches of BVAE; what the defaults reach of the published numbers is in ``configs/models/bvae.yaml``."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     embedding_size: int = pydantic.Field(100, ge=1, description="width d of the latent variable")
     dropout_rate: float = pydantic.Field(
@@ -219,7 +220,7 @@ class Bvae(nn.Module):
                 precision = 0.5 * jnp.exp(-log_s)
             regularizer = log_s if config.sdwl_regularizer == "2logsigma" else 0.5 * log_s
         else:
-            weights = config.behavior_weights or (1.0 / len(behaviors),) * len(behaviors)
+            weights = compose_config.behavior_weights(config, self.info)
             precision = jnp.broadcast_to(jnp.asarray(weights, jnp.float32), kl.shape)
             regularizer = jnp.zeros_like(kl)
         nll = sum(
@@ -267,12 +268,14 @@ def build(config: BvaeConfig, info: types.DatasetInfo, batch_size: int) -> types
       batch_size: users in a batch, over all devices.
 
     Raises:
-      ConfigError: if ``behavior_weights`` has not one weight for each behavior.
+      ConfigError: ``behavior_weights`` that are not one for each behavior, of at least 0 and one above it, or that
+        ``sdwl`` would not look at.
     """
-    if config.behavior_weights is not None and len(config.behavior_weights) != info.num_behaviors:
+    weights = compose_config.behavior_weights(config, info)
+    if config.sdwl and config.behavior_weights is not None:
         raise errors.ConfigError(
-            f"model.behavior_weights has {len(config.behavior_weights)} values for {info.num_behaviors} behaviors "
-            f"({', '.join(info.behaviors)}); give one weight for each"
+            "model.behavior_weights: with model.sdwl=true the tasks are weighted by their uncertainty. Give "
+            "--sdwl=false too, or leave the weights out."
         )
     module = Bvae(config, info)
     histories = {UNION: info.behaviors, **{name: (name,) for name in info.behaviors}}
@@ -302,6 +305,8 @@ def build(config: BvaeConfig, info: types.DatasetInfo, batch_size: int) -> types
         loss=loss,
         encode=encode,
         score=score,
+        # A decoder that nothing has taught ranks nothing.
+        tasks=tuple(name for name, weight in zip(info.behaviors, weights, strict=True) if config.sdwl or weight > 0),
         fold_in=types.EXACT,
     )
 

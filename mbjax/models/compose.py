@@ -116,7 +116,20 @@ def build(config: compose_config.ComposedConfig, info: types.DatasetInfo, batch_
 
 
 def _notes(config: compose_config.ComposedConfig, info: types.DatasetInfo) -> tuple[str, ...]:
-    """What the size of the data set decided."""
+    """What the size of the data set decided, and what one setting makes of another."""
+    return (*_of_contrastive(config, info), *_of_epochs(config))
+
+
+def _of_epochs(config: compose_config.ComposedConfig) -> tuple[str, ...]:
+    if not (config.users_per_epoch and config.steps_per_epoch):
+        return ()
+    return (
+        f"an epoch is counted in batches (model.steps_per_epoch={config.steps_per_epoch}), so that "
+        f"model.users_per_epoch={config.users_per_epoch} is not looked at",
+    )
+
+
+def _of_contrastive(config: compose_config.ComposedConfig, info: types.DatasetInfo) -> tuple[str, ...]:
     size = config.contrastive.drawn(info)
     if (
         not config.contrastive.weight

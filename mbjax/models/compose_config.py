@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Protocol
 
 import pydantic
 
@@ -58,7 +58,9 @@ class ComposedConfig(base.Section):
     negatives_per_pair: int = pydantic.Field(
         1, ge=1, description="negatives of each triple, all of which its positive is to be ahead of"
     )
-    users_per_epoch: int = pydantic.Field(0, ge=0, description="random users that an epoch visits; 0: all")
+    users_per_epoch: int = pydantic.Field(
+        0, ge=0, description="random users that an epoch visits; 0: all; steps_per_epoch other than 0 takes its place"
+    )
     steps_per_epoch: int = pydantic.Field(
         0,
         ge=-1,
@@ -74,12 +76,18 @@ class ComposedConfig(base.Section):
     unique: objectives.UniqueConfig = objectives.UniqueConfig()
 
 
+class WithWeights(Protocol):
+    """The section of a model whose behaviors have weights."""
+
+    behavior_weights: tuple[float, ...] | None
+
+
 def width(config: ComposedConfig, info: types.DatasetInfo) -> int:
     """The width of the representations that the head receives."""
     return backbones.BACKBONES[config.backbone.name].width(config.backbone, info, config.embedding_size)
 
 
-def behavior_weights(config: ComposedConfig, info: types.DatasetInfo) -> tuple[float, ...]:
+def behavior_weights(config: WithWeights, info: types.DatasetInfo) -> tuple[float, ...]:
     """lambda of each behavior.
 
     Raises:

@@ -20,6 +20,7 @@ from mbjax.ops import inverse, ranking, ridge, stages
 PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0)
 DEFAULT = 1.0
 USERS = 3000
+FEW = 50  # users of a behavior that would have none
 TOP = 100
 BATCH = 512  # users ranked at once
 RANKED = 16  # bytes of an item for each of them: products, scores and what is masked
@@ -50,6 +51,10 @@ def choose(
     has_any = np.flatnonzero(sum(np.diff(scipy.sparse.csr_array(matrix).indptr) for matrix in held.values()))
     rng = np.random.default_rng(evidence.seed)
     users = np.sort(rng.choice(has_any, min(USERS, len(has_any)), replace=False))
+    for matrix in held.values():  # of a behavior that few have none may have been drawn
+        if not scipy.sparse.csr_array(matrix)[users].nnz:
+            own = np.flatnonzero(np.diff(scipy.sparse.csr_array(matrix).indptr))
+            users = np.union1d(users, rng.choice(own, min(FEW, len(own)), replace=False))
     if len(users) < min(USERS, num_users):  # the others teach all the same
         rest = np.setdiff1d(np.arange(num_users), users)
         users = np.sort(np.concatenate([users, rng.choice(rest, min(USERS, num_users) - len(users), replace=False)]))

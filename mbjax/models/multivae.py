@@ -33,7 +33,7 @@ INPUT, OUTPUT = "input", "output"
 class MultivaeConfig(pydantic.BaseModel):
     """Switches of Mult-VAE."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     embedding_size: int = pydantic.Field(100, ge=1, description="width d of the latent variable")
     dropout_rate: float = pydantic.Field(

@@ -48,7 +48,7 @@ MORE_PAIRS = 1, 5
 class OwnItemsConfig(pydantic.BaseModel):
     """How the behaviors by which a user met an item become its level."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     level: Literal["funnel", "count", "most_downstream", "conversion"] = pydantic.Field(
         "funnel",

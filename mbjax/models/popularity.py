@@ -19,7 +19,7 @@ from mbjax.models import untrained
 class PopularityConfig(pydantic.BaseModel):
     """Popularity has no options."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def build(config: PopularityConfig, info: types.DatasetInfo, batch_size: int = 0) -> types.Model:

@@ -47,7 +47,7 @@ UNION = "union"
 class VaeppConfig(pydantic.BaseModel):
     """Switches of VAE++."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     embedding_size: int = pydantic.Field(100, ge=1, description="width d of the latent variable and of each encoding")
     dropout_rate: float = pydantic.Field(

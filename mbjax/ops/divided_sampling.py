@@ -177,8 +177,9 @@ def user_sampler(
             counts.append([mine[b].nnz for b in spec.points.behaviors] if levels else [sampler.points.num_pairs])
     whole, active = _of_all(spec, train, parts)
     starts, bounds = (None, None) if spec.points is None else _runs(np.array(counts))
+    times = sampling.most_times(spec, train)
     longest = {
-        name: _sums(sampling.union(train, behaviors), size, number) for name, behaviors in spec.histories.items()
+        name: _sums(sampling.union(train, behaviors), size, number, times) for name, behaviors in spec.histories.items()
     }
     own = jax.tree.map(lambda *leaves: _on_devices(leaves, placement), *stores)
     store = Store(
@@ -228,10 +229,11 @@ def _runs(counts: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
     return starts, list(np.stack([of_device, of_device + counts, local], axis=2).astype(np.int32))
 
 
-def _sums(matrix: scipy.sparse.csr_array, size: int, number: int) -> np.ndarray:
-    """[size], the entries of the n longest rows of a device, the most of any device."""
+def _sums(matrix: scipy.sparse.csr_array, size: int, number: int, times: int) -> np.ndarray:
+    """[size * times], the entries of the n longest rows of a device, each so often, the most of any device."""
     lengths = np.pad(np.diff(matrix.indptr), (0, size * number - matrix.shape[0])).reshape(number, size)
-    return np.maximum(np.cumsum(np.sort(lengths, axis=1)[:, ::-1], axis=1).max(axis=0), 1)
+    longest = np.repeat(np.sort(lengths, axis=1)[:, ::-1], times, axis=1)
+    return np.maximum(np.cumsum(longest, axis=1).max(axis=0), 1)
 
 
 def _on_devices(leaves: Any, placement: Any) -> types.Array:

@@ -229,9 +229,11 @@ def user_sampler(
     if spec.size % num_devices:
         raise ValueError(f"a batch of {spec.size} users cannot be divided among {num_devices} devices")
     ptr, item, capacity, local = {}, {}, {}, {}
+    times = most_times(spec, train)
     for name, behaviors in spec.histories.items():
         matrix = union(train, behaviors)
         lengths = np.sort(np.diff(matrix.indptr))[::-1]
+        lengths = np.repeat(lengths[: -(-spec.size // times)], times)  # the longest that a batch may have
         ptr[name], item[name] = _on_device(matrix)
         capacity[name] = max(1, int(lengths[: spec.size].sum()))
         local[name] = capacity[name] if spec.undivided else max(1, int(lengths[: spec.size // num_devices].sum()))
@@ -273,6 +275,15 @@ def user_sampler(
     )
     on_device = None if active is None else jnp.asarray(active, jnp.int32)
     return sampler, Histories(ptr, item, pairs, known, observed, on_device)
+
+
+def most_times(spec: types.BatchSpec, train: Mapping[str, scipy.sparse.csr_array]) -> int:
+    """How often a user may be in a batch: once, but where orders of all users are put end to end."""
+    if not (spec.steps_per_epoch or spec.pass_over):
+        return 1
+    active = active_users(spec, train)
+    num_rows = next(iter(train.values())).shape[0] if active is None else active.size
+    return -(-spec.size // max(num_rows, 1)) + 1
 
 
 def active_users(spec: types.BatchSpec, train: Mapping[str, scipy.sparse.csr_array]) -> np.ndarray | None:

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pydantic
 import pytest
 import toy
 import usual
@@ -255,8 +256,17 @@ def test_initial_scale_is_glorot():
 
 
 def test_wrong_number_of_weights_is_refused():
-    with pytest.raises(errors.ConfigError, match="behavior_weights has 2 values for 3 behaviors"):
-        make(sdwl=False, behavior_weights=(1.0, 2.0))
+    for wrong in ((1.0, 2.0), (-1.0, -1.0, -1.0), (0.0, 0.0, 0.0)):
+        with pytest.raises(
+            errors.ConfigError, match=r"behavior_weights=.* for the 3 behaviors .*: give one of at least 0"
+        ):
+            make(sdwl=False, behavior_weights=wrong)
+    with pytest.raises(errors.ConfigError, match="weighted by their uncertainty. Give --sdwl=false too"):
+        make(behavior_weights=(1.0, 2.0, 3.0))
+    with pytest.raises(pydantic.ValidationError, match="finite"):
+        make(sdwl=False, behavior_weights=(1.0, 2.0, float("nan")))
+    _, model, *_ = make(sdwl=False, behavior_weights=(0.0, 1.0, 2.0))
+    assert model.tasks == model.info.behaviors[1:]  # what nothing teaches ranks nothing
 
 
 @pytest.mark.parametrize("number", [3, pytest.param(4, marks=pytest.mark.exhaustive)])

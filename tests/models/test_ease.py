@@ -10,7 +10,7 @@ import toy
 import usual
 
 from mbjax import errors, types
-from mbjax.models import ease
+from mbjax.models import ease, ease_penalty
 from mbjax.ops import memory
 
 ITEMS = 31
@@ -199,3 +199,15 @@ def test_weights_that_do_not_fit_are_refused():
     for wrong in ({"penalty": 0}, {"penalty": "much"}, {"activity_exponent": -1}):
         with pytest.raises(pydantic.ValidationError):
             ease.EaseConfig(**wrong)
+
+
+def test_a_behavior_that_few_have_is_validated_on_all_the_same(monkeypatch):
+    """Of more users than are ranked none of those may be drawn who have a rare behavior's validation pairs."""
+    rng = np.random.default_rng(0)
+    train = {name: scipy.sparse.csr_array((rng.random((60, 20)) < 0.3).astype(np.float32)) for name in ("share", "buy")}
+    free = {name: scipy.sparse.csr_array((1 - train[name].toarray()).astype(np.float32)) for name in train}
+    rare = scipy.sparse.csr_array(([1.0], ([7], [free["share"].indices[free["share"].indptr[7]]])), shape=(60, 20))
+    monkeypatch.setattr(ease_penalty, "USERS", 5)
+    for seed in range(3):
+        evidence = types.Evidence(train, valid={"share": rare, "buy": free["buy"]}, seed=seed)
+        assert ease_penalty.choose(list(train.values()), np.ones((2, 20)), evidence, "own") in ease_penalty.PENALTIES

@@ -161,3 +161,26 @@ def test_users_without_pairs_of_the_behavior_are_not_drawn(key):
             assert sorted(np.concatenate([batch.user for batch in drawn]).tolist()) == [1, 3]
             assert all(sorted(batch.everyone.tolist()) == [1, 3] and batch.total == 2 for batch in drawn)
             assert all(batch.triples["buy"].total == 2 for batch in drawn)
+
+
+@pytest.mark.parametrize(
+    ("steps", "pass_over", "size", "times"), [(3, None, 16, 2), (0, None, 16, 1), (0, "buy", 48, 4)]
+)
+def test_a_batch_has_all_pairs_of_a_user_who_is_in_it_twice(key, steps, pass_over, size, times):
+    """Orders of all users are put end to end: the seam may lie in a batch, and the longest history may be his."""
+    lengths = np.array([300] + 19 * [1])
+    rows, items = np.repeat(np.arange(20), lengths), np.concatenate([np.arange(n) for n in lengths])
+    train = {"buy": scipy.sparse.csr_array((np.ones(rows.size, np.float32), (rows, items)), shape=(20, 400))}
+    spec = types.BatchSpec(size, {"buy": ("buy",)}, steps_per_epoch=steps, pass_over=pass_over)
+    assert sampling.most_times(spec, train) == times
+    sampler, store = sampling.user_sampler(spec, train)
+    heaviest = 0
+    for epoch in range(8):
+        plan = sampler.plan(key, epoch)
+        for place in range(sampler.steps_per_epoch):
+            batch = sampler.batch(store, plan, key, place)
+            users = np.asarray(batch.everyone)
+            needed = lengths[users[users >= 0]].sum()
+            heaviest = max(heaviest, needed)
+            assert (np.asarray(batch.history["buy"].item) < 400).sum() == batch.history["buy"].ptr[-1] == needed
+    assert (heaviest > 2 * 300) == (times > 1)  # he was in one twice
