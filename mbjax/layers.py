@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from mbjax import types
+from mbjax import errors, types
 from mbjax.ops import graph, ragged
 
 KERNEL_INIT = nn.initializers.glorot_uniform()
@@ -97,3 +97,13 @@ def probe_batch(histories) -> types.UserBatch:
         total=one,
         share=one,
     )
+
+
+def check_names(behaviors: tuple[str, ...], own: tuple[str, ...]) -> None:
+    """Raises ConfigError if a behavior is called as what a model makes of several, which would stand in its place."""
+    for name in own:
+        if name in behaviors:
+            raise errors.ConfigError(
+                f"a behavior is called '{name}', which is what the model calls the history of several together. Call "
+                "it otherwise in the log, or leave it out with --data.behaviors."
+            )

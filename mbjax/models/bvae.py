@@ -269,8 +269,9 @@ def build(config: BvaeConfig, info: types.DatasetInfo, batch_size: int) -> types
 
     Raises:
       ConfigError: ``behavior_weights`` that are not one for each behavior, of at least 0 and one above it, or that
-        ``sdwl`` would not look at.
+        ``sdwl`` would not look at; a behavior called as the union of all.
     """
+    layers.check_names(info.behaviors, (UNION,))
     weights = compose_config.behavior_weights(config, info)
     if config.sdwl and config.behavior_weights is not None:
         raise errors.ConfigError(

@@ -202,7 +202,11 @@ def build(config: VaeppConfig, info: types.DatasetInfo, batch_size: int) -> type
       config: its switches.
       info: sizes and behaviors.
       batch_size: users in a batch, over all devices.
+
+    Raises:
+      ConfigError: a behavior called as the union of all.
     """
+    layers.check_names(info.behaviors, (UNION,))
     module, tasks, read = Vaepp(config, info), predicted(config, info), histories(config, info)
 
     def init(key, graphs):

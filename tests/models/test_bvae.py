@@ -8,7 +8,7 @@ import pytest
 import toy
 import usual
 
-from mbjax import config, errors, types
+from mbjax import config, errors, models, types
 from mbjax.models import bvae
 from mbjax.ops import graph, losses
 
@@ -267,6 +267,14 @@ def test_wrong_number_of_weights_is_refused():
         make(sdwl=False, behavior_weights=(1.0, 2.0, float("nan")))
     _, model, *_ = make(sdwl=False, behavior_weights=(0.0, 1.0, 2.0))
     assert model.tasks == model.info.behaviors[1:]  # what nothing teaches ranks nothing
+
+
+@pytest.mark.parametrize("model", ["bvae", "vaepp"])
+def test_a_behavior_called_as_what_is_made_of_all_is_refused(model):
+    info = types.DatasetInfo("x", 5, 7, ("view", "union"))
+    config_of, build = models.entry(model).config, models.entry(model).build
+    with pytest.raises(errors.ConfigError, match="a behavior is called 'union'"):
+        build(config_of(), info, 4)
 
 
 @pytest.mark.parametrize("number", [3, pytest.param(4, marks=pytest.mark.exhaustive)])
