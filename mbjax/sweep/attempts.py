@@ -12,9 +12,10 @@ from typing import Any, NamedTuple, Protocol
 from mbjax import apart, config, errors
 from mbjax.sweep import plan as plans
 from mbjax.sweep import records
+from mbjax.train import claim
 
-FATAL = (errors.WriteError,)
-"""What ends a sweep: the next run would meet it too."""
+FATAL = (errors.WriteError, claim.InUseError)
+"""What ends a sweep: the next run would meet it too, or it says nothing of the setting."""
 
 Watch = Callable[[int, float], bool]
 """Is told the epoch and the monitored value of each evaluation; True gives the run up."""

@@ -12,6 +12,7 @@ import pytest
 from mbjax import errors, models
 from mbjax.experiment import trials
 from mbjax.sweep import attempts, board, chart, course, going, plan, records, worker
+from mbjax.train import claim
 
 VALUES = {"1": 0.3, "2": 0.5, "3": 0.4}
 """penalty -> value; each seed adds a hundredth of itself."""
@@ -278,3 +279,11 @@ def test_the_settings_of_a_time_are_drawn_where_they_stand_alone(tmp_path, capsy
     """The chart too: the first setting names no field, and stands at its own value."""
     assert sweep(tmp_path / "s", Work(VALUES | {"auto": 0.45}, seconds=20.0), **TIMED) == 0
     assert "![ease on demo](ease.png)" in (tmp_path / "s" / "sweep.md").read_text()
+
+
+def test_a_run_that_somebody_else_trains_is_no_failure(tmp_path, capsys):
+    work = Work()
+    work.attempt = lambda *_, **__: (_ for _ in ()).throw(claim.InUseError("process 7 trains there"))
+    with pytest.raises(claim.InUseError):
+        sweep(tmp_path / "s", work)
+    assert not list((tmp_path / "s").glob("records/*"))
