@@ -18,14 +18,3 @@ def cases(every: Iterable[Any], is_usual: Callable[[Any], bool]) -> list[Any]:
         return pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.exhaustive)
 
     return [case if is_usual(case) else rare(case) for case in every]
-
-
-def in_turn() -> Callable[[Any], bool]:
-    """Of cases that are all combinations of two options with two values each, or more: those of a checkered board."""
-    rows: dict[Any, int] = {}
-
-    def is_usual(case: tuple[Any, Any]) -> bool:
-        places = [rows.setdefault((axis, value), sum(a == axis for a, _ in rows)) for axis, value in enumerate(case)]
-        return sum(places) % 2 == 0
-
-    return is_usual

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from mbjax import errors, evaluate, files, kinds, paths, probabilities, wording
+from mbjax import errors, evaluate, files, kinds, probabilities, wording
 from mbjax.experiment import outcomes, references, wiring
 from mbjax.reporting import plots, printout, results, tables
 from mbjax.train import run_folder
@@ -81,11 +81,11 @@ def final(
     # Before anything else is computed or drawn: nothing that comes after can cost the run its numbers.
     failed: list[errors.WriteError] = []
     with _later(failed):
-        files.write_json(folder.path / "results.json", record)
+        files.write_json(folder.results_file, record)
     path = None
     with _later(failed):
         if keep:
-            path = recorded(record, keep)
+            path = results.put(record, keep)
     main = next(iter(outcome.tables.values()))
     is_one_of_several = beside is not None
     if not beside:
@@ -130,14 +130,3 @@ def _later(failed: list[errors.WriteError]) -> Iterator[None]:
 def _write_curves(curves: dict[str, pl.DataFrame], path: pathlib.Path) -> None:
     named = [curve.select(pl.lit(behavior).alias("behavior"), pl.all()) for behavior, curve in curves.items()]
     files.replace(path, lambda temporary: pl.concat(named).write_csv(temporary))
-
-
-def recorded(record: dict[str, Any], keep: bool | pathlib.Path) -> pathlib.Path:
-    """Writes a results file to the default place, a folder or a file; returns its path. Raises WriteError."""
-    if keep is True:
-        return results.write(record)
-    path = paths.absolute(keep)
-    if path.suffix != ".json":
-        return results.write(record, path)
-    files.make_folder(path.parent)
-    return files.write_json(path, record, "the results file")

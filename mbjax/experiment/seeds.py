@@ -20,7 +20,7 @@ from mbjax import config as configuration
 from mbjax import data, errors, files, hosts, parallel, paths, program, wording
 from mbjax import seeds as seed_names
 from mbjax.experiment import abreast, closing, folders, outcomes, references, retraining, run, runs, seed_table, wiring
-from mbjax.reporting import printout
+from mbjax.reporting import printout, results
 from mbjax.train import run_folder, seed_folder
 
 LONGER = {"train.epochs", "train.eval_every", "train.patience", "train.max_minutes"}
@@ -292,7 +292,7 @@ class _Work:
                 table = next(iter(next(iter(found.values()))["selection"].values()))
                 self._beside = references.measured(self._experiment, "test", tuple(table))
             for seed in self._over & set(found) if self._record else ():
-                printout.say(f"results file: {closing.recorded(found[seed], self._path(seed, name))}")
+                printout.say(f"results file: {results.put(found[seed], self._path(seed, name))}")
             seed_table.write(files.make_folder(folder / name), found, title, self._beside)
         printout.say(f"folder of the seeds: {folder} ({wording.count(len(self.configs), 'run folder')}, seeds.csv)")
         for error in self._failed.values():

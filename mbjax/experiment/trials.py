@@ -135,5 +135,5 @@ def tested(workdir: pathlib.Path, *, dataset: data.Dataset | None = None) -> out
     )
     if chosen := folder.chosen():
         record["chosen"] = chosen
-    files.write_json(folder.path / "results.json", record)
+    files.write_json(folder.results_file, record)
     return found.table

@@ -133,6 +133,17 @@ def write(record: Mapping[str, Any], folder: str | pathlib.Path = "results", *, 
     raise AssertionError("there is always a next number")
 
 
+def put(record: Mapping[str, Any], where: bool | pathlib.Path) -> pathlib.Path:
+    """Writes a results file to the default place (True), a folder or a file; returns its path. Raises WriteError."""
+    if where is True:
+        return write(record)
+    path = paths.absolute(where)
+    if path.suffix != ".json":
+        return write(record, path)
+    files.make_folder(path.parent)
+    return files.write_json(path, record, "the results file")
+
+
 def _same_run(path: pathlib.Path, record: Mapping[str, Any]) -> bool:
     try:
         other = json.loads(path.read_text(encoding="utf-8"))

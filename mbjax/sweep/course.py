@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from mbjax import errors, files
 from mbjax.sweep import attempts, axes, board, proposals, records
 from mbjax.sweep import plan as plans
-from mbjax.train import loop
+from mbjax.train import loop, run_folder
 
 LOOK = 0.2
 """Seconds between two looks at whether a signal came, while runs go on in other processes."""
@@ -211,7 +211,7 @@ class Sweep:
             if line is None:
                 continue
             tasks = [attempts.Task(member, line.number, line.setting, run.seed) for run in line.runs]
-            tests = [self.folder / "runs" / task.name / "results.json" for task in tasks]
+            tests = [run_folder.RunFolder(self.folder / "runs" / task.name).results_file for task in tasks]
             # Also where the run has been made again, or has gone on, since.
             if old is None or old["number"] != line.number or not all(file.is_file() for file in tests):
                 say(f"{member.name}: setting {line.number} is chosen on validation; the test split is read for it")

@@ -164,14 +164,12 @@ def _recorded(sweep: course.Sweep, chosen: dict[str, Any], record: bool | pathli
     for name, found in chosen.items():
         about = sweep.effort(name)
         for seed in found["test"]:
-            file = sweep.folder / "runs" / records.name(name, found["number"], int(seed)) / "results.json"
-            content = json.loads(file.read_text(encoding="utf-8")) | {"sweep": about}
-            if record is not True and record.suffix == ".json":
+            run = sweep.folder / "runs" / records.name(name, found["number"], int(seed))
+            content = json.loads(run_folder.RunFolder(run).results_file.read_text(encoding="utf-8")) | {"sweep": about}
+            where = record
+            if where is not True and where.suffix == ".json":
                 several = [name] if len(sweep.members) > 1 else []
                 several += [f"seed{seed}"] if len(found["test"]) > 1 else []
-                file = record.with_stem("-".join([record.stem, *several]))
-                files.make_folder(file.parent)
-                made.append(files.write_json(file, content, "the results file"))
-            else:
-                made.append(results.write(content, *([] if record is True else [record])))
+                where = where.with_stem("-".join([where.stem, *several]))
+            made.append(results.put(content, where))
     return made

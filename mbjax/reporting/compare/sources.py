@@ -172,7 +172,7 @@ def _folder(path: pathlib.Path) -> _Found:
     folder = run_folder.RunFolder(path)
     text, data = folder.config_text(), folder.dataset()
     settings = config.parse(text, models.entry(config.peek(text)).config, str(folder.config_file))
-    file = path / "results.json"
+    file = folder.results_file
     finished = report.read_file(file) if file.is_file() else {}
     rows = logging.read_rows(folder.metrics_file) if folder.metrics_file.is_file() else []
     overrides = {key: value for key, value in config.portable(settings).items() if key not in results.PRIVATE}
