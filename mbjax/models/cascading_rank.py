@@ -33,7 +33,7 @@ import pydantic
 
 from mbjax import types
 from mbjax.models import untrained
-from mbjax.ops import blocks, graph, rows
+from mbjax.ops import blocks, graph, platforms, rows
 
 
 class CascadingRankConfig(pydantic.BaseModel):
@@ -203,5 +203,5 @@ def walk(
 
     moving = jnp.ones(before[0].shape[1], bool)
     state = (jnp.int32(0), *before, moving)
-    _, user, item, _ = jax.lax.platform_dependent(state, cpu=until_all_stand, default=counted)
+    _, user, item, _ = platforms.choose(state, cpu=until_all_stand, default=counted)
     return user, item

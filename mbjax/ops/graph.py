@@ -19,7 +19,7 @@ from jax.experimental import sparse
 from jax.extend import random
 
 from mbjax import types
-from mbjax.ops import adjacency, memory, sampling
+from mbjax.ops import adjacency, memory, platforms, sampling
 
 
 def build(matrix: scipy.sparse.csr_array, read: scipy.sparse.csr_array | None = None) -> types.Graph:
@@ -179,7 +179,7 @@ def _product(matrix: sparse.BCOO, ptr: types.Array, dense: types.Array) -> types
     def bcsr():
         return sparse.BCSR((matrix.data, matrix.indices[:, 1], ptr), shape=matrix.shape) @ dense
 
-    return jax.lax.platform_dependent(cpu=bcsr, default=lambda: gathered(matrix, dense))
+    return platforms.choose(cpu=bcsr, default=lambda: gathered(matrix, dense))
 
 
 def gathered(matrix: sparse.BCOO, dense: types.Array) -> types.Array:

@@ -268,7 +268,7 @@ def scores(table: Spread, users: types.Array, start: types.Array | int, size: in
         width = max(1, min(most, WIDE))
         return over(width, -(-most // width), ends)[of]
 
-    return jax.lax.platform_dependent(cpu=walk, default=counted)
+    return platforms.choose(cpu=walk, default=counted)
 
 
 def shares(table: Spread, user: types.Array | int, item: types.Array | int) -> types.Array:

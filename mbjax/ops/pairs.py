@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax.experimental import sparse
 
 from mbjax import types
+from mbjax.ops import platforms
 
 BLOCK_TILE = 256  # items taken at once where a block has to hold an array for each pair
 LEAKY_TERMS = 16  # of the sums of a block that one pass adds: with more, registers run out; with less, memory is slower
@@ -141,7 +142,7 @@ def _backward(residuals, cotangent):
         d_rows = jnp.einsum("bm,bmw->bw", cotangent, table[items])
         return d_rows, jnp.zeros_like(table).at[items].add(cotangent[..., None] * rows[:, None])
 
-    return (*jax.lax.platform_dependent(cpu=on_cpu, default=elsewhere), None)
+    return (*platforms.choose(cpu=on_cpu, default=elsewhere), None)
 
 
 def _ascending(flat, limit):

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from mbjax import types
+from mbjax.ops import platforms
 
 ROW_TILE = 128  # rows, on a CPU
 CELLS = 2**26  # logits in a tile elsewhere
@@ -91,7 +92,7 @@ def weighted_log_partition(
         _, rows, weights, busy = tiles(latent, weight, tile)
         return over(rows, weights, tile, busy)
 
-    return jax.lax.platform_dependent(cpu=walk, default=lambda: over(*wide_tiles(latent, kernel, weight)))
+    return platforms.choose(cpu=walk, default=lambda: over(*wide_tiles(latent, kernel, weight)))
 
 
 def _forward(latent, kernel, bias, weight):
@@ -129,7 +130,7 @@ def _forward(latent, kernel, bias, weight):
         value = jnp.dot(weights, log_partitions)
         return value, (d_latent[:num_rows], d_kernel, d_bias, log_partitions[:num_rows])
 
-    return jax.lax.platform_dependent(cpu=walk, default=whole)
+    return platforms.choose(cpu=walk, default=whole)
 
 
 def _backward(gradients, cotangent):

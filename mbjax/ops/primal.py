@@ -24,7 +24,7 @@ from flax import struct
 from jax import lax
 
 from mbjax import types
-from mbjax.ops import inverse, ridge
+from mbjax.ops import inverse, platforms, ridge
 
 ENTRIES = 32  # of a user's history that are read at once
 
@@ -130,7 +130,7 @@ def rows(
         x = ridge.entries(graphs, users, 0, num_items) * primal.weights[:, None]  # [K, B, I]
         return jnp.matmul(x.transpose(1, 0, 2).reshape(users.shape[0], -1), tile, precision=lax.Precision.HIGHEST)
 
-    out = lax.platform_dependent(cpu=lambda: lax.map(one, users), default=dense)
+    out = platforms.choose(cpu=lambda: lax.map(one, users), default=dense)
     return out.reshape(users.shape[0], len(chosen), size).transpose(1, 0, 2)
 
 

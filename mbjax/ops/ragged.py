@@ -52,7 +52,7 @@ def _sum(history: types.Ragged, weight: types.Array, body, init: types.Array) ->
 
     capacity = history.item.shape[0]
     wide = min(WIDE, max(capacity, 1))
-    return jax.lax.platform_dependent(
+    return platforms.choose(
         cpu=lambda: _over(BLOCK, _real(history), history, (weight,), add, init),
         default=lambda: _over(wide, -(-capacity // wide), history, (weight,), add, init),
     )
@@ -169,7 +169,7 @@ def map_entries(function, history: types.Ragged, width: int) -> types.Array:
         out = jnp.zeros((size + -size % BLOCK, width), jnp.float32)
         return _over(BLOCK, _real(history), history, (place,), body, out)[:size]
 
-    return jax.lax.platform_dependent(cpu=walk, default=lambda: function(history.row, place).astype(jnp.float32))
+    return platforms.choose(cpu=walk, default=lambda: function(history.row, place).astype(jnp.float32))
 
 
 @jax.custom_vjp
@@ -196,7 +196,7 @@ def products(user: types.Array, item: types.Array, history: types.Ragged) -> typ
 
         return _over(BLOCK, _real(history), history, (), body, jnp.zeros(size + -size % BLOCK, user.dtype))[:size]
 
-    return jax.lax.platform_dependent(cpu=walk, default=lambda: inner(history.item, history.row))
+    return platforms.choose(cpu=walk, default=lambda: inner(history.item, history.row))
 
 
 def _products_fwd(user, item, history):

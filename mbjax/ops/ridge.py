@@ -41,7 +41,7 @@ from jax.experimental import sparse
 
 from mbjax import types
 from mbjax.ops import blocks as row_blocks
-from mbjax.ops import graph, inverse
+from mbjax.ops import graph, inverse, platforms
 from mbjax.ops import rows as sparse_rows
 
 Leave = Literal["own", "all"]
@@ -205,7 +205,7 @@ def rows(dual: Dual, graphs: Sequence[types.Graph], v: types.Array, start: types
         return jnp.stack([lax.dynamic_slice_in_dim(graph.gathered(g.transpose, dense), start, size).T for g in graphs])
 
     # Elsewhere all items at once cost less than a walk over those of the tile, whose pairs are known there alone.
-    return lax.platform_dependent(cpu=native, default=gathered)
+    return platforms.choose(cpu=native, default=gathered)
 
 
 def tile_product(g: types.Graph, dense: types.Array, start: types.Array | int, size: int) -> types.Array:

@@ -71,4 +71,4 @@ def met(
         return over(column.shape[0], 1, ends)[first]
 
     elsewhere = at_once if column.shape[0] <= AT_ONCE else lambda: walk(WIDE)
-    return jax.lax.platform_dependent(cpu=lambda: walk(BLOCK), default=elsewhere)
+    return platforms.choose(cpu=lambda: walk(BLOCK), default=elsewhere)

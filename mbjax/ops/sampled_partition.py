@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from mbjax import types
-from mbjax.ops import partition
+from mbjax.ops import partition, platforms
 
 
 def draw(key: types.Array, size: int, number: int) -> tuple[types.Array, types.Array]:
@@ -118,7 +118,7 @@ def _forward(latent, kernel, own, inside, weight, ratio):
         value, d_latent, d_kernel, d_own = over(rows, extras, weights, tile, turns)
         return value, (d_latent[:num_rows], d_kernel, d_own[:num_rows])
 
-    return jax.lax.platform_dependent(cpu=walk, default=whole)
+    return platforms.choose(cpu=walk, default=whole)
 
 
 def _backward(ratio, gradients, cotangent):

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from mbjax import types
+from mbjax.ops import platforms
 
 EXPONENT = 3  # of the number of words that there have to be, as in jax.random
 WORD = 2**32 - 1
@@ -22,7 +23,7 @@ WORD = 2**32 - 1
 
 def permutation(key: types.Array, number: int) -> types.Array:
     """An order of 0 .. number - 1, int32 [number]: that of ``jax.random.permutation``."""
-    return lax.platform_dependent(
+    return platforms.choose(
         key,
         cpu=lambda key: _packed(key, number),
         default=lambda key: jax.random.permutation(key, number).astype(jnp.int32),

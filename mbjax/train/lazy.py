@@ -176,7 +176,7 @@ def _taken(mark, row, table):
     def elsewhere():
         return jnp.take(table, row, axis=mark.axis, mode="clip")
 
-    return jax.lax.platform_dependent(cpu=elsewhere if mark.axis else on_cpu, default=elsewhere)
+    return platforms.choose(cpu=elsewhere if mark.axis else on_cpu, default=elsewhere)
 
 
 def _put(mark, row, table, values):

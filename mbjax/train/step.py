@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from mbjax import ahead, hosts, parallel, precision, types
-from mbjax.ops import sampling
+from mbjax.ops import platforms, sampling
 from mbjax.train import lazy, loop, pace
 
 
@@ -88,7 +88,7 @@ def _steps(body, state, first, length):
     def as_scan(state, first):
         return jax.lax.scan(body, state, first + jnp.arange(length))
 
-    return jax.lax.platform_dependent(state, jnp.asarray(first, jnp.int32), cpu=as_loop, default=as_scan)
+    return platforms.choose(state, jnp.asarray(first, jnp.int32), cpu=as_loop, default=as_scan)
 
 
 def _summed(logged, grads, own):

@@ -10,7 +10,7 @@ import toy
 
 from mbjax import types
 from mbjax.models import cascading_rank
-from mbjax.ops import graph
+from mbjax.ops import graph, platforms
 
 
 def make(info, train, **config):
@@ -108,7 +108,7 @@ def test_accelerators_take_as_many_steps_as_anyone_needs(alpha, beta, tolerance,
 
     # What a CPU does is no less and no more with as many steps at most.
     expected = cascading_rank.cascade(config, stages, users)
-    monkeypatch.setattr(jax.lax, "platform_dependent", lambda *given, cpu, default: default(*given))
+    monkeypatch.setattr(platforms, "choose", lambda *given, cpu, default: default(*given))
     monkeypatch.setattr(graph, "_product", lambda matrix, ptr, dense: graph.gathered(matrix, dense))
     found = cascading_rank.cascade(config, stages, users)
     for one, other in zip(found, expected, strict=True):

@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse
 
 from mbjax import errors
-from mbjax.ops import neighbors
+from mbjax.ops import neighbors, platforms
 
 
 def csr(dense):
@@ -46,7 +46,7 @@ def test_nearest_is_the_best_of_the_dense_matrix(most, shrinkage, tile, monkeypa
 
 def on_accelerators(monkeypatch):
     """What runs elsewhere runs on this CPU."""
-    monkeypatch.setattr(jax.lax, "platform_dependent", lambda *given, cpu, default: default(*given))
+    monkeypatch.setattr(platforms, "choose", lambda *given, cpu, default: default(*given))
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])

@@ -19,7 +19,7 @@ def elsewhere(monkeypatch):
     def both(function, *args):
         here = function(*args)
         with monkeypatch.context() as patch:
-            patch.setattr(jax.lax, "platform_dependent", lambda *, cpu, default: default())
+            patch.setattr(platforms, "choose", lambda *, cpu, default: default())
             return here, function(*args)
 
     return both

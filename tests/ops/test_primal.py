@@ -9,7 +9,7 @@ import scipy.sparse
 import toy
 import usual
 
-from mbjax.ops import primal, ridge
+from mbjax.ops import platforms, primal, ridge
 
 BEHAVIORS, ITEMS = 3, 31
 WEIGHTS = {"of behaviors": np.array([0.3, 1.0, 2.0]), "of columns": np.random.default_rng(3).uniform(0.2, 1.5, (3, 31))}
@@ -54,7 +54,7 @@ def test_a_tile_an_accelerators_way_and_long_histories(monkeypatch):
     form, graphs = primal.invert(blocks(), np.ones(3), 0.3), ridge.place(blocks())
     whole = primal.rows(form, graphs, users, 5, 9)
     np.testing.assert_allclose(primal.rows(form, graphs, users, 5, 9, chosen=(2, 0)), whole[jnp.array([2, 0])])
-    monkeypatch.setattr(primal.lax, "platform_dependent", lambda cpu, default: default())
+    monkeypatch.setattr(platforms, "choose", lambda cpu, default: default())
     np.testing.assert_allclose(primal.rows(form, graphs, users, 5, 9), whole, atol=1e-5)
 
 

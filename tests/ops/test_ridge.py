@@ -10,7 +10,7 @@ import scipy.sparse
 import toy
 import usual
 
-from mbjax.ops import ridge
+from mbjax.ops import platforms, ridge
 
 USERS, ITEMS, BEHAVIORS = 23, 31, 3
 
@@ -111,7 +111,7 @@ def test_tiles_dense_products_and_an_accelerators_way_agree(monkeypatch):
     whole = ridge.rows(dual, graphs, users, 0, ITEMS)
     tile = jax.jit(ridge.rows, static_argnums=4)(dual, graphs, users, jnp.int32(5), 9)
     np.testing.assert_allclose(tile, whole[:, :, 5:14], rtol=1e-6)
-    monkeypatch.setattr(ridge.lax, "platform_dependent", lambda cpu, default: default())
+    monkeypatch.setattr(platforms, "choose", lambda cpu, default: default())
     np.testing.assert_allclose(ridge.rows(dual, graphs, users, jnp.int32(5), 9), whole[:, :, 5:14], atol=1e-6)
     np.testing.assert_allclose(ridge.rows(dual, graphs, users, 0, ITEMS), whole, atol=1e-6)
     monkeypatch.undo()
