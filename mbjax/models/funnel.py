@@ -40,6 +40,8 @@ PRIORS = {"familiar": "ease_kept_log", "new": "ease_left_log"}
 """What an expert says before it has learned anything."""
 ENOUGH = 30
 """Lists of validation pairs of a behavior and part from which on an expert of these alone is listened to."""
+PER_EXPERT = ("experts", "prior")
+"""Kinds of parameters that every expert has of its own."""
 FAST = 20.0
 """Factor of the few parameters that have far to go, in a run that is made for the small steps of an expert."""
 
@@ -169,6 +171,10 @@ def _build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_si
         """Logit of the share of new items that the search does not find."""
         return FAST * params["gate"][behavior]["rest"]
 
+    def taught(source):
+        """The experts that learn from a source."""
+        return [e for e in experts if e == "all" or source == "valid"]
+
     def of_lists(name, source, drawn, share, number, count, params):
         """Of ``count`` lists of one source: what its experts lose, and the mixture of them where both have learned."""
         measure = listwise.softmax_loss if config.loss == "listwise" else listwise.pointwise_loss
@@ -178,8 +184,7 @@ def _build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_si
 
         # Member m learns from no validation pair of the users of group m.
         is_mine = drawn.group == jnp.arange(config.members)[:, None]  # [members, B]
-        learn = [e for e in experts if e == "all" or source == "valid"]
-        found = {e: listwise.spread(logits(params, name, e, drawn.x), drawn) for e in learn}
+        found = {e: listwise.spread(logits(params, name, e, drawn.x), drawn) for e in taught(source)}
         parts = {"lists": jnp.float32(0), "mix": jnp.float32(0)}
         for which, values in found.items():
             parts["lists"] += (share if which == "all" else 1.0) * jnp.sum(each(values) * ~is_mine) / number
@@ -191,6 +196,7 @@ def _build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_si
 
     def loss(params, graphs, batch, key, step):
         del graphs, key, step
+        learned = {(kind, name): of for kind in (*PER_EXPERT, "mix") for name, of in params[kind].items()}
         terms, l2 = [], jnp.float32(0)
         for behavior, part in names:
             name = f"{behavior}:{part}"
@@ -200,7 +206,12 @@ def _build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_si
             for source in given:
                 full = f"{name}:{source}"
                 about = batch.lists[full], counts[source] / whole, batch.total[full], counts[source]
-                terms.append(functools.partial(of_lists, name, source, *about))
+                reads = [("mix", name), *((kind, f"{name}:{e}") for kind in PER_EXPERT for e in taught(source))]
+
+                def term(own, name=name, source=source, about=about):
+                    return of_lists(name, source, *about, {**_by_kind(own), "scale": params["scale"]})
+
+                terms.append(at_once.Term(term, reads))
             # An expert without lists stays as it is.
             learning = {"all": whole} if given else {}
             if "valid" in given and len(experts) > 1:
@@ -208,7 +219,7 @@ def _build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_si
             for which, own in learning.items():
                 squares = _squares(params["experts"][f"{name}:{which}"])
                 l2 += batch.share * config.l2_weight * squares / own
-        of_all, found = at_once.total(terms, {kind: params[kind] for kind in ("experts", "prior", "mix", "scale")})
+        of_all, found = at_once.total(terms, learned)
         parts = {name: sum((one[name] for one in found), jnp.float32(0)) for name in ("lists", "mix")}
         parts |= {"gate": jnp.float32(0), "l2": l2}
         for behavior, (x, pairs, familiar, found) in batch.everything.items():
@@ -312,6 +323,14 @@ def _mixed(params, name: str, each: list[types.Array], stop: bool = False) -> ty
         weight * (jax.lax.stop_gradient(logits) if stop else logits)
         for weight, logits in zip(params["mix"][name], each, strict=True)
     )
+
+
+def _by_kind(params: Mapping[tuple[str, str], Any]) -> dict[str, dict[str, Any]]:
+    """(kind, name) -> parameters, as kind -> name -> parameters."""
+    found: dict[str, dict[str, Any]] = {}
+    for (kind, name), own in params.items():
+        found.setdefault(kind, {})[name] = own
+    return found
 
 
 def _unscaled(width: int) -> dict[str, types.Array]:

@@ -1,50 +1,65 @@
 """A sum of losses, of which one after another is computed with its gradient, so that none waits for the others.
 
 Reverse differentiation of a sum runs all its terms first and keeps what they computed until it comes back to them. Here
-a term's gradient is formed along with its value, and only that is kept, which has the size of the parameters.
+a term's gradient is formed along with its value, and only that is kept, which has the size of the parameters that the
+term reads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from mbjax import types
 
-Term = Callable[[Any], tuple[types.Array, Any]]
-"""Parameters -> (scalar, further values, which are not differentiated)."""
+
+class Term(NamedTuple):
+    """One of the losses.
+
+    Attributes:
+      loss: parameters -> (scalar, further values, which are not differentiated); what else it needs it holds, and
+        nothing of that is differentiated.
+      reads: names of the parameters that it reads. It is given these alone: a sum of many terms, each of which reads a
+        few of many parameters, would otherwise be mostly additions of zeros.
+    """
+
+    loss: Callable[[dict[Hashable, Any]], tuple[types.Array, Any]]
+    reads: Sequence[Hashable]
 
 
-def total(terms: Sequence[Term], params: Any) -> tuple[types.Array, list[Any]]:
+def total(terms: Sequence[Term], params: Mapping[Hashable, Any]) -> tuple[types.Array, list[Any]]:
     """The sum of the terms, which is differentiated in the parameters alone, and their further values.
 
     Args:
-      terms: functions of the parameters; what else they need they hold, and nothing of it is differentiated.
-      params: a tree of floating-point arrays.
+      terms: the losses.
+      params: name -> a tree of floating-point arrays.
     """
 
     @jax.custom_vjp
     def value(params):
-        found = [term(params) for term in terms]
+        found = [term.loss({name: params[name] for name in term.reads}) for term in terms]
         return sum(one for one, _ in found), [more for _, more in found]
 
     def forward(params):
-        out, further, gradient, here = 0.0, [], None, params
+        out, further, gradients, zero = 0.0, [], {}, 0.0
         for term in terms:
-            (one, more), grown = jax.value_and_grad(term, has_aux=True)(here)
-            gradient = grown if gradient is None else jax.tree.map(jnp.add, gradient, grown)
-            # The next term needs a zero that is there when this gradient is: compilers may run independent terms side
-            # by side, and would keep everything of all of them.
+            # A term needs a zero that is there when the gradient of the one before is: compilers may run independent
+            # terms side by side, and would keep everything of all of them.
+            own = {name: jax.tree.map(lambda x, zero=zero: x + zero, params[name]) for name in term.reads}
+            (one, more), grown = jax.value_and_grad(term.loss, has_aux=True)(own)
+            for name, gradient in grown.items():
+                before = gradients.get(name)
+                gradients[name] = gradient if before is None else jax.tree.map(jnp.add, before, gradient)
             zero = 0 * sum(leaf.sum() for leaf in jax.tree.leaves(grown))
-            here = jax.tree.map(lambda x, zero=zero: x + zero, params)
             out, further = out + one, [*further, more]
-        return (out, further), gradient
+        unread = {name: jax.tree.map(jnp.zeros_like, own) for name, own in params.items() if name not in gradients}
+        return (out, further), gradients | unread
 
-    def backward(gradient, cotangent):
-        return (jax.tree.map(lambda x: cotangent[0] * x, gradient),)
+    def backward(gradients, cotangent):
+        return (jax.tree.map(lambda x: cotangent[0] * x, gradients),)
 
     value.defvjp(forward, backward)
-    return value(params)
+    return value(dict(params))

@@ -1,6 +1,7 @@
 """Sums of losses with their gradients one after another: the same numbers, and less memory."""
 
 import functools
+import math
 
 import chex
 import jax
@@ -19,12 +20,12 @@ def term(x, params):
 
 
 def plain(terms, params):
-    found = [one(params) for one in terms]
+    found = [one.loss(params) for one in terms]
     return sum(value for value, _ in found), [more for _, more in found]
 
 
 def loss(total, params, xs):
-    value, more = total([functools.partial(term, x) for x in xs], params)
+    value, more = total([at_once.Term(functools.partial(term, x), ["w"]) for x in xs], params)
     return 3 * value, more
 
 
@@ -52,3 +53,19 @@ def test_memory_does_not_grow_with_all_that_the_terms_compute():
 
     grown = [temporaries(total, 12) - temporaries(total, 6) for total in (plain, at_once.total)]
     assert grown[1] < grown[0] / 2, grown
+
+
+def test_a_term_is_given_what_it_reads_and_no_more():
+    read = []
+
+    def product(params):
+        read.append(sorted(params))
+        return math.prod(params.values()), ()
+
+    def value(params):
+        return at_once.total([at_once.Term(product, names) for names in ("ab", "b", "bc")], params)[0]
+
+    params = {name: jnp.float32(number) for name, number in zip("abcd", (2, 3, 5, 7), strict=True)}
+    found, gradient = jax.value_and_grad(value)(params)
+    assert found == 2 * 3 + 3 + 3 * 5 and read[-3:] == [["a", "b"], ["b"], ["b", "c"]]
+    assert {name: int(x) for name, x in gradient.items()} == {"a": 3, "b": 2 + 1 + 5, "c": 3, "d": 0}
