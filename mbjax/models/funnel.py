@@ -182,6 +182,7 @@ def _build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_si
         def each(values):
             return jax.vmap(measure, in_axes=(0, None))(values, drawn) * drawn.worth
 
+        params = _by_kind(params)
         # Member m learns from no validation pair of the users of group m.
         is_mine = drawn.group == jnp.arange(config.members)[:, None]  # [members, B]
         found = {e: listwise.spread(logits(params, name, e, drawn.x), drawn) for e in taught(source)}
@@ -196,7 +197,7 @@ def _build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_si
 
     def loss(params, graphs, batch, key, step):
         del graphs, key, step
-        learned = {(kind, name): of for kind in (*PER_EXPERT, "mix") for name, of in params[kind].items()}
+        learned = {(kind, name): of for kind in (*PER_EXPERT, "mix", "scale") for name, of in params[kind].items()}
         terms, l2 = [], jnp.float32(0)
         for behavior, part in names:
             name = f"{behavior}:{part}"
@@ -206,12 +207,9 @@ def _build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_si
             for source in given:
                 full = f"{name}:{source}"
                 about = batch.lists[full], counts[source] / whole, batch.total[full], counts[source]
-                reads = [("mix", name), *((kind, f"{name}:{e}") for kind in PER_EXPERT for e in taught(source))]
-
-                def term(own, name=name, source=source, about=about):
-                    return of_lists(name, source, *about, {**_by_kind(own), "scale": params["scale"]})
-
-                terms.append(at_once.Term(term, reads))
+                term = functools.partial(of_lists, name, source, *about)
+                own = [(kind, f"{name}:{e}") for kind in PER_EXPERT for e in taught(source)]
+                terms.append(at_once.Term(term, [*own, ("mix", name), ("scale", name)]))
             # An expert without lists stays as it is.
             learning = {"all": whole} if given else {}
             if "valid" in given and len(experts) > 1:
