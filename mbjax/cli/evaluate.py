@@ -113,6 +113,8 @@ def _of_run(command_line: reading.Given, mode: str) -> tuple[pathlib.Path, confi
     workdir = pathlib.Path(given["workdir"])
     names = ("behaviors", "ks", "mask", "groups") if mode == "eval" else ("behaviors", "mask")
     fields = {f"evaluate.{name}": given[name] for name in names if name in given}
+    for field in fields.keys() & command_line.fields.keys():
+        raise errors.ConfigError(f"--{field.removeprefix('evaluate.')} and --{field} are the same: give one of them.")
     return workdir, settings.of_run(workdir, command_line, mode, extra=fields), checkpoint
 
 

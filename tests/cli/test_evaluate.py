@@ -96,6 +96,7 @@ def test_mistakes_on_what_may_be_listed_are_one_line(experiment, capsys, run, ar
         ("--recommend --users=,", "--users=,: names no user"),
         ("--recommend --users=/", "--users=/: is a folder; give raw ids separated by commas, or a file"),
         ("--ks=0", "evaluate.ks=0: must be different whole numbers from 1 upwards."),
+        ("--ks=5 --evaluate.ks=10", "--ks and --evaluate.ks are the same: give one of them."),
         ("--mask=all", "evaluate.mask=all: must be 'same_behavior' or 'all_behaviors'."),
         (
             "--model.embedding_size=3",
