@@ -29,7 +29,7 @@ import jax
 import numpy as np
 import polars as pl
 from jax import lax
-from scipy import sparse, stats
+from scipy import sparse, special
 
 from mbjax import batching, parallel, precision, topk, types
 from mbjax.ops import reliability
@@ -128,7 +128,9 @@ def measure(
     log_p = parallel.whole(counts.held_out).astype(np.float64)[questions.is_pair]
     mass = np.exp(parallel.whole(counts.log_mass).astype(np.float64).reshape(-1)[places])
     expected, found = bins["expected"].to_numpy(), bins["found"].to_numpy()
-    by_chance = 2.0 * expected * stats.poisson.pmf(np.floor(expected), expected)
+    below = np.floor(expected)
+    chance = np.exp(special.xlogy(below, expected) - special.gammaln(below + 1) - expected)  # Poisson's
+    by_chance = 2.0 * expected * chance
     uniform = np.log(np.maximum(questions.candidates, 1))
     return {
         "pairs": pairs,

@@ -110,7 +110,14 @@ def test_no_paths_of_one_machine(path):
     assert not [c for c in constants if isinstance(c, str) and re.match(r"~?/\w+/|[A-Z]:\\", c)]
 
 
-def test_importing_the_package_imports_nothing_heavy():
-    code = "import sys, mbjax; print(sorted({'jax', 'flax', 'numpy', 'polars', 'matplotlib'} & set(sys.modules)))"
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("mbjax", {"jax", "flax", "numpy", "polars", "matplotlib"}),
+        ("mbjax.experiment.training", {"matplotlib.figure", "scipy.stats", "optuna"}),  # a third of a command's start
+    ],
+)
+def test_importing_imports_nothing_heavy(module, heavy):
+    code = f"import sys, {module}; print(sorted(set({sorted(heavy)}) & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

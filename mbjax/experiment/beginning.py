@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import jax
 
 from mbjax.experiment import wiring
-from mbjax.reporting import fonts, printout
+from mbjax.reporting import printout
 
 LARGE = 10_000_000
 """Values of tables from which on it is worth saying that they need not be updated as a whole."""
@@ -57,8 +57,11 @@ def _choices(experiment: wiring.Experiment) -> Iterator[str]:
         yield f"--devices={config.devices}: virtual devices of one CPU, which share its cores"
     if "own_items" in config.evaluate.anchors and dataset.info.num_behaviors == 1 and config.model_name != "own_items":
         yield "own_items is left out of the table: with one behavior it is popularity once more"
-    if note := fonts.Lettering(dataset.info.behaviors).note():
-        yield note
+    if not "".join(dataset.info.behaviors).isascii():
+        from mbjax.reporting import fonts  # which takes a second to import
+
+        if note := fonts.Lettering(dataset.info.behaviors).note():
+            yield note
 
 
 def _updates(experiment: wiring.Experiment) -> Iterator[str]:

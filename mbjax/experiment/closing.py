@@ -11,7 +11,7 @@ import polars as pl
 
 from mbjax import errors, evaluate, files, kinds, probabilities, wording
 from mbjax.experiment import outcomes, references, wiring
-from mbjax.reporting import plots, printout, results, tables
+from mbjax.reporting import printout, results, tables
 from mbjax.train import run_folder
 
 
@@ -101,6 +101,8 @@ def final(
         printout.final(config, info, rows | beside, epochs=epochs, findings=outcome.findings)
     heading = f"{printout.title(config)} on {experiment.dataset.info.name}"
     with _later(failed):
+        from mbjax.reporting import plots  # here: importing it takes a second, for which training would wait
+
         names = experiment.dataset.info.behaviors
         plots.per_behavior(main, folder.plots / "per_behavior.png", beside, title=heading, names=names)
         if outcome.reliability:

@@ -9,7 +9,8 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-import scipy.stats
+import numpy as np
+import polars as pl
 
 from mbjax import errors
 from mbjax.config import about
@@ -94,7 +95,7 @@ def _values(group: Sequence[Record] | None, behavior: str) -> dict[str, float]:
 
 def _places(values: Sequence[float]) -> list[float]:
     """Place of each, from 1 for the highest; equal ones share."""
-    return [float(place) for place in scipy.stats.rankdata([-value for value in values])]
+    return pl.Series(values, dtype=pl.Float64).rank("average", descending=True).to_list()
 
 
 def _sentence(both: Sequence[dict[str, Any]], ours: dict[str, dict[str, float]], metrics: Sequence[str]) -> str:
@@ -105,6 +106,6 @@ def _sentence(both: Sequence[dict[str, Any]], ours: dict[str, dict[str, float]],
         mine = [ours[row["model"]][metric] for row in both]
         pairs = list(itertools.combinations(range(len(both)), 2))
         same = sum((theirs[a] - theirs[b]) * (mine[a] - mine[b]) > 0 for a, b in pairs)
-        rho = f"{scipy.stats.spearmanr(theirs, mine).statistic:.2f}" if len(both) > 2 else "-"
+        rho = f"{np.corrcoef(_places(theirs), _places(mine))[0, 1]:.2f}" if len(both) > 2 else "-"
         words.append(f"{tables.title(metric)} {rho}, {same} of {len(pairs)} pairs of rows in the paper's order")
     return f"Rank correlation (Spearman) of {len(both)} of the rows: {'; '.join(words)}."

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 from matplotlib import figure, ticker
 from matplotlib.backends import backend_agg
-from scipy import stats
+from scipy import special
 
 from mbjax import files
 from mbjax.reporting import fonts
@@ -132,7 +132,7 @@ def reliability(
     for number, (axis, (behavior, curve)) in enumerate(zip(axes, curves.items(), strict=True)):
         curve = curve.filter((pl.col("predicted") > 0) & (pl.col("trials") > 0))
         predicted, found, trials = (curve[name].to_numpy() for name in ("predicted", "found", "trials"))
-        low, high = stats.gamma.ppf(0.16, found) / trials, stats.gamma.ppf(0.84, found + 1) / trials
+        low, high = special.gammaincinv(found, 0.16) / trials, special.gammaincinv(found + 1, 0.84) / trials
         some = found > 0
         color = COLORS[number % len(COLORS)]
         axis.vlines(predicted[some], low[some], high[some], color=color, linewidth=1.2)

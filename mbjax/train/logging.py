@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mbjax import errors, files
-from mbjax.reporting import plots
 from mbjax.train import events, run_folder
 
 Row = dict[str, Any]
@@ -87,6 +86,8 @@ class RunLog:
         Args:
           behaviors: all of the data set, see ``plots.learning_curve``.
         """
+        from mbjax.reporting import plots  # at the end: importing it takes a second, for which training would wait
+
         self.close()
         with self._spare():
             write_csv(self._rows, self._folder.csv_file)
