@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import re
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from mbjax import errors
@@ -87,11 +88,30 @@ def flatten(tree: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
 
 def _section(key: str, known: Iterable[str]) -> str | None:
     """The section that a key means, None if it means none."""
-    key = key.replace("-", "_") + "."
-    if any(path.startswith(key) for path in known):
-        return key[:-1]
-    roots = {path.split(".", 1)[0] for path in known if path.split(".", 1)[-1].startswith(key)}
-    return f"{roots.pop()}.{key[:-1]}" if len(roots) == 1 else None
+    key = key.replace("-", "_")
+    whole, within = _sections(tuple(known))
+    if key in whole:
+        return key
+    roots = within.get(key, ())
+    return f"{roots[0]}.{key}" if len(roots) == 1 else None
+
+
+@functools.lru_cache(maxsize=64)
+def _sections(known: tuple[str, ...]) -> tuple[frozenset[str], dict[str, tuple[str, ...]]]:
+    """All sections that hold some of the paths; and by their names within a root, the roots that have such a one."""
+    whole = {parent for path in known for parent in _parents(path)}
+    within: dict[str, set[str]] = {}
+    for path in known:
+        root, _, rest = path.partition(".")
+        for parent in _parents(rest):
+            within.setdefault(parent, set()).add(root)
+    return frozenset(whole), {name: tuple(roots) for name, roots in within.items()}
+
+
+def _parents(path: str) -> Iterator[str]:
+    """``a`` and ``a.b`` of ``a.b.c``."""
+    parts = path.split(".")
+    return (".".join(parts[:number]) for number in range(1, len(parts)))
 
 
 def nest(flat: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import pathlib
 from collections.abc import Iterable
 from typing import Any
@@ -61,12 +63,18 @@ def dataset_file(name: str, dirs: Iterable[str] = ()) -> dict[str, Any]:
 
 
 def _read(path: pathlib.Path, known: set[str]) -> dict[str, Any]:
-    tree = mapping(path.read_text(encoding="utf-8"), f"configs/{path.parent.name}/{path.name}")
+    # What is read once serves every configuration of a sweep; who asks may change what he gets.
+    tree = copy.deepcopy(_parsed(path.read_text(encoding="utf-8"), f"configs/{path.parent.name}/{path.name}"))
     for key in tree:
         if key not in known:
             where = f"configs/{path.parent.name}/{path.name}"
             raise errors.ConfigError(f"{where}: {errors.unknown('key', key, known)}")
     return tree
+
+
+@functools.lru_cache(maxsize=128)
+def _parsed(text: str, source: str) -> dict[str, Any]:
+    return mapping(text, source)
 
 
 def mapping(text: str, source: str) -> dict[str, Any]:
