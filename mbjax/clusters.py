@@ -10,15 +10,22 @@ import io
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from mbjax import errors, hosts
 
 HEARTBEAT = 30  # seconds without a sign of life after which a host counts as lost
+PATIENCE = 300  # seconds in which all hosts have to come
+QUIET = 10  # seconds of waiting for them after which that is said
 LOST = (
     "error: {who} ended, since another host did or since it was killed. Go on with --resume on all hosts; what was "
     "wrong stands where the first to end was started."
+)
+ALONE = (
+    "error: not all of the hosts came to {place} within {minutes} minutes. Start the same command on each of them, and "
+    "see that --coordinator names the first one, at a port that the others can reach; --hosts=1 works alone."
 )
 AUTO = "auto"
 
@@ -91,9 +98,13 @@ def _plain(coordinator: str | None, hosts: str | None, host: str | None) -> Clus
             "--coordinator=HOST:PORT of the first one, --hosts=N, and --host=i from 0 to N - 1."
         )
     if place >= number:
-        raise errors.ConfigError(f"--host={place} of --hosts={number}: hosts count from 0 to {number - 1}.")
-    if not coordinator.rpartition(":")[2].isdecimal():
-        raise errors.ConfigError(f"--coordinator={coordinator}: must be HOST:PORT, such as node0:12345.")
+        counted = f"from 0 to {number - 1}" if number > 1 else "from 0"
+        raise errors.ConfigError(f"--host={place} of --hosts={number}: hosts count {counted}.")
+    name, _, port = coordinator.rpartition(":")
+    if not name or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise errors.ConfigError(
+            f"--coordinator={coordinator}: must be HOST:PORT, such as node0:12345, with a port from 1 to {2**16 - 1:,}."
+        )
     return Cluster(coordinator, number, place)
 
 
@@ -117,9 +128,12 @@ def joined(cluster: Cluster | None) -> Iterator[None]:
     if cluster is None:
         yield
         return
-    with _watched() as done, contextlib.ExitStack() as stack:
+    place, minutes = cluster.coordinator or "the first one", f"{PATIENCE / 60:.0f}"
+    with _watched(ALONE.format(place=place, minutes=minutes)) as (met, done), contextlib.ExitStack() as stack:
         stack.push(lambda kind, error, trace: error is not None and _end(error, done))
-        _start(cluster)
+        with _said_later(f"waiting for the other hosts at {place} (--coordinator), for {minutes} minutes at most"):
+            _start(cluster)
+        met()
         if not hosts.is_first():
             silent = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
             stack.enter_context(contextlib.redirect_stdout(silent))
@@ -144,6 +158,7 @@ def _start(cluster: Cluster) -> None:
             cluster.host,
             local_device_ids=cluster.devices,
             cluster_detection_method=cluster.method,
+            initialization_timeout=PATIENCE,
             heartbeat_timeout_seconds=HEARTBEAT,
         )
     except (RuntimeError, ValueError, LookupError) as error:
@@ -177,28 +192,49 @@ def _is_of_others(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def _watched() -> Iterator[Callable[[], None]]:
+def _said_later(line: str) -> Iterator[None]:
+    """Says what is waited for, once that has taken a while."""
+    timer = threading.Timer(QUIET, lambda: print(line, file=sys.__stderr__, flush=True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+WATCH = 'trap "" INT TERM; line=$1; while read -r word; do test "$word" = done && exit; line=$2; done; echo "$line" >&2'
+"""A program for a shell: what is to be said if the other end closes before "done" comes, and once "met" has come."""
+
+
+@contextlib.contextmanager
+def _watched(alone: str) -> Iterator[tuple[Callable[[], None], Callable[[], None]]]:
     """Sees to it that the end of this process, however it comes, is told in one line.
 
-    JAX's own threads end a process that has lost the others by ``abort`` and write pages on it: a second process, which
-    outlives this one, says the line in their place. Yields what tells it that all is well.
+    JAX's own threads end a process that has lost the others, or has not found them, by ``abort`` and write pages on it:
+    a second process, which outlives this one, says the line in their place. Yields what tells it that the hosts have
+    met, until when the line is ``alone``, and what tells it that all is well.
     """
     if os.name != "posix":
-        yield lambda: None
+        yield (lambda: None), (lambda: None)
         return
-    line = LOST.format(who="this host")
-    program = ["sh", "-c", 'trap "" INT TERM; read -r word || printf "%s\\n" "$1" >&2', "sh", line]
     _part_streams()
     said = sys.__stderr__.fileno()
+    program = ["sh", "-c", WATCH, "sh", alone, LOST.format(who="this host")]
     watcher = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said)
 
-    def done() -> None:
+    def tell(word: bytes) -> None:
         with contextlib.suppress(OSError, ValueError):
-            watcher.stdin.write(b"done\n")
+            watcher.stdin.write(word + b"\n")
+            watcher.stdin.flush()
+
+    def done() -> None:
+        tell(b"done")
+        with contextlib.suppress(OSError, ValueError):
             watcher.stdin.close()
         watcher.wait()
 
-    yield done
+    yield (lambda: tell(b"met")), done
 
 
 def _part_streams() -> None:

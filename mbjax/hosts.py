@@ -6,7 +6,7 @@ The first host (of number 0) writes and prints; what depends on clocks, signals 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mbjax import errors
@@ -113,6 +113,19 @@ def any_of(flag: bool) -> bool:
     from jax.experimental import multihost_utils
 
     return bool(np.any(multihost_utils.process_allgather(np.int32(flag))))
+
+
+def check_alike(options: Mapping[str, str]) -> None:
+    """Raises ConfigError on all hosts unless they were started with the same options: name -> text."""
+    first = told(dict(options))
+    names = [name for name in dict.fromkeys([*first, *options]) if first.get(name) != options.get(name)]
+    if not any_of(bool(names)):
+        return
+    own, others = (", ".join(f"{name}={of.get(name, '(none)')}" for name in names[:5]) for of in (options, first))
+    raise errors.ConfigError(
+        (f"{own} here and {others} on the first host" if names else "another host has other options than this one")
+        + ": all hosts have to be started with the same command, but for --host."
+    )
 
 
 def check_same(what: str, value: str) -> None:

@@ -223,6 +223,10 @@ def test_what_started_a_process_says_who_the_others_are():
         (("a:1", "2", "2"), "--host=2 of --hosts=2: hosts count from 0 to 1"),
         (("a:1", "two", "0"), "--hosts=two: must be a whole number from 1 upwards"),
         (("a", "2", "0"), "--coordinator=a: must be HOST:PORT"),
+        (("23103", "2", "0"), "--coordinator=23103: must be HOST:PORT"),
+        ((":23103", "2", "0"), "--coordinator=:23103: must be HOST:PORT"),
+        (("a:99999", "2", "0"), "--coordinator=a:99999: must be HOST:PORT, .* port from 1 to 65,535"),
+        (("a:1", "1", "1"), "--host=1 of --hosts=1: hosts count from 0\\."),
     ],
 )
 def test_options_that_do_not_go_together(options, line):
@@ -230,10 +234,39 @@ def test_options_that_do_not_go_together(options, line):
         clusters.find(*options, {})
 
 
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        (
+            {"train.epochs": "4", "--resume": "False"},
+            "train.epochs=4 here and train.epochs=2 on the first",
+        ),
+        ({"train.epochs": "2"}, r"--resume=\(none\) here and --resume=False on the first host"),
+        ({"train.epochs": "2", "--resume": "False"}, "another host has other options than this one: all hosts have to"),
+    ],
+)
+def test_hosts_that_were_told_different_things_all_end(own, said, monkeypatch):
+    first = {"train.epochs": "2", "--resume": "False"}
+    monkeypatch.setattr(hosts, "told", lambda value: first)
+    monkeypatch.setattr(hosts, "any_of", lambda flag: True)
+    with pytest.raises(errors.ConfigError, match=said):
+        hosts.check_alike(own)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"), [("", "nobody came"), ("met\n", "the others ended"), ("met\ndone\n", ""), ("done\n", "")]
+)
+def test_the_end_of_a_process_is_told_by_what_outlives_it(words, line):
+    program = ["sh", "-c", clusters.WATCH, "sh", "nobody came", "the others ended"]
+    said = subprocess.run(program, input=words, capture_output=True, text=True)
+    assert (said.stdout, said.stderr.strip()) == ("", line)
+
+
 def test_alone_everything_is_its_own():
     assert hosts.is_first() and not hosts.is_several() and hosts.told({"a": 1}) == {"a": 1}
     assert hosts.any_of(True) and not hosts.any_of(False) and hosts.in_turn(lambda: 3) == 3
     hosts.check_same("data", "x")
+    hosts.check_alike({"train.epochs": "2"})
     tree = {"x": trial.jax.numpy.ones(3)}
     assert hosts.of_first(tree) is tree
     with clusters.joined(None):

@@ -204,3 +204,5 @@ def test_a_batch_that_cannot_be_divided():
     config = config.model_copy(update={"devices": 3})
     with pytest.raises(errors.IncompatibleError, match="train.batch_size=8 cannot be divided among --devices=3"):
         wiring.build(config, toy.dataset())
+    # Who only ranks divides no batch.
+    assert wiring.plan(config, toy.dataset(), steps=False).placement.size == 3

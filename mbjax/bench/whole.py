@@ -61,7 +61,12 @@ def products(
     repeat: int = timing.REPEAT,
     limit: float = timing.LIMIT,
 ) -> dict[str, list[dict[str, Any]]]:
-    """The part ``spmm`` of a record: the product of each graph; ``width`` None is the model's embedding size."""
+    """The part ``spmm`` of a record: the product of each graph; ``width`` None is the model's embedding size.
+
+    None of graphs that ``--shard=tables`` divides.
+    """
+    if experiment.shards is not None:
+        return {"spmm": []}  # a product of parts is no program of its own: it is one of several devices together
     width = width or getattr(experiment.config.model, "embedding_size", WIDTH)
     found = parts.products(experiment.graphs, width, repeat=repeat, limit=limit)
     return {"spmm": [dataclasses.asdict(one) for one in found]}

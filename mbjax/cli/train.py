@@ -6,9 +6,12 @@ import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 
-from mbjax import clusters, config, errors, program
+from mbjax import clusters, config, errors, hosts, program
 from mbjax import seeds as seed_folders
 from mbjax.cli import guard, help, options, reading, settings
+
+OWN_FOLDERS = ("dataset", "data.dirs", "data.cache", "train.init_from")
+"""What may have other names on other hosts: what lies there is compared."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,7 +48,10 @@ def _train(argv: list[str]) -> int:
     if not is_settled and "model" not in given:
         _say_default(chosen)
     settings.virtual_devices(chosen.devices)
-    with clusters.joined(clusters.find(*(given.get(name) for name in ("coordinator", "hosts", "host")))):
+    cluster = clusters.find(*(given.get(name) for name in ("coordinator", "hosts", "host")))
+    with clusters.joined(cluster):
+        if cluster is not None:
+            _check_hosts(given, chosen, seeds)
         return _work(given, chosen, workdir, seeds)
 
 
@@ -61,6 +67,13 @@ def _work(
     if "retrain" in given and outcome.reason != "signal":
         outcome = experiment.retrain(chosen, outcome, record=record)
     return outcome.exit_code
+
+
+def _check_hosts(given: Mapping[str, str], chosen: config.Config, seeds: tuple[int, ...] | None) -> None:
+    """Raises ConfigError if hosts that are to train one model were told different things; folders may differ."""
+    ways = {f"--{name}": str(name in given) for name in ("resume", "retrain", "record")} | {"--seeds": str(seeds)}
+    fields = {name: value for name, value in (chosen.header() | chosen.values()).items() if name not in OWN_FOLDERS}
+    hosts.check_alike(ways | {name: str(value) for name, value in fields.items()})
 
 
 def _is_of_run(given: Mapping[str, str], workdir: pathlib.Path) -> bool:

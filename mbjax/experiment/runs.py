@@ -62,7 +62,7 @@ def build(
     """
     folder = run_folder.RunFolder(workdir)
     folder.config_text()
-    plan = wiring.plan(config, as_trained(folder, config, dataset))
+    plan = wiring.plan(config, as_trained(folder, config, dataset), steps=False)
     folder.check_same(plan.dataset)
     return plan.with_graphs() if prepared else plan.with_matrices()
 

@@ -224,8 +224,13 @@ def build(config: configuration.Config, dataset: data.Dataset | None = None, *, 
     return plan(config, dataset).with_graphs(teach=teach)
 
 
-def plan(config: configuration.Config, dataset: data.Dataset | None = None) -> Experiment:
+def plan(config: configuration.Config, dataset: data.Dataset | None = None, *, steps: bool = True) -> Experiment:
     """As ``build``, without the graphs, which may take minutes: enough to refuse what cannot go well.
+
+    Args:
+      config: the run.
+      dataset: None loads the data that it names.
+      steps: whether its devices are to take steps of training, and so have to divide its batches.
 
     Raises:
       MbjaxError: data that cannot be read, or choices that do not go together.
@@ -242,7 +247,7 @@ def plan(config: configuration.Config, dataset: data.Dataset | None = None) -> E
     # With --shard=tables rows go where their users are, and need not be divided equally.
     devices = 1 if is_divided else placement(config).size
     size = -(-rows // devices) * devices
-    if rows == config.train.batch_size and size != rows:
+    if steps and rows == config.train.batch_size and size != rows:
         raise errors.IncompatibleError(
             f"train.batch_size={rows} cannot be divided among --devices={config.devices}{_of_hosts()}; "
             f"use {size} or another multiple of {devices}."

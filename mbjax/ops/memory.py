@@ -14,8 +14,12 @@ import numpy as np
 
 ALIGNED = 64  # bytes of whose multiples an array has to begin at, for jax to take it as it lies there on a CPU
 
-GROUPS = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
-"""Limit and use of the group of processes that a container is, of both versions of Linux control groups."""
+GROUPS = (
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+)
+"""Limit and use of the group of processes that a container is, of both versions of Linux control groups; and what of
+the use is of files that were read or written and goes when memory is asked for: after a large log, most of it."""
 
 
 def available() -> int | None:
@@ -25,8 +29,9 @@ def available() -> int | None:
         stats = device.memory_stats() or {}
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0) if "bytes_limit" in stats else None
     known = [_free_of_host()]
-    for limit, used in ((_number(limit), _number(used)) for limit, used in GROUPS):
-        known.append(None if limit is None or used is None else max(0, limit - used))
+    for limit, used, parts, cached in GROUPS:
+        limit, used = _number(limit), _number(used)
+        known.append(None if limit is None or used is None else max(0, limit - max(0, used - _listed(parts, cached))))
     return min((number for number in known if number is not None), default=None)
 
 
@@ -69,6 +74,12 @@ def _free_of_host() -> int | None:
 def _number(name: str) -> int | None:
     text = _text("sys", "fs", "cgroup", *name.split("/")).strip()
     return int(text) if text.isdecimal() else None  # "max" is no limit
+
+
+def _listed(name: str, key: str) -> int:
+    """The number beside a key in a file of lines "key number"; 0 where there is none."""
+    lines = (line.split() for line in _text("sys", "fs", "cgroup", *name.split("/")).splitlines())
+    return next((int(number) for word, number in (line for line in lines if len(line) == 2) if word == key), 0)
 
 
 def _text(*parts: str) -> str:

@@ -127,11 +127,10 @@ def _jobs(plan, members, folder: pathlib.Path, jobs: int | None, say: Callable[[
         return 1, 0
     output = files.make_folder(folder / "jobs") / "looking.log"
     with attempts.Apart(worker.command(folder), output, LOOKING) as looking:
-        found = looking.room(predict=jobs is None)
+        found = looking.room(predict=jobs is None and plan.devices == 1)
     number, cores, why = jobs, threads.cores(), ""
     if number is None:
-        number, why = room.fitting(found, cores)
-        number = 1 if plan.devices > 1 else number
+        number, why = (1, f"each on {plan.devices} devices") if plan.devices > 1 else room.fitting(found, cores)
     room.check(number, found["platform"], plan.devices)
     number = min(number, course.most(members) or number)
     each = max(1, cores // number)

@@ -191,6 +191,18 @@ def test_the_way(folder):
     assert way(devices=2, train__side_by_side="never").why == "train.side_by_side=never"
 
 
+def test_seeds_on_devices_of_their_own_divide_no_batch(folder):
+    def begin(**overrides):
+        made = configuration.override(trial.config(folder, train__batch_size=9, **overrides), {}, devices=2)
+        work = several._Work({seed: made.model_copy(update={"seed": seed}) for seed in (0, 1)}, False, False)
+        work.begin(None)
+        return work
+
+    assert begin()._way.devices == 2
+    with pytest.raises(errors.IncompatibleError, match="train.batch_size=9 cannot be divided among --devices=2"):
+        begin(train__side_by_side="never")
+
+
 @pytest.mark.parametrize(("size", "devices"), [(3, 1), (4, 2), (2, 2)])
 def test_states_come_back_as_they_were_put(size, devices):
     states = [{"x": jax.numpy.arange(4.0) + n, "key": jax.random.key(n)} for n in range(2)]

@@ -16,6 +16,10 @@ def test_the_tightest_limit_counts(monkeypatch):
     files["memory.max"] = "40960\n"
     assert memory.available() == 40960 - 7
     files["memory.current"] = "50000\n"
+    # What was read from files goes when memory is asked for.
+    files["memory.stat"] = "anon 7\nfile 30000\ninactive_file 20000\n"
+    assert memory.available() == 40960 - 30000
+    del files["memory.stat"]
     assert memory.available() == 0
     files.clear()
     assert memory.available() is None
