@@ -39,6 +39,7 @@ CACHE = {
     "jax_compilation_cache_dir": "",
     "jax_persistent_cache_min_compile_time_secs": 0.0,
     "jax_persistent_cache_min_entry_size_bytes": -1,
+    "jax_compilation_cache_max_size": compilation.MAX_BYTES,  # with which JAX writes the times that ``mend`` looks for
 }
 
 
