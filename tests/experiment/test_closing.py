@@ -119,7 +119,7 @@ def probable(made):
 
 def test_probabilities_are_told_in_a_line_drawn_and_recorded(folder, tmp_path, capsys, monkeypatch):
     plan = wiring.plan
-    monkeypatch.setattr(wiring, "plan", lambda config, dataset=None: probable(plan(config, dataset)))
+    monkeypatch.setattr(wiring, "plan", lambda *given, **options: probable(plan(*given, **options)))
     outcome = experiment.train(trial.config(folder, model="popularity"), tmp_path / "run")
     out = capsys.readouterr().out
     row = outcome.tables["last"]["buy"]["probabilities"]

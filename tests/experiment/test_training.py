@@ -157,7 +157,7 @@ def test_evaluates_after_the_last_epoch_only_and_compiles_once(folder, tmp_path,
     chex.clear_trace_counter()
     made = wiring.build(trial.config(folder, train__epochs=3, train__eval_every=0))
     model = made.model._replace(loss=chex.assert_max_traces(made.model.loss, n=1))
-    monkeypatch.setattr(wiring, "plan", lambda config, dataset: dataclasses.replace(made, model=model))
+    monkeypatch.setattr(wiring, "plan", lambda *given, **options: dataclasses.replace(made, model=model))
     outcome = experiment.train(made.config, tmp_path / "run")
     assert ["valid" in row for row in outcome.rows] == [False, False, True]
     assert outcome.epochs == {"last": 2, "valid": 2}
