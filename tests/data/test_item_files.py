@@ -158,6 +158,81 @@ def test_groups_of_tables_and_dicts():
     assert item_files.groups({8: "x", 9: "x"}, NUMBERS).code.tolist() == [1, 0, 0]
 
 
+class NAType:
+    """pandas' NA, which answers no question: it is known by the name of its type."""
+
+    def __eq__(self, other):
+        return self
+
+    __ne__ = __eq__
+    __hash__ = object.__hash__
+
+    def __bool__(self):
+        raise TypeError("boolean value of NA is ambiguous")
+
+
+class Column:
+    """What of a pandas column of texts is asked for."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __iter__(self):
+        return iter(self.values)
+
+    def tolist(self):
+        return self.values
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize("none", [None, NAN, np.float32("nan"), NAType()])
+@pytest.mark.parametrize("label", ["x", 10, 1.5, True, np.float64(1.5)])
+def test_an_item_whose_group_is_no_value_has_none(label, none, tmp_path):
+    found = item_files.groups({"a": label, "b": none, "c": label}, ITEMS)
+    assert (found.code.tolist(), len(found.names)) == ([0, 1, 0, 1], 1)
+    assert found.names[0] == str(pl.Series([label]).cast(pl.String)[0])
+
+
+def test_nan_in_a_column_of_groups_is_none(tmp_path):
+    frame = pl.DataFrame({"item": ["a", "b", "c"], "group": [1.0, NAN, 1.0], "tags": [["new"], [], []]})
+    frame.drop("tags").write_parquet(tmp_path / "groups.parquet")
+    for source in (frame, frame.lazy(), tmp_path / "groups.parquet"):
+        found = item_files.groups(source, ITEMS)
+        assert (found.code.tolist(), found.names) == ([0, 1, 0, 1], ("1.0",))
+    with pytest.raises(errors.DataError, match="groups: no item of the run has a group there"):
+        item_files.groups({"a": NAN}, ITEMS)
+
+
+def test_an_item_that_is_no_value_is_refused_with_its_row(tmp_path):
+    pl.DataFrame({"item": [7.0, NAN]}).write_parquet(tmp_path / "stock.parquet")
+    for source in (
+        [7, None],
+        [7.0, NAN],
+        np.array([7, NAN]),
+        Column([7, NAType()]),
+        Column(["7", NAN]),
+        pl.DataFrame({"any": [7.0, NAN]}),
+        pl.DataFrame({"any": ["7", None]}),
+    ):
+        with pytest.raises(errors.DataError, match="available, row 2: the item is empty"):
+            named(source, NUMBERS)
+    with pytest.raises(errors.DataError, match="stock.parquet, row 2: the item is empty"):
+        named(tmp_path / "stock.parquet", NUMBERS)
+
+
+def test_values_of_several_types_are_called_what_they_are():
+    for source, message in (
+        ({"a": "x", "b": 7}, "groups: the groups are not of one type"),
+        ({"a": "x", 7: "y"}, "groups: the items are not of one type"),
+        ({"a": ["x"]}, "groups: the groups have type List"),
+        ({"a": 3, "b": True}, "groups: the groups are not of one type"),
+    ):
+        with pytest.raises(errors.ConfigError, match=message):
+            item_files.groups(source, ITEMS)
+
+
 def test_groups_that_cannot_be_used_are_one_line(tmp_path):
     def failure(content, name="brands.csv"):
         (tmp_path / name).write_text(content)

@@ -1,0 +1,64 @@
+"""Columns that a user hands over in Python: of polars, pandas, numpy or plain values; what is no value is null."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from mbjax import errors
+
+
+def column(values: Any, what: str, kind: str = "ids") -> pl.Series:
+    """A column of single values; NaN, NaT, pandas' NA and None are null.
+
+    Args:
+      values: a polars or pandas column, a numpy array, or anything that is gone through once.
+      what: the option they were given to, for messages.
+      kind: what the values are called there.
+
+    Raises:
+      ConfigError: values of several types, lists among them, or a number in place of a column.
+    """
+    if not isinstance(values, pl.Series):
+        if np.ndim(values) == 0 and isinstance(values, np.ndarray):
+            raise errors.ConfigError(f"{what} is the single value {values}; expected a list of {kind}: [{values}].")
+        plain = [_plain(value) for value in (values.tolist() if hasattr(values, "tolist") else values)]
+        # polars takes truth values among numbers for 1 and 0.
+        is_mixed = len({isinstance(value, bool) for value in plain if value is not None}) > 1
+        try:
+            values = None if is_mixed else pl.Series(plain, dtype=None if plain else pl.String)
+        except (TypeError, OverflowError, pl.exceptions.PolarsError):
+            values = None
+        if values is None:
+            raise errors.ConfigError(f"{what}: the {kind} are not of one type.")
+    if values.dtype.is_nested() or values.dtype == pl.Object:
+        raise errors.ConfigError(f"{what}: the {kind} have type {values.dtype}; {kind} are single values.")
+    if values.dtype.is_float():
+        return values.fill_nan(None)
+    return values.cast(pl.String) if values.dtype in (pl.Categorical, pl.Enum) else values
+
+
+def _plain(value: Any) -> Any:
+    """A value as Python has it, None for what stands for none. pandas is not imported: its NA and NaT go by name."""
+    value = value.item() if isinstance(value, np.generic) else value
+    is_none = type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
+    return None if is_none else value
+
+
+def table_column(table: Any, name: Any, what: str, kind: str = "ids", field: str = "") -> pl.Series:
+    """A column of a polars or pandas table by its name.
+
+    Args:
+      field: the configuration's field that names the column, for the message.
+
+    Raises:
+      ConfigError: as ``column``; or several columns have the name.
+    """
+    number = list(table.columns).count(name)
+    if number > 1:
+        raise errors.ConfigError(
+            f"{what}: {number} columns are named '{name}'{f' ({field})' if field else ''}. Rename all but one."
+        )
+    return column(table[name], what, kind)
