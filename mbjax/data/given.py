@@ -62,3 +62,11 @@ def table_column(table: Any, name: Any, what: str, kind: str = "ids", field: str
             f"{what}: {number} columns are named '{name}'{f' ({field})' if field else ''}. Rename all but one."
         )
     return column(table[name], what, kind)
+
+
+def refuse_mask(ids: pl.Series, known: pl.Series, what: str, kind: str) -> None:
+    """Raises ConfigError for truth values in place of ids, unless those of the data set are truth values."""
+    if ids.dtype == pl.Boolean and known.dtype != pl.Boolean:
+        raise errors.ConfigError(
+            f"{what}: the {kind} are true or false, as of a mask; expected their raw ids, such as ids[mask]."
+        )

@@ -104,6 +104,7 @@ def _places(found: _Source, items: vocabulary.Vocabulary) -> tuple[np.ndarray, t
     """Indices of items, -1 for those that are not known, and a line on these."""
     if not len(found.item):
         raise errors.DataError(f"{found.name}: names no item.")
+    given.refuse_mask(found.item, items.series, found.name, "items")
     place = items.places(found.item)
     if found.item.dtype == pl.String and (place < 0).any():
         place = np.where(place < 0, items.places(found.item.str.strip_chars(_BLANKS)), place)

@@ -222,6 +222,24 @@ def test_an_item_that_is_no_value_is_refused_with_its_row(tmp_path):
         named(tmp_path / "stock.parquet", NUMBERS)
 
 
+@pytest.mark.parametrize(
+    "mask", [[True, False], np.array([True, False]), pl.Series([True, False]), pl.DataFrame({"item": [True, False]})]
+)
+def test_a_mask_is_no_list_of_ids(mask, tmp_path):
+    items = vocabulary.Vocabulary([0, 1])
+    pl.DataFrame({"item": [True, False], "group": ["x", "y"]}).write_parquet(tmp_path / "mask.parquet")
+    message = "available: the items are true or false, as of a mask; expected their raw ids, such as ids.mask.."
+    with pytest.raises(errors.ConfigError, match=message):
+        named(mask, items)
+    with pytest.raises(errors.ConfigError, match="mask.parquet: the items are true or false"):
+        named(tmp_path / "mask.parquet", items)
+    for groups in ({True: "x", False: "y"}, tmp_path / "mask.parquet"):
+        with pytest.raises(errors.ConfigError, match="the items are true or false"):
+            item_files.groups(groups, items)
+    answers = vocabulary.Vocabulary([True, False])
+    assert named(mask, answers) == (["True", "False"], ())
+
+
 def test_values_of_several_types_are_called_what_they_are():
     for source, message in (
         ({"a": "x", "b": 7}, "groups: the groups are not of one type"),
