@@ -34,7 +34,7 @@ def column(values: Any, what: str, kind: str = "ids") -> pl.Series:
         if values is None:
             raise errors.ConfigError(f"{what}: the {kind} are not of one type.")
     if values.dtype.is_nested() or values.dtype == pl.Object:
-        raise errors.ConfigError(f"{what}: the {kind} have type {values.dtype}; {kind} are single values.")
+        raise errors.ConfigError(f"{what}: the {kind} have type {values.dtype}; expected single values.")
     if values.dtype.is_float():
         return values.fill_nan(None)
     return values.cast(pl.String) if values.dtype in (pl.Categorical, pl.Enum) else values

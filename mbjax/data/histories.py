@@ -15,7 +15,7 @@ import polars as pl
 from scipy import sparse
 
 from mbjax import errors, paths, wording
-from mbjax.data import coding, columns, log, moments, options, tables, vocabulary
+from mbjax.data import coding, columns, given, log, moments, options, tables, vocabulary
 from mbjax.data import times as clock
 
 NAMED = 5  # most ids that a line names
@@ -175,7 +175,11 @@ def _as_known(ids: pl.Series, known: vocabulary.Vocabulary) -> pl.Series:
         cast = ids.cast(kind, strict=False)
     except pl.exceptions.PolarsError:  # types of which none is ever the other
         return ids
-    return ids if cast.null_count() or (cast.cast(pl.String) != ids.cast(pl.String)).any() else cast
+    if cast.null_count():
+        return ids
+    # Numbers are the same if they are equal: pandas makes 7.0 of 7 in a column in which a value is missing.
+    text = pl.String if not (ids.dtype.is_numeric() and kind.is_numeric()) else ids.dtype
+    return ids if (cast.cast(text) != ids.cast(text)).any() else cast
 
 
 def _of_mapping(source: Mapping[Any, Any], notes: list[str]) -> pl.DataFrame:
@@ -219,8 +223,7 @@ def _of_table(source: Any, layout: options.LogOptions, behaviors: tuple[str, ...
         elif name not in list(source.columns):
             raise errors.unknown(f"column (data.log.{field}) of histories", name, map(str, source.columns))
         else:
-            column = source[name]
-            found[field] = column if isinstance(column, pl.Series) else column.tolist()
+            found[field] = given.table_column(source, name, "histories", f"{field}s", f"data.log.{field}")
     return _table(found)
 
 
@@ -230,8 +233,7 @@ def _times_of_table(source: Any, layout: options.LogOptions) -> np.ndarray | Non
         source = source.collect()
     if layout.time not in list(source.columns):
         return None
-    column = source[layout.time]
-    column = column if isinstance(column, pl.Series) else pl.Series(column.tolist())
+    column = given.table_column(source, layout.time, "histories", "times", "data.log.time")
 
     def fail(row: int, text: str) -> errors.DataError:
         return errors.DataError(f"histories, row {row + 1}: {text}.")
@@ -243,17 +245,13 @@ def _times_of_table(source: Any, layout: options.LogOptions) -> np.ndarray | Non
 
 def _table(found: Mapping[str, Any]) -> pl.DataFrame:
     """The columns as those of a file: without nulls, behaviors as text."""
+
+    def fail(row: int, text: str) -> errors.DataError:
+        return errors.DataError(f"histories, row {row + 1}: {text}.")
+
     table = {}
     for field, values in found.items():
-        try:
-            column = values if isinstance(values, pl.Series) else pl.Series(values, dtype=None if values else pl.String)
-        except (TypeError, pl.exceptions.PolarsError):
-            raise errors.ConfigError(f"histories: the {field}s are not of one type.") from None
-        if column.null_count():
-            raise errors.DataError(f"histories, row {column.is_null().arg_max() + 1}: the {field} is missing.")
-        if column.dtype in (pl.Categorical, pl.Enum) or field == "behavior":
-            column = column.cast(pl.String)
-        if column.dtype.is_nested() or column.dtype == pl.Object:
-            raise errors.ConfigError(f"histories: the {field}s have type {column.dtype}; ids are single values.")
-        table[field] = column.alias(field)
+        column = given.column(values, "histories", f"{field}s")
+        columns.require_filled(column, f"the {field}", fail)
+        table[field] = (column.cast(pl.String) if field == "behavior" else column).alias(field)
     return pl.DataFrame(table)
