@@ -105,6 +105,8 @@ def read(
             seconds = _times_of_table(source, whole)
     if not table.height:
         raise errors.DataError(f"{name}: holds no events.")
+    for field, known in (("user", users), ("item", items)):
+        given.refuse_mask(table[field], known.series, name, f"{field}s")
     known_user, known_item = users.places(table["user"]), items.places(table["item"])
     place = {behavior: k for k, behavior in enumerate(behaviors)}
     behavior = table["behavior"].replace_strict(place, default=-1, return_dtype=pl.Int64).to_numpy()

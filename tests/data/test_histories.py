@@ -202,3 +202,19 @@ def test_a_known_number_comes_back_as_the_data_set_has_it():
         assert found.pairs["buy"].toarray().tolist() == [[1, 0, 0], [0, 1, 0]]
     assert read({12: {"buy": [10]}}).users.to_list() == ["12"]
     assert histories.read({"007": {"buy": [10]}}, None, numbers, ITEMS, BEHAVIORS).users.to_list() == ["007"]
+
+
+@pytest.mark.parametrize("field", ["user", "item"])
+def test_truth_values_are_no_ids(field, tmp_path):
+    numbers = vocabulary.Vocabulary([0, 1])
+    table = TABLE.with_columns(pl.Series(field, [True, False] * 4))
+    table.write_parquet(tmp_path / "events.parquet")
+    for source in (table, Frame(table), tmp_path / "events.parquet"):
+        with pytest.raises(errors.ConfigError, match=f"the {field}s are true or false, as of a mask; expected"):
+            histories.read(source, options.LogOptions(time=None), numbers, numbers, BEHAVIORS)
+    mask = {True: {"buy": [0]}} if field == "user" else {0: {"buy": np.array([True, False])}}
+    with pytest.raises(errors.ConfigError, match=f"histories: the {field}s are true or false"):
+        histories.read(mask, None, numbers, numbers, BEHAVIORS)
+    answers = vocabulary.Vocabulary([False, True])
+    found = histories.read({True: {"buy": [False]}}, None, answers, answers, BEHAVIORS)
+    assert found.known.tolist() == [1] and found.pairs["buy"].toarray().tolist() == [[1, 0]]
