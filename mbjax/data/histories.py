@@ -30,7 +30,7 @@ class Histories:
       users: raw ids [N], in the order of their first event; of the type that the data set's have, if they can be.
       known: int32 [N], their indices in the data set; -1 for those it does not have.
       pairs: behavior -> CSR [N, I] of ones, for each behavior of the data set.
-      without: raw ids of users of whose events none is usable.
+      without: raw ids of users of whose events none is usable, and of those who are given without any.
       notes: what was left out, one line each.
       events: behavior -> when the pairs happened; None where the source does not say.
     """
@@ -79,6 +79,7 @@ def read(
     whole = log.resolve(layout)
     layout = dataclasses.replace(whole, time=None)
     notes: list[str] = []
+    silent: list[str] = []
     seconds = None
     if isinstance(source, str | os.PathLike):
         path = paths.absolute(source)
@@ -98,7 +99,7 @@ def read(
             seconds = clock.seconds(table["time"], whole.time_unit)
         table = table.select(_FIELDS).with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
     elif isinstance(source, Mapping):
-        table, name = _of_mapping(source, notes), "histories"
+        table, name = _of_mapping(source, silent), "histories"
     else:
         table, name = _of_table(source, layout, behaviors), "histories"
         if times and whole.time is not None:
@@ -138,7 +139,7 @@ def read(
         ids.filter(pl.Series(has_events)),
         known_user[first][has_events].astype(np.int32),
         pairs,
-        ids.filter(pl.Series(~has_events)),
+        _with(ids.filter(pl.Series(~has_events)), silent, users),
         tuple(notes),
         None if seconds is None else events,
     )
@@ -184,8 +185,19 @@ def _as_known(ids: pl.Series, known: vocabulary.Vocabulary) -> pl.Series:
     return ids if (cast.cast(text) != ids.cast(text)).any() else cast
 
 
-def _of_mapping(source: Mapping[Any, Any], notes: list[str]) -> pl.DataFrame:
-    rows, without = [], []
+def _with(ids: pl.Series, others: list[str], known: vocabulary.Vocabulary) -> pl.Series:
+    """Ids and others, as text if their types differ."""
+    if not others:
+        return ids
+    added = _as_known(pl.Series(others), known)
+    if added.dtype != ids.dtype:
+        ids, added = ids.cast(pl.String), pl.Series(others)
+    return pl.concat([ids, added.alias(ids.name)]).unique(maintain_order=True)
+
+
+def _of_mapping(source: Mapping[Any, Any], silent: list[str]) -> pl.DataFrame:
+    """The events as a table; ``silent`` gets the users without any."""
+    rows = []
     for user, behaviors in source.items():
         if not isinstance(behaviors, Mapping):
             raise errors.ConfigError(
@@ -201,11 +213,7 @@ def _of_mapping(source: Mapping[Any, Any], notes: list[str]) -> pl.DataFrame:
             # numpy's own numbers are not those that a list of ids holds.
             rows += [(user, item.item() if isinstance(item, np.generic) else item, behavior) for item in items]
         if len(rows) == before:
-            without.append(str(user))
-    if without:
-        notes.append(
-            f"no list for {wording.count(len(without), 'user')} without any event ({named(pl.Series(without))})"
-        )
+            silent.append(str(user))
     return _table({field: [row[k] for row in rows] for k, field in enumerate(_FIELDS)})
 
 

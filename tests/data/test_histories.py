@@ -136,7 +136,16 @@ def test_ids_of_any_type():
 def test_users_without_any_event_are_named(nothing):
     found = read({"void": nothing, "new": {"view": [10]}})
     assert found.users.to_list() == ["new"]
-    assert found.notes == ("no list for 1 user without any event (void)",)
+    assert found.without.to_list() == ["void"] and not found.notes
+    found = read({"void": nothing, "new": {"view": [10]}, "old": {"view": [99]}})
+    assert found.without.to_list() == ["old", "void"]
+
+
+def test_those_without_any_event_keep_the_type_of_the_others_where_they_can():
+    numbers = vocabulary.Vocabulary([7, 8, 9])
+    for silent, expected in ((9, [8, 9]), ("x", ["8", "x"])):
+        found = histories.read({7: {"buy": [10]}, silent: {}, 8: {"buy": [99]}}, None, numbers, ITEMS, BEHAVIORS)
+        assert found.without.to_list() == expected
 
 
 @pytest.mark.parametrize("kind", [pl.Categorical, pl.Binary])
