@@ -111,7 +111,10 @@ class Vocabulary:
             return None
         if isinstance(raw, datetime.datetime) and raw.tzinfo is not None:
             raw = raw.astimezone(datetime.UTC)
-        found = self._index.get(raw)
+        try:
+            found = self._index.get(raw)
+        except TypeError:  # a list or a table is no id
+            return None
         if found is None and isinstance(raw, str):
             found = self._texts.get(raw)
         return found

@@ -82,7 +82,7 @@ def explain(
     if behavior not in ranked:
         raise errors.unknown("behavior", behavior, ranked)
     (row,) = source.user_index([user])
-    (column,) = source.items.index([item], "item")
+    (column,) = source.item_index([item])
     params, _ = runs.restore_params(workdir, experiment, which=checkpoint)
     tables = topk.encode(model, params, experiment.graphs)
     index = source.info.behaviors.index(behavior)

@@ -134,3 +134,11 @@ def test_a_truth_value_is_no_number():
     answers = Vocabulary([True, False])
     assert answers.index([False, "True", np.True_]).tolist() == [1, 0, 0]
     assert answers.places(pl.Series([False, True])).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("raw", [["a"], {"a"}, {"a": 1}, np.array(["a"]), pl.Series(["a"])])
+def test_what_is_no_single_value_is_not_found(raw):
+    known = Vocabulary(["a"])
+    assert known.find(raw) is None
+    with pytest.raises(errors.DataError, match="is not in the data set. The nearest of its 1 ids is 'a'"):
+        known.index([raw])

@@ -128,6 +128,20 @@ def test_items_that_lists_leave_out_are_said(logs, capsys):
         assert explain.explain(place, user, item).left_out == ("leave it out" in said)
 
 
+def test_an_item_that_was_dropped_is_said_to_be(tmp_path):
+    (tmp_path / "log.csv").write_text(LOG + "u1,rare,buy,1\n")
+    overrides = {"log.behaviors": "view,cart,buy", "evaluate.anchors": "()", "data.log.min_item_count": 2}
+    config = configuration.load(
+        "itemknn", str(tmp_path / "log.csv"), models.entry("itemknn").config, overrides=overrides
+    )
+    experiment.train(config, tmp_path / "run")
+    with pytest.raises(errors.DataError, match="item 'rare' is in the log, but was dropped by data.log.min_item_count"):
+        explain.explain(tmp_path / "run", "u1", "rare")
+    for user, item in ((["u1"], "i1"), ("u1", ["i1"])):
+        with pytest.raises(errors.DataError, match="1'.' is not in the data set"):
+            explain.explain(tmp_path / "run", user, item)
+
+
 @pytest.mark.parametrize(
     ("behavior", "met", "held", "left_out", "said"),
     [
