@@ -15,7 +15,7 @@ import polars as pl
 from scipy import sparse
 
 from mbjax import errors, paths, wording
-from mbjax.data import coding, columns, given, log, moments, options, tables, vocabulary
+from mbjax.data import coding, columns, handed, log, moments, options, tables, vocabulary
 from mbjax.data import times as clock
 
 NAMED = 5  # most ids that a line names
@@ -107,7 +107,7 @@ def read(
     if not table.height:
         raise errors.DataError(f"{name}: holds no events.")
     for field, known in (("user", users), ("item", items)):
-        given.refuse_mask(table[field], known.series, name, f"{field}s")
+        handed.refuse_mask(table[field], known.series, name, f"{field}s")
     known_user, known_item = users.places(table["user"]), items.places(table["item"])
     place = {behavior: k for k, behavior in enumerate(behaviors)}
     behavior = table["behavior"].replace_strict(place, default=-1, return_dtype=pl.Int64).to_numpy()
@@ -233,7 +233,7 @@ def _of_table(source: Any, layout: options.LogOptions, behaviors: tuple[str, ...
         elif name not in list(source.columns):
             raise errors.unknown(f"column (data.log.{field}) of histories", name, map(str, source.columns))
         else:
-            found[field] = given.table_column(source, name, "histories", f"{field}s", f"data.log.{field}")
+            found[field] = handed.table_column(source, name, "histories", f"{field}s", f"data.log.{field}")
     return _table(found)
 
 
@@ -243,7 +243,7 @@ def _times_of_table(source: Any, layout: options.LogOptions) -> np.ndarray | Non
         source = source.collect()
     if layout.time not in list(source.columns):
         return None
-    column = given.table_column(source, layout.time, "histories", "times", "data.log.time")
+    column = handed.table_column(source, layout.time, "histories", "times", "data.log.time")
 
     def fail(row: int, text: str) -> errors.DataError:
         return errors.DataError(f"histories, row {row + 1}: {text}.")
@@ -261,7 +261,7 @@ def _table(found: Mapping[str, Any]) -> pl.DataFrame:
 
     table = {}
     for field, values in found.items():
-        column = given.column(values, "histories", f"{field}s")
+        column = handed.column(values, "histories", f"{field}s")
         columns.require_filled(column, f"the {field}", fail)
         table[field] = (column.cast(pl.String) if field == "behavior" else column).alias(field)
     return pl.DataFrame(table)

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from mbjax import errors, paths, wording
-from mbjax.data import columns, given, histories, options, raw_table, readers, tables, text, vocabulary
+from mbjax.data import columns, handed, histories, options, raw_table, readers, tables, text, vocabulary
 
 ITEM, GROUP = "item", "group"
 _BLANKS = " \t"
@@ -104,7 +104,7 @@ def _places(found: _Source, items: vocabulary.Vocabulary) -> tuple[np.ndarray, t
     """Indices of items, -1 for those that are not known, and a line on these."""
     if not len(found.item):
         raise errors.DataError(f"{found.name}: names no item.")
-    given.refuse_mask(found.item, items.series, found.name, "items")
+    handed.refuse_mask(found.item, items.series, found.name, "items")
     place = items.places(found.item)
     if found.item.dtype == pl.String and (place < 0).any():
         place = np.where(place < 0, items.places(found.item.str.strip_chars(_BLANKS)), place)
@@ -129,19 +129,19 @@ def _read(source: Any, column: str, option: str, group: str | None) -> _Source:
         table = _file(path)
 
         def of_file(place: int, kind: str) -> pl.Series:
-            return given.column(table.frame[str(place)], path.name, kind)
+            return handed.column(table.frame[str(place)], path.name, kind)
 
         return _chosen(table.names, of_file, path.name, column, group, table.is_text, table.where)
     if isinstance(source, pl.LazyFrame):
         source = source.collect()
     if isinstance(source, Mapping) and group is not None:
-        item = _filled(given.column(list(source), option, "items"), option, None)
-        return _Source(option, item, given.column(list(source.values()), option, "groups"), _where(option))
+        item = _filled(handed.column(list(source), option, "items"), option, None)
+        return _Source(option, item, handed.column(list(source.values()), option, "groups"), _where(option))
     if hasattr(source, "columns"):
         names = list(map(str, source.columns))
 
         def take(place: int, kind: str) -> pl.Series:
-            return given.table_column(source, source.columns[place], option, kind)
+            return handed.table_column(source, source.columns[place], option, kind)
 
         return _chosen(names, take, option, column, group, False, _where(option))
     if isinstance(source, Mapping | bytes) or not isinstance(source, Iterable) or group is not None:
@@ -150,7 +150,7 @@ def _read(source: Any, column: str, option: str, group: str | None) -> _Source:
             f"{option} is of type {type(source).__name__}; expected the path of a file, a polars or pandas table, or "
             f"{expected}."
         )
-    return _Source(option, _filled(given.column(source, option), option, None))
+    return _Source(option, _filled(handed.column(source, option), option, None))
 
 
 def _chosen(

@@ -14,6 +14,7 @@ import polars as pl
 from mbjax import candidates, data, errors, paths, program, wording
 from mbjax import config as configuration
 from mbjax import recommend as listing
+from mbjax.data import handed
 from mbjax.data import histories as events
 from mbjax.experiment import audience, grown, runs, wiring
 from mbjax.reporting import printout
@@ -52,7 +53,7 @@ def recommend(
       out: folder of the files; None is ``recommendations/`` in the run folder, with a number behind it while another
         program writes its lists there. Files of earlier calls are replaced by those of the same name; others stay,
         which is said.
-      users: raw ids, or one; None is every user, with ``histories`` each of theirs.
+      users: raw ids (a table of them has one column), or one; None is every user, with ``histories`` each of theirs.
       lists: kinds of lists, or one: ``"blended"``, all candidates; ``"continue"``, what the user has met by another
         behavior; ``"discover"``, what he has not met. See ``mbjax/candidates.py``.
       exclude: what counts as seen and is in no list: ``"known"``, all that the data set has of the behavior;
@@ -173,7 +174,7 @@ def _restore(workdir, config, checkpoint, allow_new_data, loaded) -> audience.Ru
 
 def _places(ids: pl.Series, users: Iterable[Any] | Any, dataset: data.Dataset) -> np.ndarray:
     """The places of raw ids among those who get lists, each once."""
-    wanted = _wanted(users)
+    wanted = handed.wanted(users, "users")
     try:
         # Of a log that has grown, those whom it has added are there too.
         found = (dataset.user_index if ids is dataset.users.series else data.Vocabulary(ids).index)(wanted)
@@ -191,7 +192,7 @@ def _with_events(who: audience.Audience, users: Iterable[Any] | Any) -> tuple[np
     Raises:
       DataError: a user who is not among them, or no user with a usable event.
     """
-    wanted = _wanted(users)
+    wanted = handed.wanted(users, "users")
     ids, silent = data.Vocabulary(who.ids), data.Vocabulary(who.without)
     # Ids of several types stand there as text.
     none = [raw for raw in wanted if ids.find(raw) is None and {silent.find(raw), silent.find(str(raw))} != {None}]
@@ -207,7 +208,3 @@ def _without(ids: pl.Series | None) -> list[str]:
     if ids is None or not len(ids):
         return []
     return [f"no list for {wording.count(len(ids), 'user')} without a usable event ({events.named(ids)})"]
-
-
-def _wanted(users: Iterable[Any] | Any) -> list[Any]:
-    return [users] if isinstance(users, str | bytes) or not isinstance(users, Iterable) else list(users)

@@ -70,3 +70,25 @@ def refuse_mask(ids: pl.Series, known: pl.Series, what: str, kind: str) -> None:
         raise errors.ConfigError(
             f"{what}: the {kind} are true or false, as of a mask; expected their raw ids, such as ids[mask]."
         )
+
+
+def wanted(ids: Any, what: str) -> list[Any]:
+    """Raw ids that are chosen: of a list, a column or a table of one column; a single one stands for itself.
+
+    Raises:
+      ConfigError: a table of other columns.
+    """
+    if isinstance(ids, pl.LazyFrame):
+        ids = ids.collect()
+    if hasattr(ids, "columns"):
+        names = list(ids.columns)
+        if len(names) != 1:
+            raise errors.ConfigError(
+                f"{what} is a table of the columns {', '.join(map(str, names))}; expected one column of raw ids."
+            )
+        ids = ids[names[0]]
+    if isinstance(ids, np.ndarray) and ids.ndim == 0:
+        return [ids.item()]
+    if isinstance(ids, str | bytes) or not hasattr(ids, "__iter__"):
+        return [ids]
+    return ids.tolist() if hasattr(ids, "tolist") else list(ids)
