@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,17 @@ def table_column(table: Any, name: Any, what: str, kind: str = "ids", field: str
             f"{what}: {number} columns are named '{name}'{f' ({field})' if field else ''}. Rename all but one."
         )
     return column(table[name], what, kind)
+
+
+def of_index(table: Any, names: Sequence[str]) -> str:
+    """A hint where a column that is missed is, or may be, the index of a pandas table; "" where it is not."""
+    index = getattr(table, "index", None)
+    found = list(getattr(index, "names", None) or ())
+    if any(name in found for name in names):
+        return " It is the index of the table: give table.reset_index()."
+    if found == [None] and type(index).__name__ != "RangeIndex":
+        return f" If it is the index of the table, give table.reset_index(names='{names[0]}')."
+    return ""
 
 
 def refuse_mask(ids: pl.Series, known: pl.Series, what: str, kind: str) -> None:

@@ -231,7 +231,8 @@ def _of_table(source: Any, layout: options.LogOptions, behaviors: tuple[str, ...
         if name is None:  # a log of one behavior has no column of it
             found[field] = list(behaviors) * len(source)
         elif name not in list(source.columns):
-            raise errors.unknown(f"column (data.log.{field}) of histories", name, map(str, source.columns))
+            error = errors.unknown(f"column (data.log.{field}) of histories", name, map(str, source.columns))
+            raise errors.ConfigError(f"{error}{handed.of_index(source, [name])}")
         else:
             found[field] = handed.table_column(source, name, "histories", f"{field}s", f"data.log.{field}")
     return _table(found)

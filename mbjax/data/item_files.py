@@ -72,7 +72,8 @@ def groups(source: Any, items: vocabulary.Vocabulary, column: str = ITEM) -> Gro
 
     Args:
       source: the path of a CSV, TSV or Parquet file with a column of items and a column ``group``, or with two columns
-        of which one is of items; a polars or pandas table like that; or ``{item: group}``.
+        of which one is of items; a polars or pandas table like that; ``{item: group}``; or a pandas column of groups
+        whose index is the items.
       items, column: as for ``listed``.
 
     Raises:
@@ -134,16 +135,20 @@ def _read(source: Any, column: str, option: str, group: str | None) -> _Source:
         return _chosen(table.names, of_file, path.name, column, group, table.is_text, table.where)
     if isinstance(source, pl.LazyFrame):
         source = source.collect()
-    if isinstance(source, Mapping) and group is not None:
-        item = _filled(handed.column(list(source), option, "items"), option, None)
-        return _Source(option, item, handed.column(list(source.values()), option, "groups"), _where(option))
+    if group is not None and (isinstance(source, Mapping) or _is_by_item(source)):
+        of = source.items()
+        item, label = zip(*of, strict=True) if len(source) else ((), ())
+        item = _filled(handed.column(item, option, "items"), option, None)
+        return _Source(option, item, handed.column(label, option, "groups"), _where(option))
     if hasattr(source, "columns"):
         names = list(map(str, source.columns))
 
         def take(place: int, kind: str) -> pl.Series:
             return handed.table_column(source, source.columns[place], option, kind)
 
-        return _chosen(names, take, option, column, group, False, _where(option))
+        wanted = list(dict.fromkeys((column, ITEM)))
+        hint = "" if any(name in names for name in wanted) else handed.of_index(source, wanted)
+        return _chosen(names, take, option, column, group, False, _where(option), hint)
     if isinstance(source, Mapping | bytes) or not isinstance(source, Iterable) or group is not None:
         expected = "a list of ids" if group is None else "{item: group}"
         raise errors.ConfigError(
@@ -154,17 +159,17 @@ def _read(source: Any, column: str, option: str, group: str | None) -> _Source:
 
 
 def _chosen(
-    names: list[str], take: Any, where: str, column: str, group: str | None, is_text: bool, row: Any
+    names: list[str], take: Any, where: str, column: str, group: str | None, is_text: bool, row: Any, hint: str = ""
 ) -> _Source:
     """The columns that are meant, by their names, or because there is no other; ``take`` reads the one at a place."""
     wanted = [name for name in dict.fromkeys((column, ITEM)) if name in names]
-    if group is None and not wanted and len(names) == 1:
+    if group is None and not wanted and len(names) == 1 and not hint.startswith(" It is"):
         # A file of one column needs no header: if its first line is none, it is an id, and if not, it is left out.
         only = _filled(take(0, "ids"), where, row)
         return _Source(where, pl.concat([pl.Series([names[0]]), only.alias("")]) if is_text else only)
     said = f"'{column}'" + (f" or '{ITEM}'" if column != ITEM else "")
     if not wanted:
-        raise errors.ConfigError(f"{where}: its columns are {', '.join(names)}, and none is {said}, the items.")
+        raise errors.ConfigError(f"{where}: its columns are {', '.join(names)}, and none is {said}, the items.{hint}")
     item = names.index(wanted[0])
     if group is None:
         return _Source(where, _filled(take(item, "items"), where, row))
@@ -175,6 +180,11 @@ def _chosen(
             f"{where}: its columns are {', '.join(names)}; expected one of items, {said}, and one named '{group}'."
         )
     return _Source(where, _filled(take(item, "items"), where, row), take(others[0], "groups"), row)
+
+
+def _is_by_item(source: Any) -> bool:
+    """Whether it is a column of pandas, which has an index."""
+    return all(hasattr(source, name) for name in ("index", "items", "tolist")) and not hasattr(source, "columns")
 
 
 def _filled(column: pl.Series, where: str, row: Any) -> pl.Series:

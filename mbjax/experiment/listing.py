@@ -61,7 +61,8 @@ def recommend(
       repeat: items that the user has met by the behavior of the list may come back; all else that is left out stays.
       available: the items that may be listed: a file of raw ids (one a line, or a CSV, TSV or Parquet file with a
         column of items, called as in the log or ``item``), a table, or the ids; None is all.
-      groups: item -> group: a file with a column of items and one named ``group`` (or no other), a table, or a dict.
+      groups: item -> group: a file with a column of items and one named ``group`` (or no other), a table, a dict, or a
+        pandas column with the items as its index.
       max_per_group: most items of a group in a list; goes with ``groups``. The list is the best one of that kind over
         all candidates; items without a group are not capped.
       histories: lists are for the users of these events: the path of a log, a table with the log's columns (polars or

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import types
+
 import numpy as np
 import polars as pl
 import pytest
@@ -59,6 +61,21 @@ def test_two_columns_of_a_name_are_not_told_apart():
     table.columns = ["item", "user", "item"]
     with pytest.raises(errors.ConfigError, match="^histories: 2 columns are named 'item' .data.log.item.. Rename all"):
         handed.table_column(table, "item", "histories", "items", "data.log.item")
+
+
+def test_a_column_that_is_the_index_is_pointed_at():
+    class RangeIndex(types.SimpleNamespace):
+        """That of a table which has been given none."""
+
+    def hint(index):
+        return handed.of_index(types.SimpleNamespace(index=index), ["sku", "item"])
+
+    assert hint(types.SimpleNamespace(names=["item"])) == " It is the index of the table: give table.reset_index()."
+    assert hint(types.SimpleNamespace(names=[None])) == (
+        " If it is the index of the table, give table.reset_index(names='sku')."
+    )
+    assert hint(types.SimpleNamespace(names=["day"])) == hint(RangeIndex(names=[None])) == ""
+    assert handed.of_index(pl.DataFrame({"a": [1]}), ["item"]) == ""
 
 
 def test_values_of_pandas():

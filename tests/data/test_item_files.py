@@ -251,6 +251,46 @@ def test_values_of_several_types_are_called_what_they_are():
             item_files.groups(source, ITEMS)
 
 
+class Indexed(Column):
+    """What of a pandas column with an index is asked for."""
+
+    def __init__(self, values, index):
+        super().__init__(values)
+        self.index = index
+
+    def __len__(self):
+        return len(self.values)
+
+    def items(self):
+        return zip(self.index, self.values, strict=True)
+
+
+def test_groups_of_a_column_whose_index_is_the_items():
+    found = item_files.groups(Indexed(["x", "y", NAN, "y"], ["c", "a", "b", "new"]), ITEMS)
+    assert (found.code.tolist(), found.names) == ([1, 2, 0, 2], ("x", "y"))
+    assert found.notes == ("groups: 1 id of no item that the run knows left out (new)",)
+    assert named(Indexed(["a", "c"], [0, 1])) == (["a", "c"], ())  # of a list the index says nothing
+    with pytest.raises(errors.DataError, match="groups: names no item"):
+        item_files.groups(Indexed([], []), ITEMS)
+
+
+def test_columns_and_tables_of_pandas_whose_index_is_the_items():
+    pandas = pytest.importorskip("pandas")
+    series = pandas.Series({"a": "y", "c": "x"})
+    assert item_files.groups(series, ITEMS).code.tolist() == [1, 2, 0, 2]
+    assert item_files.groups(series.rename("group").rename_axis("item").reset_index(), ITEMS).names == ("x", "y")
+    for table, hint in (
+        (series.to_frame("group").rename_axis("item"), "It is the index of the table: give table.reset_index()."),
+        (series.to_frame("group"), "If it is the index of the table, give table.reset_index(names='item')."),
+    ):
+        with pytest.raises(errors.ConfigError) as caught:
+            item_files.groups(table, ITEMS)
+        assert str(caught.value) == f"groups: its columns are group, and none is 'item', the items. {hint}"
+    with pytest.raises(errors.ConfigError, match="available: its columns are price, and none is 'item'.*reset_index"):
+        named(pandas.DataFrame({"price": [1]}, index=pandas.Index(["a"], name="item")))
+    assert named(pandas.DataFrame({"sku": ["b", "a"]}, index=[4, 7])) == (["a", "b"], ())
+
+
 def test_groups_that_cannot_be_used_are_one_line(tmp_path):
     def failure(content, name="brands.csv"):
         (tmp_path / name).write_text(content)
