@@ -79,12 +79,22 @@ def show(found, shown: int = SHOWN) -> None:
     if len(rest):
         rows.append((f"{len(rest):,} more", "", float(rest["share"].sum())))
     title = f"user {found.user}, item {found.item}: score {found.score:.4f} for {found.behavior}"
-    note = "what the user's training pairs add to the score"
-    if found.behavior in found.met:
-        note += f". The user has the item by {found.behavior} itself: lists leave it out by default"
-    elif found.met:
-        note += f". The user has met the item by {', '.join(found.met)}"
+    note = f"what the user's training pairs add to the score{_met(found)}"
     tables.say(rich.console.Console(), title, ("item", "behavior", "share"), rows, note)
+
+
+def _met(found) -> str:
+    """How the user has met the item itself, and whether lists leave it out for that: a sentence, or nothing."""
+    of_training = ", held out from training"
+    if found.behavior in (*found.met, *found.held):
+        by = f"has the item by {found.behavior} itself{of_training if found.behavior in found.held else ''}"
+    elif found.met or found.held:
+        by = "has met the item by " + ", and by ".join(
+            [", ".join(found.met)] * bool(found.met) + [", ".join(found.held) + of_training] * bool(found.held)
+        )
+    else:
+        return ""
+    return f". The user {by}{': lists leave it out by default' if found.left_out else ''}"
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from mbjax import batching, candidates, errors, files, parallel, topk, types, wording
+from mbjax.data import handed
 
 if TYPE_CHECKING:
     from mbjax import data
@@ -152,7 +153,7 @@ def make(
     if users is None:
         chosen = np.arange(dataset.info.num_users, dtype=np.int32)
     else:
-        chosen = once(dataset.user_index(list(users)))
+        chosen = once(dataset.user_index(handed.wanted(users, "users")))
     return rank(
         model,
         params,

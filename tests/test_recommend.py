@@ -91,6 +91,7 @@ def test_files_and_columns(data, tmp_path):
 
 def test_given_users_in_their_order_once(data, tmp_path):
     found = rows(data, tmp_path, users=["eve", "ann", "eve"], top_k=1)
+    assert found == rows(data, tmp_path, users=pl.DataFrame({"user": ["eve", "ann"]}), top_k=1)
     assert found == [("eve", 1, 104, 0.0), ("ann", 1, 101, 2.0)]
 
 

@@ -15,7 +15,7 @@ import polars as pl
 from scipy import sparse
 
 from mbjax import errors, paths, wording
-from mbjax.data import coding, columns, log, moments, options, tables, vocabulary
+from mbjax.data import coding, columns, handed, log, moments, options, tables, vocabulary
 from mbjax.data import times as clock
 
 NAMED = 5  # most ids that a line names
@@ -30,7 +30,7 @@ class Histories:
       users: raw ids [N], in the order of their first event; of the type that the data set's have, if they can be.
       known: int32 [N], their indices in the data set; -1 for those it does not have.
       pairs: behavior -> CSR [N, I] of ones, for each behavior of the data set.
-      without: raw ids of users of whose events none is usable.
+      without: raw ids of users of whose events none is usable, and of those who are given without any.
       notes: what was left out, one line each.
       events: behavior -> when the pairs happened; None where the source does not say.
     """
@@ -79,6 +79,7 @@ def read(
     whole = log.resolve(layout)
     layout = dataclasses.replace(whole, time=None)
     notes: list[str] = []
+    silent: list[str] = []
     seconds = None
     if isinstance(source, str | os.PathLike):
         path = paths.absolute(source)
@@ -98,13 +99,15 @@ def read(
             seconds = clock.seconds(table["time"], whole.time_unit)
         table = table.select(_FIELDS).with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
     elif isinstance(source, Mapping):
-        table, name = _of_mapping(source, notes), "histories"
+        table, name = _of_mapping(source, silent), "histories"
     else:
         table, name = _of_table(source, layout, behaviors), "histories"
         if times and whole.time is not None:
             seconds = _times_of_table(source, whole)
     if not table.height:
         raise errors.DataError(f"{name}: holds no events.")
+    for field, known in (("user", users), ("item", items)):
+        handed.refuse_mask(table[field], known.series, name, f"{field}s")
     known_user, known_item = users.places(table["user"]), items.places(table["item"])
     place = {behavior: k for k, behavior in enumerate(behaviors)}
     behavior = table["behavior"].replace_strict(place, default=-1, return_dtype=pl.Int64).to_numpy()
@@ -136,7 +139,7 @@ def read(
         ids.filter(pl.Series(has_events)),
         known_user[first][has_events].astype(np.int32),
         pairs,
-        ids.filter(pl.Series(~has_events)),
+        _with(ids.filter(pl.Series(~has_events)), silent, users),
         tuple(notes),
         None if seconds is None else events,
     )
@@ -175,11 +178,26 @@ def _as_known(ids: pl.Series, known: vocabulary.Vocabulary) -> pl.Series:
         cast = ids.cast(kind, strict=False)
     except pl.exceptions.PolarsError:  # types of which none is ever the other
         return ids
-    return ids if cast.null_count() or (cast.cast(pl.String) != ids.cast(pl.String)).any() else cast
+    if cast.null_count():
+        return ids
+    # Numbers are the same if they are equal: pandas makes 7.0 of 7 in a column in which a value is missing.
+    text = pl.String if not (ids.dtype.is_numeric() and kind.is_numeric()) else ids.dtype
+    return ids if (cast.cast(text) != ids.cast(text)).any() else cast
 
 
-def _of_mapping(source: Mapping[Any, Any], notes: list[str]) -> pl.DataFrame:
-    rows, without = [], []
+def _with(ids: pl.Series, others: list[str], known: vocabulary.Vocabulary) -> pl.Series:
+    """Ids and others, as text if their types differ."""
+    if not others:
+        return ids
+    added = _as_known(pl.Series(others), known)
+    if added.dtype != ids.dtype:
+        ids, added = ids.cast(pl.String), pl.Series(others)
+    return pl.concat([ids, added.alias(ids.name)]).unique(maintain_order=True)
+
+
+def _of_mapping(source: Mapping[Any, Any], silent: list[str]) -> pl.DataFrame:
+    """The events as a table; ``silent`` gets the users without any."""
+    rows = []
     for user, behaviors in source.items():
         if not isinstance(behaviors, Mapping):
             raise errors.ConfigError(
@@ -195,11 +213,7 @@ def _of_mapping(source: Mapping[Any, Any], notes: list[str]) -> pl.DataFrame:
             # numpy's own numbers are not those that a list of ids holds.
             rows += [(user, item.item() if isinstance(item, np.generic) else item, behavior) for item in items]
         if len(rows) == before:
-            without.append(str(user))
-    if without:
-        notes.append(
-            f"no list for {wording.count(len(without), 'user')} without any event ({named(pl.Series(without))})"
-        )
+            silent.append(str(user))
     return _table({field: [row[k] for row in rows] for k, field in enumerate(_FIELDS)})
 
 
@@ -217,10 +231,10 @@ def _of_table(source: Any, layout: options.LogOptions, behaviors: tuple[str, ...
         if name is None:  # a log of one behavior has no column of it
             found[field] = list(behaviors) * len(source)
         elif name not in list(source.columns):
-            raise errors.unknown(f"column (data.log.{field}) of histories", name, map(str, source.columns))
+            error = errors.unknown(f"column (data.log.{field}) of histories", name, map(str, source.columns))
+            raise errors.ConfigError(f"{error}{handed.of_index(source, [name])}")
         else:
-            column = source[name]
-            found[field] = column if isinstance(column, pl.Series) else column.tolist()
+            found[field] = handed.table_column(source, name, "histories", f"{field}s", f"data.log.{field}")
     return _table(found)
 
 
@@ -230,8 +244,7 @@ def _times_of_table(source: Any, layout: options.LogOptions) -> np.ndarray | Non
         source = source.collect()
     if layout.time not in list(source.columns):
         return None
-    column = source[layout.time]
-    column = column if isinstance(column, pl.Series) else pl.Series(column.tolist())
+    column = handed.table_column(source, layout.time, "histories", "times", "data.log.time")
 
     def fail(row: int, text: str) -> errors.DataError:
         return errors.DataError(f"histories, row {row + 1}: {text}.")
@@ -243,17 +256,13 @@ def _times_of_table(source: Any, layout: options.LogOptions) -> np.ndarray | Non
 
 def _table(found: Mapping[str, Any]) -> pl.DataFrame:
     """The columns as those of a file: without nulls, behaviors as text."""
+
+    def fail(row: int, text: str) -> errors.DataError:
+        return errors.DataError(f"histories, row {row + 1}: {text}.")
+
     table = {}
     for field, values in found.items():
-        try:
-            column = values if isinstance(values, pl.Series) else pl.Series(values, dtype=None if values else pl.String)
-        except (TypeError, pl.exceptions.PolarsError):
-            raise errors.ConfigError(f"histories: the {field}s are not of one type.") from None
-        if column.null_count():
-            raise errors.DataError(f"histories, row {column.is_null().arg_max() + 1}: the {field} is missing.")
-        if column.dtype in (pl.Categorical, pl.Enum) or field == "behavior":
-            column = column.cast(pl.String)
-        if column.dtype.is_nested() or column.dtype == pl.Object:
-            raise errors.ConfigError(f"histories: the {field}s have type {column.dtype}; ids are single values.")
-        table[field] = column.alias(field)
+        column = handed.column(values, "histories", f"{field}s")
+        columns.require_filled(column, f"the {field}", fail)
+        table[field] = (column.cast(pl.String) if field == "behavior" else column).alias(field)
     return pl.DataFrame(table)

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from mbjax import errors, paths, wording
-from mbjax.data import histories, options, raw_table, readers, tables, text, vocabulary
+from mbjax.data import columns, handed, histories, options, raw_table, readers, tables, text, vocabulary
 
 ITEM, GROUP = "item", "group"
 _BLANKS = " \t"
@@ -72,7 +72,8 @@ def groups(source: Any, items: vocabulary.Vocabulary, column: str = ITEM) -> Gro
 
     Args:
       source: the path of a CSV, TSV or Parquet file with a column of items and a column ``group``, or with two columns
-        of which one is of items; a polars or pandas table like that; or ``{item: group}``.
+        of which one is of items; a polars or pandas table like that; ``{item: group}``; or a pandas column of groups
+        whose index is the items.
       items, column: as for ``listed``.
 
     Raises:
@@ -104,6 +105,7 @@ def _places(found: _Source, items: vocabulary.Vocabulary) -> tuple[np.ndarray, t
     """Indices of items, -1 for those that are not known, and a line on these."""
     if not len(found.item):
         raise errors.DataError(f"{found.name}: names no item.")
+    handed.refuse_mask(found.item, items.series, found.name, "items")
     place = items.places(found.item)
     if found.item.dtype == pl.String and (place < 0).any():
         place = np.where(place < 0, items.places(found.item.str.strip_chars(_BLANKS)), place)
@@ -126,53 +128,70 @@ def _read(source: Any, column: str, option: str, group: str | None) -> _Source:
         if group is None and not path.is_dir() and tables.suffix(path) not in tables.FORMATS:
             return _Source(path.name, _lines(path))
         table = _file(path)
-        return _chosen(table.names, list(table.frame), path.name, column, group, table.is_text, table.where)
+
+        def of_file(place: int, kind: str) -> pl.Series:
+            return handed.column(table.frame[str(place)], path.name, kind)
+
+        return _chosen(table.names, of_file, path.name, column, group, table.is_text, table.where)
     if isinstance(source, pl.LazyFrame):
         source = source.collect()
-    if isinstance(source, Mapping) and group is not None:
-        item = _filled(_column(list(source), option), option, None)
-        return _Source(option, item, _column(list(source.values()), option), _where(option))
+    if group is not None and (isinstance(source, Mapping) or _is_by_item(source)):
+        of = source.items()
+        item, label = zip(*of, strict=True) if len(source) else ((), ())
+        item = _filled(handed.column(item, option, "items"), option, None)
+        return _Source(option, item, handed.column(label, option, "groups"), _where(option))
     if hasattr(source, "columns"):
         names = list(map(str, source.columns))
-        columns = [_column(source[name], option) for name in source.columns]
-        return _chosen(names, columns, option, column, group, False, _where(option))
+
+        def take(place: int, kind: str) -> pl.Series:
+            return handed.table_column(source, source.columns[place], option, kind)
+
+        wanted = list(dict.fromkeys((column, ITEM)))
+        hint = "" if any(name in names for name in wanted) else handed.of_index(source, wanted)
+        return _chosen(names, take, option, column, group, False, _where(option), hint)
     if isinstance(source, Mapping | bytes) or not isinstance(source, Iterable) or group is not None:
         expected = "a list of ids" if group is None else "{item: group}"
         raise errors.ConfigError(
             f"{option} is of type {type(source).__name__}; expected the path of a file, a polars or pandas table, or "
             f"{expected}."
         )
-    return _Source(option, _filled(_column(source, option), option, None))
+    return _Source(option, _filled(handed.column(source, option), option, None))
 
 
-def _chosen(names: list[str], columns: list, where: str, column: str, group: str | None, is_text: bool, row) -> _Source:
-    """The columns that are meant, by their names, or because there is no other."""
+def _chosen(
+    names: list[str], take: Any, where: str, column: str, group: str | None, is_text: bool, row: Any, hint: str = ""
+) -> _Source:
+    """The columns that are meant, by their names, or because there is no other; ``take`` reads the one at a place."""
     wanted = [name for name in dict.fromkeys((column, ITEM)) if name in names]
-    if group is None and not wanted and len(names) == 1:
+    if group is None and not wanted and len(names) == 1 and not hint.startswith(" It is"):
         # A file of one column needs no header: if its first line is none, it is an id, and if not, it is left out.
-        first = [pl.Series([names[0]])] if is_text else []
-        return _Source(where, pl.concat([*first, columns[0].alias("")]) if first else columns[0])
+        only = _filled(take(0, "ids"), where, row)
+        return _Source(where, pl.concat([pl.Series([names[0]]), only.alias("")]) if is_text else only)
     said = f"'{column}'" + (f" or '{ITEM}'" if column != ITEM else "")
     if not wanted:
-        raise errors.ConfigError(f"{where}: its columns are {', '.join(names)}, and none is {said}, the items.")
+        raise errors.ConfigError(f"{where}: its columns are {', '.join(names)}, and none is {said}, the items.{hint}")
     item = names.index(wanted[0])
     if group is None:
-        return _Source(where, _filled(columns[item], where, row))
+        return _Source(where, _filled(take(item, "items"), where, row))
     others = [place for place, name in enumerate(names) if name == group and place != item]
     others = others or [place for place in range(len(names)) if place != item]
     if len(others) != 1:
         raise errors.ConfigError(
             f"{where}: its columns are {', '.join(names)}; expected one of items, {said}, and one named '{group}'."
         )
-    return _Source(where, _filled(columns[item], where, row), columns[others[0]], row)
+    return _Source(where, _filled(take(item, "items"), where, row), take(others[0], "groups"), row)
+
+
+def _is_by_item(source: Any) -> bool:
+    """Whether it is a column of pandas, which has an index."""
+    return all(hasattr(source, name) for name in ("index", "items", "tolist")) and not hasattr(source, "columns")
 
 
 def _filled(column: pl.Series, where: str, row: Any) -> pl.Series:
-    empty = column.is_null()
-    if column.dtype == pl.String:
-        empty = empty | (column.str.strip_chars(_BLANKS) == "").fill_null(True)
-    if empty.any():
-        raise errors.DataError(f"{(row or _where(where))(empty.arg_max())}: the item is empty.")
+    def fail(at: int, text: str) -> errors.DataError:
+        return errors.DataError(f"{(row or _where(where))(at)}: {text}.")
+
+    columns.require_filled(column, "the item", fail)
     return column
 
 
@@ -196,20 +215,6 @@ def _lines(path: pathlib.Path) -> pl.Series:
     except UnicodeDecodeError:
         raise errors.DataError(f"{path}: not a text file in UTF-8; write one raw item id a line.") from None
     return pl.Series([line.strip() for line in lines if line.strip()], dtype=pl.String)
-
-
-def _column(values: Any, option: str) -> pl.Series:
-    """A column of polars, pandas, numpy or Python."""
-    if not isinstance(values, pl.Series):
-        listed = values.tolist() if hasattr(values, "tolist") else list(values)
-        plain = [value.item() if isinstance(value, np.generic) else value for value in listed]
-        try:
-            values = pl.Series(plain, dtype=None if plain else pl.String)
-        except (TypeError, pl.exceptions.PolarsError):
-            raise errors.ConfigError(f"{option}: the ids are not of one type.") from None
-    if values.dtype.is_nested() or values.dtype == pl.Object:
-        raise errors.ConfigError(f"{option}: the ids have type {values.dtype}; ids are single values.")
-    return values.cast(pl.String) if values.dtype in (pl.Categorical, pl.Enum) else values
 
 
 def _where(name: str):

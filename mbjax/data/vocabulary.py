@@ -103,10 +103,18 @@ class Vocabulary:
         return found
 
     def find(self, raw) -> int | None:
-        """The index of a raw id, None if it is not here; text is accepted for ids of other types too."""
+        """The index of a raw id, None if it is not here; text is accepted for ids of other types too.
+
+        To Python a truth value is the number 1 or 0; here it is found among truth values alone.
+        """
+        if isinstance(raw, bool | np.bool_) and self.series.dtype != pl.Boolean:
+            return None
         if isinstance(raw, datetime.datetime) and raw.tzinfo is not None:
             raw = raw.astimezone(datetime.UTC)
-        found = self._index.get(raw)
+        try:
+            found = self._index.get(raw)
+        except TypeError:  # a list or a table is no id
+            return None
         if found is None and isinstance(raw, str):
             found = self._texts.get(raw)
         return found
@@ -121,7 +129,7 @@ class Vocabulary:
         found = []
         for raw in distinct.to_list():
             index = self.find(raw)
-            if index is None and isinstance(raw, int):
+            if index is None and isinstance(raw, int) and not isinstance(raw, bool):
                 index = self.find(str(raw))
             found.append(-1 if index is None else index)
         return column.replace_strict(distinct, pl.Series(found, dtype=pl.Int64)).to_numpy()

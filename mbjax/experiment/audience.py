@@ -41,6 +41,7 @@ class Audience(NamedTuple):
       ids: raw ids [n].
       pairs: behavior -> what decides of the candidates, with a row for each user of the model.
       lines: what is to be said of it.
+      without: raw ids of users of given events who get no list, for none of their events is usable; None without such.
     """
 
     model: types.Model
@@ -50,6 +51,7 @@ class Audience(NamedTuple):
     ids: pl.Series
     pairs: Callable[[str], candidates.Pairs]
     lines: tuple[str, ...]
+    without: pl.Series | None = None
 
 
 def of_run(run: Run, rule: candidates.Rule) -> Audience:
@@ -88,9 +90,6 @@ def of_histories(run: Run, source: Any, rule: candidates.Rule) -> Audience:
     is_known = found.known >= 0
     new, old = int((~is_known).sum()), int(is_known.sum())
     lines = [*run.lines, *found.notes]
-    if len(found.without):
-        names = events.named(found.without)
-        lines.append(f"no list for {wording.count(len(found.without), 'user')} without a usable event ({names})")
     if times and (line := _of_times(dataset, found)):
         lines.append(line)
     if not len(found.users):
@@ -125,6 +124,7 @@ def of_histories(run: Run, source: Any, rule: candidates.Rule) -> Audience:
             found.users,
             lambda behavior: _below(nobody, _own(pairs, behavior, rule)),
             (*lines, f"{who}: {how}", *held),
+            found.without,
         )
     who = f"lists of {wording.count(old, 'user')} as training knows them; new events are left out and not taken in"
     place = sparse.csr_array((np.ones(old, np.uint8), (rows, places)), shape=(info.num_users, old))
@@ -136,6 +136,7 @@ def of_histories(run: Run, source: Any, rule: candidates.Rule) -> Audience:
         found.users,
         lambda behavior: candidates.Pairs(*(sparse.csr_array(place @ part) for part in _own(pairs, behavior, rule))),
         (*lines, f"{who}: {how}", *held),
+        found.without,
     )
 
 

@@ -113,7 +113,14 @@ def final(
         printout.say(f"ended after {waited} without a better {config.train.monitor} (train.patience)")
     if outcome.reason == "time":
         printout.say(f"ended after {config.train.max_minutes:g} minutes of training and evaluation (train.max_minutes)")
-    printout.say(f"run folder: {outcome.workdir} (metrics.csv, plots/, results.json, checkpoints)")
+    # A model without epochs has no checkpoints: it is made again from the data.
+    parts = {
+        "metrics.csv": folder.csv_file.is_file(),
+        "plots/": folder.plots.is_dir(),
+        "results.json": folder.results_file.is_file(),
+        "checkpoints": any(run_folder.checkpoint_steps(place) for place in (folder.best, folder.last)),
+    }
+    printout.say(f"run folder: {outcome.workdir} ({', '.join(name for name, is_there in parts.items() if is_there)})")
     if path:
         printout.say(f"results file: {path}")
     if failed:

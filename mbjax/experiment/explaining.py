@@ -14,7 +14,7 @@ import polars as pl
 from scipy import sparse
 
 from mbjax import config as configuration
-from mbjax import data, errors, models, precision, topk, types
+from mbjax import data, errors, models, precision, seen, topk, types
 from mbjax.experiment import runs
 from mbjax.train import run_folder
 
@@ -33,6 +33,8 @@ class Explained(NamedTuple):
       shares: a table ``item`` (raw id), ``behavior`` (by which the user met it; several, with commas, where the model
         knows only that he met it), ``share`` (of the score, which they add up to), the largest in size first.
       met: behaviors by which the user has met the item itself, in training.
+      held: those by which he has met it in pairs that training does not see: of validation, of the test, of no split.
+      left_out: whether lists of the run leave the item out for him, unless they are asked for it.
     """
 
     user: Any
@@ -41,6 +43,8 @@ class Explained(NamedTuple):
     score: float
     shares: pl.DataFrame
     met: tuple[str, ...]
+    held: tuple[str, ...]
+    left_out: bool
 
 
 def explain(
@@ -78,7 +82,7 @@ def explain(
     if behavior not in ranked:
         raise errors.unknown("behavior", behavior, ranked)
     (row,) = source.user_index([user])
-    (column,) = source.items.index([item], "item")
+    (column,) = source.item_index([item])
     params, _ = runs.restore_params(workdir, experiment, which=checkpoint)
     tables = topk.encode(model, params, experiment.graphs)
     index = source.info.behaviors.index(behavior)
@@ -87,14 +91,22 @@ def explain(
     shares = precision.full(model.explanation.shares)
     found = np.asarray(shares(params, tables, int(row), int(column), index))
     histories = {name: matrix[[row]] for name, matrix in source.train.items()}
+    met = tuple(name for name, history in histories.items() if column in history.indices)
+    held = [name for name in source.info.behaviors if name not in met and _is_seen(source, name, row, column)]
     return Explained(
         source.users.ids[row],
         source.items.ids[column],
         behavior,
         score,
         table(found, model.explanation, histories, source.items),
-        tuple(name for name, history in histories.items() if column in history.indices),
+        met,
+        tuple(held),
+        _is_seen(source, behavior, row, column, config.evaluate.mask),
     )
+
+
+def _is_seen(source: data.Dataset, behavior: str, user: int, item: int, mask: str = "same_behavior") -> bool:
+    return item in seen.pairs(source, behavior, mask=mask)[[user]].indices
 
 
 def table(

@@ -14,6 +14,8 @@ import polars as pl
 from mbjax import candidates, data, errors, paths, program, wording
 from mbjax import config as configuration
 from mbjax import recommend as listing
+from mbjax.data import handed
+from mbjax.data import histories as events
 from mbjax.experiment import audience, grown, runs, wiring
 from mbjax.reporting import printout
 from mbjax.train import claim, run_folder
@@ -51,7 +53,7 @@ def recommend(
       out: folder of the files; None is ``recommendations/`` in the run folder, with a number behind it while another
         program writes its lists there. Files of earlier calls are replaced by those of the same name; others stay,
         which is said.
-      users: raw ids, or one; None is every user, with ``histories`` each of theirs.
+      users: raw ids (a table of them has one column), or one; None is every user, with ``histories`` each of theirs.
       lists: kinds of lists, or one: ``"blended"``, all candidates; ``"continue"``, what the user has met by another
         behavior; ``"discover"``, what he has not met. See ``mbjax/candidates.py``.
       exclude: what counts as seen and is in no list: ``"known"``, all that the data set has of the behavior;
@@ -59,7 +61,8 @@ def recommend(
       repeat: items that the user has met by the behavior of the list may come back; all else that is left out stays.
       available: the items that may be listed: a file of raw ids (one a line, or a CSV, TSV or Parquet file with a
         column of items, called as in the log or ``item``), a table, or the ids; None is all.
-      groups: item -> group: a file with a column of items and one named ``group`` (or no other), a table, or a dict.
+      groups: item -> group: a file with a column of items and one named ``group`` (or no other), a table, a dict, or a
+        pandas column with the items as its index.
       max_per_group: most items of a group in a list; goes with ``groups``. The list is the best one of that kind over
         all candidates; items without a group are not capped.
       histories: lists are for the users of these events: the path of a log, a table with the log's columns (polars or
@@ -107,7 +110,13 @@ def recommend(
         who = audience.of_run(run, rule) if histories is None else audience.of_histories(run, histories, rule)
         section = experiment.config.evaluate
         _check_ranked(experiment, section.behaviors or ())
-        chosen = np.arange(len(who.ids)) if users is None else _places(who.ids, users, experiment.dataset, histories)
+        without = who.without
+        if users is None:
+            chosen = np.arange(len(who.ids))
+        elif histories is None:
+            chosen = _places(who.ids, users, experiment.dataset)
+        else:
+            chosen, without = _with_events(who, users)
         made = listing.rank(
             who.model,
             who.params,
@@ -124,7 +133,7 @@ def recommend(
             item_tile=section.item_tile,
             placement=experiment.placement,
         )
-        for line in (*who.lines, *alone, *limited):
+        for line in (*who.lines, *_without(without), *alone, *limited):
             printout.say(line)
         files = {}
         for found in made:
@@ -164,18 +173,39 @@ def _restore(workdir, config, checkpoint, allow_new_data, loaded) -> audience.Ru
     return audience.Run(found.experiment, found.params, found.newcomers, found.lines)
 
 
-def _places(ids: pl.Series, users: Iterable[Any] | Any, dataset: data.Dataset, histories: Any) -> np.ndarray:
+def _places(ids: pl.Series, users: Iterable[Any] | Any, dataset: data.Dataset) -> np.ndarray:
     """The places of raw ids among those who get lists, each once."""
-    wanted = [users] if isinstance(users, str | bytes) or not isinstance(users, Iterable) else list(users)
-    if histories is not None:
-        found = data.Vocabulary(ids).index(wanted, where="the histories that were given")
-    else:
-        try:
-            # Of a log that has grown, those whom it has added are there too.
-            found = (dataset.user_index if ids is dataset.users.series else data.Vocabulary(ids).index)(wanted)
-        except errors.DataError as error:
-            how = f"{program.command('recommend')} --for=LOG, or histories=... from Python"
-            raise errors.DataError(
-                f"{error} Users whom training has not seen get lists from their events: {how}."
-            ) from None
+    wanted = handed.wanted(users, "users")
+    try:
+        # Of a log that has grown, those whom it has added are there too.
+        found = (dataset.user_index if ids is dataset.users.series else data.Vocabulary(ids).index)(wanted)
+    except errors.DataError as error:
+        how = f"{program.command('recommend')} --for=LOG, or histories=... from Python"
+        raise errors.DataError(
+            f"{error} Users whom training has not seen get lists from their events: {how}."
+        ) from None
     return listing.once(found)
+
+
+def _with_events(who: audience.Audience, users: Iterable[Any] | Any) -> tuple[np.ndarray, pl.Series]:
+    """The places of raw ids among the users of given events, each once; and those of them who have no usable one.
+
+    Raises:
+      DataError: a user who is not among them, or no user with a usable event.
+    """
+    wanted = handed.wanted(users, "users")
+    ids, silent = data.Vocabulary(who.ids), data.Vocabulary(who.without)
+    # Ids of several types stand there as text.
+    none = [raw for raw in wanted if ids.find(raw) is None and {silent.find(raw), silent.find(str(raw))} != {None}]
+    without = pl.Series([str(raw) for raw in none], dtype=pl.String).unique(maintain_order=True)
+    found = ids.index([raw for raw in wanted if raw not in none], where="the histories that were given")
+    if none and not len(found):
+        raise errors.DataError(f"there is nobody to list for: {_without(without)[0]}.")
+    return listing.once(found), without
+
+
+def _without(ids: pl.Series | None) -> list[str]:
+    """That users of given events get no list: a line, or nothing."""
+    if ids is None or not len(ids):
+        return []
+    return [f"no list for {wording.count(len(ids), 'user')} without a usable event ({events.named(ids)})"]

@@ -1,4 +1,4 @@
-"""The models, by name. Adding one is a file beside this one, a line here, and a YAML file in ``configs/models``."""
+"""The models, by name. Adding one is a file beside this one, two lines here, and a YAML file in ``configs/models``."""
 
 from __future__ import annotations
 

@@ -110,8 +110,12 @@ def test_ids_are_those_of_the_whole_log(tmp_path):
         ({"ann": {"buy": "10"}}, errors.ConfigError, "user 'ann' have '10' for behavior 'buy'; expected a list"),
         ({"ann": {"buy": [10, "x"]}}, errors.ConfigError, "the items are not of one type"),
         (7, errors.ConfigError, "histories are of type int; expected the path of a log"),
-        (TABLE.with_columns(item=None), errors.DataError, "histories, row 1: the item is missing"),
-        (TABLE.with_columns(item=pl.Series([[1]] * 8)), errors.ConfigError, "ids are single values"),
+        (TABLE.with_columns(item=None), errors.DataError, "histories, row 1: the item is empty"),
+        (
+            TABLE.with_columns(item=pl.Series([[1]] * 8)),
+            errors.ConfigError,
+            "the items have type List.*expected single values",
+        ),
         ("none.csv", errors.DataError, "none.csv"),
     ],
 )
@@ -132,7 +136,16 @@ def test_ids_of_any_type():
 def test_users_without_any_event_are_named(nothing):
     found = read({"void": nothing, "new": {"view": [10]}})
     assert found.users.to_list() == ["new"]
-    assert found.notes == ("no list for 1 user without any event (void)",)
+    assert found.without.to_list() == ["void"] and not found.notes
+    found = read({"void": nothing, "new": {"view": [10]}, "old": {"view": [99]}})
+    assert found.without.to_list() == ["old", "void"]
+
+
+def test_those_without_any_event_keep_the_type_of_the_others_where_they_can():
+    numbers = vocabulary.Vocabulary([7, 8, 9])
+    for silent, expected in ((9, [8, 9]), ("x", ["8", "x"])):
+        found = histories.read({7: {"buy": [10]}, silent: {}, 8: {"buy": [99]}}, None, numbers, ITEMS, BEHAVIORS)
+        assert found.without.to_list() == expected
 
 
 @pytest.mark.parametrize("kind", [pl.Categorical, pl.Binary])
@@ -156,3 +169,61 @@ def test_events_of_a_log_without_a_header(tmp_path):
     TABLE.write_csv(tmp_path / "named.csv")
     with pytest.raises(errors.ConfigError, match="without a header, of the columns user, item, behavior: name their"):
         read(tmp_path / "named.csv", **layout)
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize("field", ["user", "item", "behavior"])
+@pytest.mark.parametrize("nothing", [None, NAN, "", "  "])
+def test_events_that_lack_a_value_are_refused_as_in_a_log(field, nothing, tmp_path):
+    table = {name: TABLE[name].to_list() for name in TABLE.columns}
+    table[field][2] = nothing
+    message = f"row 3: the {field} is empty"
+    if field == "item" and isinstance(nothing, str):
+        table[field] = [value if value == nothing else str(value) for value in table[field]]
+    frame = Frame(TABLE)
+    frame.table = {name: np.array(values, object) for name, values in table.items()}
+    with pytest.raises(errors.DataError, match=message):
+        read(frame)
+    with pytest.raises(errors.DataError, match=message):
+        read(pl.DataFrame({name: [None if v is nothing and v != v else v for v in vs] for name, vs in table.items()}))
+
+
+def test_nan_is_no_user_and_no_item():
+    for field in ("user", "item"):
+        floats = TABLE.with_columns(pl.Series(field, [1.0, NAN, *[10.0] * 6]))
+        for source in (floats, floats.lazy(), Frame(floats)):
+            with pytest.raises(errors.DataError, match=f"histories, row 2: the {field} is empty"):
+                read(source)
+    with pytest.raises(errors.DataError, match="histories, row 2: the item is empty"):
+        read({"ann": {"buy": [10, NAN]}})
+    with pytest.raises(errors.DataError, match="histories, row 1: the user is empty"):
+        read({NAN: {"buy": [10]}})
+
+
+def test_a_known_number_comes_back_as_the_data_set_has_it():
+    numbers = vocabulary.Vocabulary([7, 8])
+    for users, expected in (([8.0, 7.0], [8, 7]), ([8.0, 7.5], [8.0, 7.5]), ([9.0, 2.0**53], [9, 2**53])):
+        table = pl.DataFrame({"user": users, "item": [10.0, 20.0], "behavior": ["buy", "buy"]})
+        found = histories.read(table, options.LogOptions(), numbers, ITEMS, BEHAVIORS)
+        assert found.users.to_list() == expected and list(map(type, found.users)) == list(map(type, expected))
+        assert found.pairs["buy"].toarray().tolist() == [[1, 0, 0], [0, 1, 0]]
+    assert read({12: {"buy": [10]}}).users.to_list() == ["12"]
+    assert histories.read({"007": {"buy": [10]}}, None, numbers, ITEMS, BEHAVIORS).users.to_list() == ["007"]
+
+
+@pytest.mark.parametrize("field", ["user", "item"])
+def test_truth_values_are_no_ids(field, tmp_path):
+    numbers = vocabulary.Vocabulary([0, 1])
+    table = TABLE.with_columns(pl.Series(field, [True, False] * 4))
+    table.write_parquet(tmp_path / "events.parquet")
+    for source in (table, Frame(table), tmp_path / "events.parquet"):
+        with pytest.raises(errors.ConfigError, match=f"the {field}s are true or false, as of a mask; expected"):
+            histories.read(source, options.LogOptions(time=None), numbers, numbers, BEHAVIORS)
+    mask = {True: {"buy": [0]}} if field == "user" else {0: {"buy": np.array([True, False])}}
+    with pytest.raises(errors.ConfigError, match=f"histories: the {field}s are true or false"):
+        histories.read(mask, None, numbers, numbers, BEHAVIORS)
+    answers = vocabulary.Vocabulary([False, True])
+    found = histories.read({True: {"buy": [False]}}, None, answers, answers, BEHAVIORS)
+    assert found.known.tolist() == [1] and found.pairs["buy"].toarray().tolist() == [[1, 0]]

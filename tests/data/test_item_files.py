@@ -158,6 +158,139 @@ def test_groups_of_tables_and_dicts():
     assert item_files.groups({8: "x", 9: "x"}, NUMBERS).code.tolist() == [1, 0, 0]
 
 
+class NAType:
+    """pandas' NA, which answers no question: it is known by the name of its type."""
+
+    def __eq__(self, other):
+        return self
+
+    __ne__ = __eq__
+    __hash__ = object.__hash__
+
+    def __bool__(self):
+        raise TypeError("boolean value of NA is ambiguous")
+
+
+class Column:
+    """What of a pandas column of texts is asked for."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __iter__(self):
+        return iter(self.values)
+
+    def tolist(self):
+        return self.values
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize("none", [None, NAN, np.float32("nan"), NAType()])
+@pytest.mark.parametrize("label", ["x", 10, 1.5, True, np.float64(1.5)])
+def test_an_item_whose_group_is_no_value_has_none(label, none, tmp_path):
+    found = item_files.groups({"a": label, "b": none, "c": label}, ITEMS)
+    assert (found.code.tolist(), len(found.names)) == ([0, 1, 0, 1], 1)
+    assert found.names[0] == str(pl.Series([label]).cast(pl.String)[0])
+
+
+def test_nan_in_a_column_of_groups_is_none(tmp_path):
+    frame = pl.DataFrame({"item": ["a", "b", "c"], "group": [1.0, NAN, 1.0], "tags": [["new"], [], []]})
+    frame.drop("tags").write_parquet(tmp_path / "groups.parquet")
+    for source in (frame, frame.lazy(), tmp_path / "groups.parquet"):
+        found = item_files.groups(source, ITEMS)
+        assert (found.code.tolist(), found.names) == ([0, 1, 0, 1], ("1.0",))
+    with pytest.raises(errors.DataError, match="groups: no item of the run has a group there"):
+        item_files.groups({"a": NAN}, ITEMS)
+
+
+def test_an_item_that_is_no_value_is_refused_with_its_row(tmp_path):
+    pl.DataFrame({"item": [7.0, NAN]}).write_parquet(tmp_path / "stock.parquet")
+    for source in (
+        [7, None],
+        [7.0, NAN],
+        np.array([7, NAN]),
+        Column([7, NAType()]),
+        Column(["7", NAN]),
+        pl.DataFrame({"any": [7.0, NAN]}),
+        pl.DataFrame({"any": ["7", None]}),
+    ):
+        with pytest.raises(errors.DataError, match="available, row 2: the item is empty"):
+            named(source, NUMBERS)
+    with pytest.raises(errors.DataError, match="stock.parquet, row 2: the item is empty"):
+        named(tmp_path / "stock.parquet", NUMBERS)
+
+
+@pytest.mark.parametrize(
+    "mask", [[True, False], np.array([True, False]), pl.Series([True, False]), pl.DataFrame({"item": [True, False]})]
+)
+def test_a_mask_is_no_list_of_ids(mask, tmp_path):
+    items = vocabulary.Vocabulary([0, 1])
+    pl.DataFrame({"item": [True, False], "group": ["x", "y"]}).write_parquet(tmp_path / "mask.parquet")
+    message = "available: the items are true or false, as of a mask; expected their raw ids, such as ids.mask.."
+    with pytest.raises(errors.ConfigError, match=message):
+        named(mask, items)
+    with pytest.raises(errors.ConfigError, match="mask.parquet: the items are true or false"):
+        named(tmp_path / "mask.parquet", items)
+    for groups in ({True: "x", False: "y"}, tmp_path / "mask.parquet"):
+        with pytest.raises(errors.ConfigError, match="the items are true or false"):
+            item_files.groups(groups, items)
+    answers = vocabulary.Vocabulary([True, False])
+    assert named(mask, answers) == (["True", "False"], ())
+
+
+def test_values_of_several_types_are_called_what_they_are():
+    for source, message in (
+        ({"a": "x", "b": 7}, "groups: the groups are not of one type"),
+        ({"a": "x", 7: "y"}, "groups: the items are not of one type"),
+        ({"a": ["x"]}, "groups: the groups have type List"),
+        ({"a": 3, "b": True}, "groups: the groups are not of one type"),
+    ):
+        with pytest.raises(errors.ConfigError, match=message):
+            item_files.groups(source, ITEMS)
+
+
+class Indexed(Column):
+    """What of a pandas column with an index is asked for."""
+
+    def __init__(self, values, index):
+        super().__init__(values)
+        self.index = index
+
+    def __len__(self):
+        return len(self.values)
+
+    def items(self):
+        return zip(self.index, self.values, strict=True)
+
+
+def test_groups_of_a_column_whose_index_is_the_items():
+    found = item_files.groups(Indexed(["x", "y", NAN, "y"], ["c", "a", "b", "new"]), ITEMS)
+    assert (found.code.tolist(), found.names) == ([1, 2, 0, 2], ("x", "y"))
+    assert found.notes == ("groups: 1 id of no item that the run knows left out (new)",)
+    assert named(Indexed(["a", "c"], [0, 1])) == (["a", "c"], ())  # of a list the index says nothing
+    with pytest.raises(errors.DataError, match="groups: names no item"):
+        item_files.groups(Indexed([], []), ITEMS)
+
+
+def test_columns_and_tables_of_pandas_whose_index_is_the_items():
+    pandas = pytest.importorskip("pandas")
+    series = pandas.Series({"a": "y", "c": "x"})
+    assert item_files.groups(series, ITEMS).code.tolist() == [1, 2, 0, 2]
+    assert item_files.groups(series.rename("group").rename_axis("item").reset_index(), ITEMS).names == ("x", "y")
+    for table, hint in (
+        (series.to_frame("group").rename_axis("item"), "It is the index of the table: give table.reset_index()."),
+        (series.to_frame("group"), "If it is the index of the table, give table.reset_index(names='item')."),
+    ):
+        with pytest.raises(errors.ConfigError) as caught:
+            item_files.groups(table, ITEMS)
+        assert str(caught.value) == f"groups: its columns are group, and none is 'item', the items. {hint}"
+    with pytest.raises(errors.ConfigError, match="available: its columns are price, and none is 'item'.*reset_index"):
+        named(pandas.DataFrame({"price": [1]}, index=pandas.Index(["a"], name="item")))
+    assert named(pandas.DataFrame({"sku": ["b", "a"]}, index=[4, 7])) == (["a", "b"], ())
+
+
 def test_groups_that_cannot_be_used_are_one_line(tmp_path):
     def failure(content, name="brands.csv"):
         (tmp_path / name).write_text(content)

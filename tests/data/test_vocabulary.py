@@ -121,3 +121,24 @@ def test_places_of_a_column():
 
 def test_numbers_are_found_as_people_write_them():
     assert [Vocabulary([1.0, 2.5]).find(text) for text in ("1", "1.0", "2.5", "2")] == [0, 0, 1, None]
+
+
+def test_a_truth_value_is_no_number():
+    """A mask given for ids would otherwise name the ids 1 and 0."""
+    for ids in ([0, 1], [0.0, 1.0], ["0", "1", "True"]):
+        known = Vocabulary(ids)
+        assert [known.find(raw) for raw in (True, False, np.True_, np.False_)] == [None] * 4
+        assert known.places(pl.Series([True, False])).tolist() == [-1, -1]
+    with pytest.raises(errors.DataError, match="user 'True' is not in the data set"):
+        Vocabulary([0, 1]).index(np.array([True, False]))
+    answers = Vocabulary([True, False])
+    assert answers.index([False, "True", np.True_]).tolist() == [1, 0, 0]
+    assert answers.places(pl.Series([False, True])).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("raw", [["a"], {"a"}, {"a": 1}, np.array(["a"]), pl.Series(["a"])])
+def test_what_is_no_single_value_is_not_found(raw):
+    known = Vocabulary(["a"])
+    assert known.find(raw) is None
+    with pytest.raises(errors.DataError, match="is not in the data set. The nearest of its 1 ids is 'a'"):
+        known.index([raw])

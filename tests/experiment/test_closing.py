@@ -83,6 +83,18 @@ def test_the_final_table_tells_visited_from_unvisited_pairs(folder, tmp_path, ca
     assert row["visited"]["pairs"] > 0 and row["unvisited"]["pairs"] > 0
 
 
+@pytest.mark.parametrize("model", ["own_items", "bpr_mf"])
+def test_the_last_line_names_what_lies_in_the_folder(model, folder, tmp_path, capsys):
+    experiment.train(trial.config(folder, model=model, train__epochs=1, train__monitor="mean:rec@5"), tmp_path / "run")
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("run folder: ")]
+    names = line.removeprefix(f"run folder: {tmp_path / 'run'} (").removesuffix(")").split(", ")
+    assert ("checkpoints" in names) == (model == "bpr_mf")
+    assert all((tmp_path / "run" / name).exists() for name in names if name != "checkpoints")
+    assert {"results.json", "plots/"} <= set(names)
+    if model == "bpr_mf":
+        assert "metrics.csv" in names
+
+
 def test_a_table_of_visited_pairs_alone_says_so(tmp_path, capsys):
     rows = ["user,item,behavior,time"]
     for user in range(9):

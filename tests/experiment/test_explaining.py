@@ -106,6 +106,57 @@ def test_in_words(logs, capsys):
     assert f"{len(found.shares) - 2} more" in said and "The user has" in " ".join(said.split())
 
 
+def test_items_that_lists_leave_out_are_said(logs, capsys):
+    """Also where the pair is one of validation or of the test, of which training knows nothing."""
+    place = run_of(logs, "itemknn")
+    capsys.readouterr()
+    source = runs.build(place, *runs.locate(place, None, None)).dataset
+    train, test, valid = (split["buy"].toarray() for split in (source.train, source.test, source.valid))
+    viewed, carted = (source.train[name].toarray() for name in ("view", "cart"))
+    no_buys = (train + test + valid) == 0
+    itself = "The user has the item by buy itself"
+    for which, said in (
+        (train > 0, f"{itself}: lists leave it out by default"),
+        (test > train, f"{itself}, held out from training: lists leave it out by default"),
+        (no_buys & (viewed > carted), "The user has met the item by view"),
+        (no_buys & (viewed + carted == 0), "add to the score"),
+    ):
+        row, column = np.argwhere(which)[0]
+        user, item = source.users.ids[row], source.items.ids[column]
+        assert explain.main([str(place), f"--user={user}", f"--item={item}"]) == 0
+        assert " ".join(capsys.readouterr().out.split()).endswith(said)
+        assert explain.explain(place, user, item).left_out == ("leave it out" in said)
+
+
+def test_an_item_that_was_dropped_is_said_to_be(tmp_path):
+    (tmp_path / "log.csv").write_text(LOG + "u1,rare,buy,1\n")
+    overrides = {"log.behaviors": "view,cart,buy", "evaluate.anchors": "()", "data.log.min_item_count": 2}
+    config = configuration.load(
+        "itemknn", str(tmp_path / "log.csv"), models.entry("itemknn").config, overrides=overrides
+    )
+    experiment.train(config, tmp_path / "run")
+    with pytest.raises(errors.DataError, match="item 'rare' is in the log, but was dropped by data.log.min_item_count"):
+        explain.explain(tmp_path / "run", "u1", "rare")
+    for user, item in ((["u1"], "i1"), ("u1", ["i1"])):
+        with pytest.raises(errors.DataError, match="1'.' is not in the data set"):
+            explain.explain(tmp_path / "run", user, item)
+
+
+@pytest.mark.parametrize(
+    ("behavior", "met", "held", "left_out", "said"),
+    [
+        ("buy", (), (), False, ""),
+        ("buy", ("view", "cart"), (), False, ". The user has met the item by view, cart"),
+        ("buy", ("view",), (), True, ". The user has met the item by view: lists leave it out by default"),
+        ("buy", (), ("cart",), False, ". The user has met the item by cart, held out from training"),
+        ("view", ("cart",), ("buy",), False, ". The user has met the item by cart, and by buy, held out from training"),
+    ],
+)
+def test_how_the_item_was_met(behavior, met, held, left_out, said):
+    found = explaining.Explained("u", "i", behavior, 1.0, pl.DataFrame(), met, held, left_out)
+    assert explain._met(found) == said
+
+
 def test_who_cannot_is_refused_in_one_line(logs, capsys):
     place = run_of(logs, "popularity")
     capsys.readouterr()

@@ -231,8 +231,18 @@ def test_a_user_is_listed_from_his_events_alone(base, tmp_path, capsys):
     assert "2 events of 1 item that training has not seen left out (new)" in said
     assert "no list for 1 user without a usable event (void)" in said
     assert "2 users whom training has not seen, from their events: exact for itemknn" in said
+    # Of those who are asked for, the others have theirs.
+    events["silent"] = {}
+    lists = lists_of(folder / "run", tmp_path, histories=events, users=["silent", "nobody", "void", "void"], **options)
+    assert lists["user"].unique().to_list() == ["nobody"] and table_of(lists, "nobody") == table_of(theirs, "u03")
+    assert "no list for 2 users without a usable event (silent, void)" in capsys.readouterr().out
+    with pytest.raises(errors.DataError, match="nobody to list for: no list for 1 user without a usable event .void."):
+        lists_of(folder / "run", tmp_path, histories=events, users="void")
+    with pytest.raises(errors.DataError, match="user 'who' is not in the histories that were given"):
+        lists_of(folder / "run", tmp_path, histories=events, users=["nobody", "void", "who"])
     # What they have is left out, by the behavior or by any.
     lists = lists_of(folder / "run", tmp_path, histories=events, top_k=30, users=["nobody"])
+    assert "without a usable event" not in capsys.readouterr().out
     assert sorted({f"i{n:02d}" for n in range(30)} - set(mine["buy"])) == sorted(lists["item"])
     config = configuration.override(experiment.read_config(folder / "run"), {"evaluate.mask": "all_behaviors"})
     lists = lists_of(folder / "run", tmp_path, config=config, histories=events, top_k=30)
