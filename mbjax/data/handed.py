@@ -23,7 +23,7 @@ def column(values: Any, what: str, kind: str = "ids") -> pl.Series:
       ConfigError: values of several types, lists among them, or a number in place of a column.
     """
     if not isinstance(values, pl.Series):
-        if np.ndim(values) == 0 and isinstance(values, np.ndarray):
+        if isinstance(values, np.ndarray) and values.ndim == 0:
             raise errors.ConfigError(f"{what} is the single value {values}; expected a list of {kind}: [{values}].")
         plain = [_plain(value) for value in (values.tolist() if hasattr(values, "tolist") else values)]
         # polars takes truth values among numbers for 1 and 0.
