@@ -44,6 +44,10 @@ class Text:
         self._check_text()
 
     def _check_text(self) -> None:
+        if self.raw[:4] == b"PAR1":
+            raise errors.DataError(
+                f"{self.path}: is a Parquet file, expected text. Name it .parquet, or give data.log.format=parquet."
+            )
         if self.raw[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in self.raw[:2]:
             raise errors.DataError(
                 f"{self.path}: is UTF-16, expected UTF-8. Save it as UTF-8, or: iconv -f UTF-16 -t UTF-8 OLD > NEW."

@@ -159,6 +159,7 @@ def test_typed_columns_of_parquet(tmp_path):
             """itself. Write "12"" vinyl". Or, if the file does not quote: data.log.quote=none.""",
         ),
         ("\ufeffuser,item,behavior,time\n".encode("utf-16-le"), "is UTF-16, expected UTF-8"),
+        (b"PAR1\x15\x04\x15", "is a Parquet file, expected text. Name it .parquet, or give data.log.format=parquet."),
         (HEADER.encode("utf-16"), "is UTF-16, expected UTF-8"),
         (HEADER.replace("\n", "\r") + "a,1,buy,1\r", "its lines end as on an old Mac (CR)"),
         (b"\x28\xb5\x2f\xfd" + bytes(9), "is packed by zstd, which is not read. Unpack it first: zstd -d FILE."),
