@@ -43,6 +43,8 @@ def read(path: str | os.PathLike, layout=None, name: str | None = None) -> conte
         raise errors.DataError(f"{path}: holds {'no rows' if layout.columns else 'a header and no rows'}.")
     if readers.is_pipe(path):
         notes.append(f"log: {path} is a pipe, which is read once; a run needs a file (--dataset=PATH) to be evaluated")
+    if layout.min_count_on == "union" and not any(_least(layout)):
+        notes.append("log: data.log.min_count_on=union is not used: there is no data.log.min_count to count for")
     behaviors = _behaviors(table, layout, path)
     rows = cleaning.Rows(table, behaviors)
     del table  # texts, of which numbers were made

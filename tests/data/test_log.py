@@ -135,6 +135,13 @@ def test_minimum_counts_by_hand():
     assert counted(rows, min_count=0) == [True] * 8
 
 
+def test_how_is_counted_where_nothing_is_counted_for_is_said(tmp_path):
+    rows = [("ann", "hat", "buy", 1), ("ann", "tie", "buy", 2), ("ann", "tie", "view", 1)]
+    for least, times in ((0, 1), (1, 0)):
+        found = read(tmp_path, rows, min_count_on="union", min_item_count=least)
+        assert sum("min_count_on=union is not used" in note for note in found.notes) == times
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     rows=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 1)), min_size=1, max_size=60),
