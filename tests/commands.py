@@ -35,7 +35,9 @@ class Recorder:
     def explain(self, *args, **options):
         self._call("explain", args, options)
         shares = polars.DataFrame({"item": [4], "behavior": ["view"], "share": [0.5]})
-        return types.SimpleNamespace(user=17, item=3, behavior="buy", score=0.5, shares=shares, met=())
+        return types.SimpleNamespace(
+            user=17, item=3, behavior="buy", score=0.5, shares=shares, met=(), held=(), left_out=False
+        )
 
     def without_learning(self, *args, **options):
         self._call("without_learning", args, options)
