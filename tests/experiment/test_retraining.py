@@ -10,7 +10,7 @@ import trial
 
 from mbjax import cli, errors, experiment, models
 from mbjax import config as configuration
-from mbjax.experiment import wiring
+from mbjax.experiment import runs, wiring
 
 
 def test_it_trains_on_both_splits_for_the_chosen_number_of_epochs(four, folder, tmp_path):
@@ -84,7 +84,7 @@ def test_who_has_learned_from_validation_pairs_keeps_what_they_said(folder, tmp_
     assert "what it has learned is kept, from validation pairs too" in said
     assert "funnel (last" not in said and "how the epoch was chosen" not in said  # of none
     assert not again.rows and set(again.tables) == {"last"}
-    (made, params, _), (joined, kept, _) = (experiment.restore(place) for place in (first.workdir, again.workdir))
+    (made, params), (joined, kept) = (_parameters(outcome.workdir) for outcome in (first, again))
     changed = {name for name in params if jax.tree.leaves(params[name]) and not _same(params[name], kept[name])}
     assert changed == {"scale"}  # more pairs, other means
     assert not joined.dataset.valid and made.dataset.valid
@@ -98,8 +98,14 @@ def test_what_is_kept_is_of_the_epoch_that_is_chosen_now(folder, tmp_path):
     longer = experiment.train(_small(folder, epochs=3), tmp_path / "run", resume=True)
     assert not (again.workdir / "results.json").exists()  # it was of two epochs
     experiment.retrain(_small(folder, epochs=3), longer)
-    (_, params, _), (_, kept, _) = (experiment.restore(place) for place in (longer.workdir, again.workdir))
+    (_, params), (_, kept) = (_parameters(outcome.workdir) for outcome in (longer, again))
     assert _same(params["experts"], kept["experts"])
+
+
+def _parameters(workdir):
+    """The experiment of a run, without what it prepares, and the parameters that are put to use."""
+    made = runs.build(workdir, experiment.read_config(workdir), prepared=False)
+    return made, runs.restore_params(workdir, made)[0]
 
 
 def _small(folder, epochs):

@@ -15,7 +15,6 @@ def run(tmp_path_factory):
     data = trial.write_data(place / "toy")
     config = trial.config(data, "copf", train__epochs=1, train__monitor="mean:ndcg", model__contrastive__weight=0.0)
     experiment.train(config, place / "copf")
-    experiment.train(trial.config(data, "popularity"), place / "popularity")
     return place
 
 
@@ -53,6 +52,8 @@ def test_experts_are_those_of_expert_use(run):
     assert drawn.table.drop("run").equals(wanted)
 
 
-def test_a_model_without_tasks_is_refused(run):
+def test_a_model_without_tasks_is_refused(tmp_path):
+    data = trial.write_data(tmp_path / "toy")
+    experiment.train(trial.config(data, "popularity"), tmp_path / "popularity")
     with pytest.raises(errors.ConfigError, match="'popularity' is none"):
-        of_heads.conflict([run / "popularity"])
+        of_heads.conflict([tmp_path / "popularity"])
