@@ -110,6 +110,15 @@ def test_no_paths_of_one_machine(path):
     assert not [c for c in constants if isinstance(c, str) and re.match(r"~?/\w+/|[A-Z]:\\", c)]
 
 
+def test_one_function_chooses_by_platform():
+    """JAX's own traces both ways of each choice, and where they stand within one another four or eight."""
+    found = []
+    for path in MODULES:
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        found += [path.name for n in nodes if isinstance(n, ast.Attribute) and n.attr == "platform_dependent"]
+    assert found == []
+
+
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
