@@ -85,13 +85,12 @@ def show(found, shown: int = SHOWN) -> None:
 
 def _met(found) -> str:
     """How the user has met the item itself, and whether lists leave it out for that: a sentence, or nothing."""
-    of_training = ", held out from training"
+    held_out = ", held out from training"
     if found.behavior in (*found.met, *found.held):
-        by = f"has the item by {found.behavior} itself{of_training if found.behavior in found.held else ''}"
+        by = f"has the item by {found.behavior} itself{held_out if found.behavior in found.held else ''}"
     elif found.met or found.held:
-        by = "has met the item by " + ", and by ".join(
-            [", ".join(found.met)] * bool(found.met) + [", ".join(found.held) + of_training] * bool(found.held)
-        )
+        ways = [", ".join(names) + note for names, note in ((found.met, ""), (found.held, held_out)) if names]
+        by = f"has met the item by {', and by '.join(ways)}"
     else:
         return ""
     return f". The user {by}{': lists leave it out by default' if found.left_out else ''}"

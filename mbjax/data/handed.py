@@ -65,12 +65,15 @@ def table_column(table: Any, name: Any, what: str, kind: str = "ids", field: str
     return column(table[name], what, kind)
 
 
+IS_INDEX = " It is the index of the table: give table.reset_index()."
+
+
 def of_index(table: Any, names: Sequence[str]) -> str:
     """A hint where a column that is missed is, or may be, the index of a pandas table; "" where it is not."""
     index = getattr(table, "index", None)
     found = list(getattr(index, "names", None) or ())
     if any(name in found for name in names):
-        return " It is the index of the table: give table.reset_index()."
+        return IS_INDEX
     if found == [None] and type(index).__name__ != "RangeIndex":
         return f" If it is the index of the table, give table.reset_index(names='{names[0]}')."
     return ""

@@ -163,7 +163,7 @@ def _chosen(
 ) -> _Source:
     """The columns that are meant, by their names, or because there is no other; ``take`` reads the one at a place."""
     wanted = [name for name in dict.fromkeys((column, ITEM)) if name in names]
-    if group is None and not wanted and len(names) == 1 and not hint.startswith(" It is"):
+    if group is None and not wanted and len(names) == 1 and hint != handed.IS_INDEX:
         # A file of one column needs no header: if its first line is none, it is an id, and if not, it is left out.
         only = _filled(take(0, "ids"), where, row)
         return _Source(where, pl.concat([pl.Series([names[0]]), only.alias("")]) if is_text else only)

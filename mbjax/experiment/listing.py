@@ -195,11 +195,14 @@ def _with_events(who: audience.Audience, users: Iterable[Any] | Any) -> tuple[np
     """
     wanted = handed.wanted(users, "users")
     ids, silent = data.Vocabulary(who.ids), data.Vocabulary(who.without)
-    # Ids of several types stand there as text.
-    none = [raw for raw in wanted if ids.find(raw) is None and {silent.find(raw), silent.find(str(raw))} != {None}]
+    listed, none = [], []
+    for raw in wanted:
+        # Ids of several types stand there as text.
+        is_silent = ids.find(raw) is None and {silent.find(raw), silent.find(str(raw))} != {None}
+        (none if is_silent else listed).append(raw)
     without = pl.Series([str(raw) for raw in none], dtype=pl.String).unique(maintain_order=True)
-    found = ids.index([raw for raw in wanted if raw not in none], where="the histories that were given")
-    if none and not len(found):
+    found = ids.index(listed, where="the histories that were given")
+    if none and not listed:
         raise errors.DataError(f"there is nobody to list for: {_without(without)[0]}.")
     return listing.once(found), without
 

@@ -75,7 +75,7 @@ def as_trained(
     Raises:
       CheckpointError: it was, the model uses them, and they are gone.
     """
-    dataset = data.load(config.dataset, config.data) if dataset is None else dataset
+    dataset = wiring.load(config) if dataset is None else dataset
     known = folder.dataset()
     then = bool(known.get("times"))
     if then == dataset.info.times:

@@ -160,17 +160,14 @@ class _Work:
 
     def begin(self, dataset: data.Dataset | None) -> None:
         """Loads the data, and refuses what cannot go well; nothing is written."""
-        first = next(iter(self.configs.values()))
-        experiment = wiring.plan(first, dataset, steps=False)
+        experiment = wiring.plan(next(iter(self.configs.values())), dataset, steps=False)
         self._way = choose(experiment, len(self.configs))
-        if self._way.devices > 1:
-            # Each run is one of one device, and all devices evaluate it.
-            among = parallel.Placement(self._way.devices)
+        is_alone = self._way.devices > 1  # each run is one of one device, and all devices evaluate it
+        if is_alone:
             self.configs = {seed: self._alone(config) for seed, config in self.configs.items()}
-            experiment = wiring.plan(self._alone(first), experiment.dataset)
-            experiment = dataclasses.replace(experiment, others=among)
-        else:
-            experiment = wiring.plan(first, experiment.dataset)  # whose devices divide each batch
+        experiment = wiring.plan(next(iter(self.configs.values())), experiment.dataset)
+        if is_alone:
+            experiment = dataclasses.replace(experiment, others=parallel.Placement(self._way.devices))
         self._experiment = experiment
         self._first = run.Run(experiment, make_advance=self._make_advance())
 

@@ -34,8 +34,7 @@ def train(
     """
     folders.check(config, workdir, resume)
     if resume and workdir is not None and run_folder.RunFolder(workdir).has_run():
-        known = run_folder.RunFolder(workdir)
-        dataset = hosts.in_turn(lambda: runs.as_trained(known, config, dataset))
+        dataset = runs.as_trained(run_folder.RunFolder(workdir), config, dataset)
     made = run.Run(wiring.plan(config, dataset))
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(folders.claimed(config, workdir, resume))

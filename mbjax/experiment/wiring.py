@@ -224,6 +224,11 @@ def build(config: configuration.Config, dataset: data.Dataset | None = None, *, 
     return plan(config, dataset).with_graphs(teach=teach)
 
 
+def load(config: configuration.Config) -> data.Dataset:
+    """The data of a run; the first host reads them before the others, who find what it has made on the way."""
+    return hosts.in_turn(lambda: data.load(config.dataset, config.data))
+
+
 def plan(config: configuration.Config, dataset: data.Dataset | None = None, *, steps: bool = True) -> Experiment:
     """As ``build``, without the graphs, which may take minutes: enough to refuse what cannot go well.
 
@@ -238,7 +243,7 @@ def plan(config: configuration.Config, dataset: data.Dataset | None = None, *, s
     entry = models.entry(config.model_name)
     parallel.check(config.devices)
     if dataset is None:
-        dataset = hosts.in_turn(lambda: data.load(config.dataset, config.data))
+        dataset = load(config)
     hosts.check_same(f"the fingerprint of data set '{dataset.info.name}'", dataset.fingerprint)
     # A batch larger than the data set would be padding; equal slices for all devices.
     pairs = sum(matrix.nnz for matrix in dataset.train.values())
