@@ -2,10 +2,12 @@
 
     python benchmarks/scale.py S --out benchmarks/results/scale-S-cpu.json
     python benchmarks/scale.py M --models="als,itemknn,bpr_mf --train.lazy=true" --minutes=30
+    python benchmarks/scale.py L --models="itemknn --lists,als" --minutes=60
     python benchmarks/scale.py --table benchmarks/results/scale-S-cpu.json        # Markdown
 
 For each model ``mbjax bench MODEL LOG --memory`` and then ``mbjax train`` for one epoch, with final tables of all users
-and without anchors, each in a process of its own that is stopped after some minutes. Seconds are of CPU, user and
+and without anchors, and with ``--lists`` after its name ``mbjax recommend`` of what was trained: twenty items for each
+user of the log. Each is a process of its own that is stopped after some minutes. Seconds are of CPU, user and
 system, with the start of Python, reading the kept log and compiling; memory is the most that the process had, as the
 system tells it. Rows that the file has already are not measured again.
 """
@@ -40,6 +42,8 @@ OF_ANCHORS = "test pass of "
 READ = ("reading", "reading again")
 """The first start on a log, which splits and keeps it, and the second."""
 FAILED = "stopped"
+LISTS = "--lists"
+"""After a model's name: its lists for all users too."""
 
 
 def measured(command: Sequence[str], folder: pathlib.Path, minutes: float) -> dict[str, Any]:
@@ -92,6 +96,8 @@ def of_model(text: str, path: pathlib.Path, folder: pathlib.Path, minutes: float
       minutes: after which a run is stopped.
     """
     name, *own = shlex.split(text)
+    with_lists = LISTS in own
+    own = [word for word in own if word != LISTS]
     told, workdir = folder / "told.json", folder / f"{path.stem}-{len(list(folder.iterdir()))}"
     words = [f"--json={told}", *KEEP, *(word for word in own if not word.startswith("--train.epochs"))]
     foreseen = measured(["-m", "mbjax", "bench", name, str(path), "--memory", *words], folder, minutes)
@@ -105,6 +111,9 @@ def of_model(text: str, path: pathlib.Path, folder: pathlib.Path, minutes: float
     if results.exists():
         seconds = json.loads(results.read_text(encoding="utf-8")).get("seconds", {})
         row["seconds"] = {part: seconds[part] for part in ("train_epoch", "test_pass") if part in seconds}
+        if with_lists:
+            words = [f"--workdir={workdir}", f"--behaviors={generated.BEHAVIORS[-1]}", f"--out={folder / 'lists'}"]
+            row["lists"] = measured(["-m", "mbjax", "recommend", *words], folder, minutes)
     return row
 
 
@@ -117,17 +126,23 @@ def foreseen_peak(memory: dict[str, Any]) -> int | None:
 
 
 def table(found: dict[str, Any]) -> str:
-    """The Markdown of a file."""
+    """The Markdown of a file; lists of all users have columns where one of its runs made them."""
+    has_lists = any("lists" in row for row in found["rows"])
     lines = [
         ["run", "CPU s", "an epoch [s]", "a test pass [s]", "peak [GB]", "foreseen [GB]", ""],
         ["---", *["---:"] * 5, "---"],
     ]
+    if has_lists:
+        lines[0][-1:-1], lines[1][-1:-1] = ["lists for all [CPU s]", "peak [GB]"], ["---:"] * 2
     for row in found["rows"]:
         seconds = row.get("seconds", {})
-        name = row["model"] if row["model"] in READ else f"`{row['model']}`"
+        name = row["model"] if row["model"] in READ else f"`{row['model'].replace(' ' + LISTS, '')}`"
         cells = [name, f"{row['cpu']:,.0f}"]
         cells += [f"{seconds[part]:,.1f}" if part in seconds else "" for part in ("train_epoch", "test_pass")]
         cells += [f"{row['peak'] / 1e9:.2f}", f"{row['foreseen'] / 1e9:.2f}" if row.get("foreseen") else ""]
+        if has_lists:
+            lists = row.get("lists", {})
+            cells += [f"{lists['cpu']:,.0f}", f"{lists['peak'] / 1e9:.2f}"] if lists else ["", ""]
         lines.append([*cells, _remark(row)])
     return tables.join(lines)
 
@@ -135,6 +150,8 @@ def table(found: dict[str, Any]) -> str:
 def _remark(row: dict[str, Any]) -> str:
     if FAILED in row:
         return row[FAILED]
+    if FAILED in row.get("lists", {}):
+        return f"lists: {row['lists'][FAILED]}"
     return f"foreseen {row['foreseen'] / row['peak'] - 1:+.0%}" if row.get("foreseen") else ""
 
 

@@ -90,6 +90,37 @@ def test_rows_are_measured_once_and_told_in_a_table(modules, tmp_path, monkeypat
     assert "--train.lazy=true" in next(c for c in asked if "bench" in c and "bpr_mf" in c)
 
 
+def test_lists_of_all_users_have_columns_of_their_own(modules, tmp_path, monkeypatch, capsys):
+    _, scale = modules
+    asked = []
+
+    def measured(command, folder, minutes):
+        asked.append(command)
+        if "bench" in command:
+            told = next(word for word in command if word.startswith("--json=")).partition("=")[2]
+            Path(told).write_text(json.dumps({"memory": {"peak": None, "available": 3}}))
+        if "train" in command:
+            workdir = Path(next(word for word in command if word.startswith("--workdir=")).partition("=")[2])
+            workdir.mkdir(parents=True)
+            (workdir / "results.json").write_text(json.dumps({"seconds": {"test_pass": 3.0}}))
+        is_late = "recommend" in command and any("copf" in word for word in asked[-2])
+        return {"cpu": 9.0, "wall": 1.0, "peak": 2 * 10**9} | ({"stopped": "after 3 minutes"} if is_late else {})
+
+    monkeypatch.setattr(scale, "measured", measured)
+    words = ["T", f"--folder={tmp_path}", f"--out={tmp_path / 'scale.json'}", "--minutes=3"]
+    assert scale.main([*words, "--models=als,itemknn --lists --model.neighbors=5,copf --lists"]) == 0
+    of_lists = [command for command in asked if "recommend" in command]
+    assert len(of_lists) == 2 and not any("--lists" in command for command in asked)
+    assert next(c for c in asked if "--model=itemknn" in c)[-2:] == ["--model.neighbors=5", "--train.epochs=1"]
+    lines = capsys.readouterr().out.splitlines()
+    cells = [[cell.strip() for cell in line.strip("| \n").split("|")] for line in lines if line.startswith("| `")]
+    assert cells == [
+        ["`als`", "9", "", "3.0", "2.00"],
+        ["`itemknn --model.neighbors=5`", "9", "", "3.0", "2.00", "", "9", "2.00"],
+        ["`copf`", "9", "", "3.0", "2.00", "", "9", "2.00", "lists: after 3 minutes"],
+    ]
+
+
 def test_a_program_that_fails_or_takes_too_long_is_told(modules, tmp_path):
     _, scale = modules
     found = scale.measured(["-c", "print('something'); raise SystemExit(3)"], tmp_path, 1)
