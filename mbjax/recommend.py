@@ -153,7 +153,7 @@ def make(
     if users is None:
         chosen = np.arange(dataset.info.num_users, dtype=np.int32)
     else:
-        chosen = once(dataset.user_index(handed.wanted(users, "users")))
+        chosen = once(dataset.user_index(handed.wanted(users, "users", dataset.users.series)))
     return rank(
         model,
         params,

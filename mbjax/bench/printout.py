@@ -74,6 +74,8 @@ def run(out: rich.console.Console, record: Mapping[str, Any]) -> None:
         if value is not None:
             rows.append((f"peak memory, {name}", f"{value:,} MiB", ""))
     tables.put(out, table(("what", "=median", ""), rows))
+    if "spmm_left_out" in record:
+        out.print(record["spmm_left_out"])
     if record.get("spmm"):
         products = [
             (

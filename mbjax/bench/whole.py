@@ -63,10 +63,11 @@ def products(
 ) -> dict[str, list[dict[str, Any]]]:
     """The part ``spmm`` of a record: the product of each graph; ``width`` None is the model's embedding size.
 
-    None of graphs that ``--shard=tables`` divides.
+    None of graphs that ``--shard=tables`` divides: ``spmm_left_out`` says so.
     """
     if experiment.shards is not None:
-        return {"spmm": []}  # a product of parts is no program of its own: it is one of several devices together
+        # A product of parts is no program of its own: it is one of several devices together.
+        return {"spmm": [], "spmm_left_out": "sparse products of divided graphs (--shard=tables) are not timed alone"}
     width = width or getattr(experiment.config.model, "embedding_size", WIDTH)
     found = parts.products(experiment.graphs, width, repeat=repeat, limit=limit)
     return {"spmm": [dataclasses.asdict(one) for one in found]}

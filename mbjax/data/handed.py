@@ -25,6 +25,8 @@ def column(values: Any, what: str, kind: str = "ids") -> pl.Series:
     if not isinstance(values, pl.Series):
         if isinstance(values, np.ndarray) and values.ndim == 0:
             raise errors.ConfigError(f"{what} is the single value {values}; expected a list of {kind}: [{values}].")
+        if isinstance(getattr(values, "dtype", None), np.dtype) and (numbers := _numbers(values)) is not None:
+            return numbers
         plain = [_plain(value) for value in (values.tolist() if hasattr(values, "tolist") else values)]
         # polars takes truth values among numbers for 1 and 0.
         is_mixed = len({isinstance(value, bool) for value in plain if value is not None}) > 1
@@ -39,6 +41,16 @@ def column(values: Any, what: str, kind: str = "ids") -> pl.Series:
     if values.dtype.is_float():
         return values.fill_nan(None)
     return values.cast(pl.String) if values.dtype in (pl.Categorical, pl.Enum) else values
+
+
+def _numbers(values: Any) -> pl.Series | None:
+    """Numbers of numpy or pandas as Python would have them, not one by one; None: they are to be looked at so."""
+    array = np.asarray(values)
+    if array.ndim != 1 or array.dtype.kind not in "iuf" or array.dtype in (np.uint64, np.longdouble):
+        return None
+    is_float = array.dtype.kind == "f"
+    found = pl.Series(array.astype(np.float64 if is_float else np.int64))
+    return found.fill_nan(None) if is_float else found
 
 
 def _plain(value: Any) -> Any:
@@ -87,12 +99,23 @@ def refuse_mask(ids: pl.Series, known: pl.Series, what: str, kind: str) -> None:
         )
 
 
-def wanted(ids: Any, what: str) -> list[Any]:
+def wanted(ids: Any, what: str, known: pl.Series | None = None) -> list[Any]:
     """Raw ids that are chosen: of a list, a column or a table of one column; a single one stands for itself.
 
+    Args:
+      what: the option they were given to, for messages.
+      known: the ids that there are.
+
     Raises:
-      ConfigError: a table of other columns.
+      ConfigError: a table of other columns, or a mask where the known ids are no truth values.
     """
+    chosen = _values(ids, what)
+    if known is not None and chosen and all(isinstance(value, bool | np.bool_) for value in chosen):
+        refuse_mask(pl.Series(chosen, dtype=pl.Boolean), known, what, what)
+    return chosen
+
+
+def _values(ids: Any, what: str) -> list[Any]:
     if isinstance(ids, pl.LazyFrame):
         ids = ids.collect()
     if hasattr(ids, "columns"):

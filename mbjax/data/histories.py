@@ -85,7 +85,9 @@ def read(
         path = paths.absolute(source)
         form = whole if times else layout
         if tables.is_parquet(path):  # which says itself what its columns are, whatever the log was
-            form = dataclasses.replace(form, format=None, columns=None, separator=None)
+            default = options.LogOptions()
+            fields = ("format", "columns", "separator", "quote")
+            form = dataclasses.replace(form, **{field: getattr(default, field) for field in fields})
         try:
             table, name = columns.read(path, form, notes), path.name
         except errors.ConfigError as error:

@@ -170,6 +170,8 @@ def _chosen(
     said = f"'{column}'" + (f" or '{ITEM}'" if column != ITEM else "")
     if not wanted:
         raise errors.ConfigError(f"{where}: its columns are {', '.join(names)}, and none is {said}, the items.{hint}")
+    if (number := names.count(wanted[0])) > 1:
+        raise errors.ConfigError(f"{where}: {number} columns are named '{wanted[0]}'. Rename all but one.")
     item = names.index(wanted[0])
     if group is None:
         return _Source(where, _filled(take(item, "items"), where, row))

@@ -70,8 +70,8 @@ def read(
         )
     kind = _format(files[0], layout)
     if kind == "parquet":
-        for option in ("columns", "separator"):
-            if getattr(layout, option) is not None:
+        for option in ("columns", "separator", "quote"):
+            if getattr(layout, option) != getattr(options.LogOptions, option):
                 raise errors.ConfigError(
                     f"data.log.{option} is of text files, and {path.name} is Parquet: leave it out."
                 )

@@ -175,7 +175,7 @@ def _restore(workdir, config, checkpoint, allow_new_data, loaded) -> audience.Ru
 
 def _places(ids: pl.Series, users: Iterable[Any] | Any, dataset: data.Dataset) -> np.ndarray:
     """The places of raw ids among those who get lists, each once."""
-    wanted = handed.wanted(users, "users")
+    wanted = handed.wanted(users, "users", ids)
     try:
         # Of a log that has grown, those whom it has added are there too.
         found = (dataset.user_index if ids is dataset.users.series else data.Vocabulary(ids).index)(wanted)
@@ -193,7 +193,7 @@ def _with_events(who: audience.Audience, users: Iterable[Any] | Any) -> tuple[np
     Raises:
       DataError: a user who is not among them, or no user with a usable event.
     """
-    wanted = handed.wanted(users, "users")
+    wanted = handed.wanted(users, "users", who.ids)
     ids, silent = data.Vocabulary(who.ids), data.Vocabulary(who.without)
     listed, none = [], []
     for raw in wanted:

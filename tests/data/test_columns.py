@@ -196,6 +196,7 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path, text, message):
             {"name": "log.parquet", "columns": ("user",)},
             "data.log.columns is of text files, and log.parquet is Parquet",
         ),
+        ({"name": "log.parquet", "quote": None}, "data.log.quote is of text files, and log.parquet is Parquet"),
     ],
 )
 def test_options_that_do_not_fit(tmp_path, options, message):

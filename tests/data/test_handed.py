@@ -78,6 +78,24 @@ def test_a_column_that_is_the_index_is_pointed_at():
     assert handed.of_index(pl.DataFrame({"a": [1]}), ["item"]) == ""
 
 
+@pytest.mark.parametrize("kind", ["i1", "u4", "i8", "u8", "f2", "f4", "f8", "?", "U3"])
+def test_an_array_is_what_its_values_are_one_by_one(kind):
+    array = np.array([3, 0, 1], kind)
+    assert handed.column(array, "any").equals(handed.column(array.tolist(), "any"))
+    assert handed.column(array, "any").dtype == handed.column(array.tolist(), "any").dtype
+    if kind[0] == "f":
+        assert handed.column(np.array([3, np.nan], kind), "any").to_list() == [3.0, None]
+
+
+def test_a_mask_chooses_nobody():
+    mask, known = np.array([True, False]), pl.Series([3, 1])
+    for users in (mask, list(mask), mask.tolist(), pl.Series(mask)):
+        with pytest.raises(errors.ConfigError, match="^users: the users are true or false, as of a mask; expected"):
+            handed.wanted(users, "users", known)
+    assert handed.wanted(mask, "users", pl.Series([True, False])) == [True, False]
+    assert handed.wanted([1, True], "users", known) == [1, True] and handed.wanted([], "users", known) == []
+
+
 def test_values_of_pandas():
     pandas = pytest.importorskip("pandas")
     for values, expected in (

@@ -161,7 +161,7 @@ def test_columns_of_parquet_as_others_write_them(tmp_path, kind):
 
 def test_events_of_a_log_without_a_header(tmp_path):
     """They are written as the log is, or as Parquet, which names its columns."""
-    layout = {"columns": ("user", "item", "behavior"), "time": None}
+    layout = {"columns": ("user", "item", "behavior"), "time": None, "quote": None}
     TABLE.write_parquet(tmp_path / "events.parquet")
     TABLE.write_csv(tmp_path / "events.csv", include_header=False)
     first, second = (read(tmp_path / f"events.{kind}", **layout) for kind in ("parquet", "csv"))

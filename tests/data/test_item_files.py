@@ -222,6 +222,15 @@ def test_an_item_that_is_no_value_is_refused_with_its_row(tmp_path):
         named(tmp_path / "stock.parquet", NUMBERS)
 
 
+def test_two_columns_of_items_are_not_told_apart(tmp_path):
+    (tmp_path / "stock.csv").write_text("item,item\n7,8\n")
+    (tmp_path / "groups.csv").write_text("item,item,group\n7,8,x\n")
+    with pytest.raises(errors.ConfigError, match="^stock.csv: 2 columns are named 'item'. Rename all but one"):
+        named(tmp_path / "stock.csv", NUMBERS)
+    with pytest.raises(errors.ConfigError, match="^groups.csv: 2 columns are named 'item'. Rename all but one"):
+        item_files.groups(tmp_path / "groups.csv", NUMBERS)
+
+
 @pytest.mark.parametrize(
     "mask", [[True, False], np.array([True, False]), pl.Series([True, False]), pl.DataFrame({"item": [True, False]})]
 )
