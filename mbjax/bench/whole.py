@@ -60,7 +60,7 @@ def products(
     width: int | None = None,
     repeat: int = timing.REPEAT,
     limit: float = timing.LIMIT,
-) -> dict[str, list[dict[str, Any]]]:
+) -> dict[str, Any]:
     """The part ``spmm`` of a record: the product of each graph; ``width`` None is the model's embedding size.
 
     None of graphs that ``--shard=tables`` divides: ``spmm_left_out`` says so.

@@ -86,8 +86,7 @@ def read(
         form = whole if times else layout
         if tables.is_parquet(path):  # which says itself what its columns are, whatever the log was
             default = options.LogOptions()
-            fields = ("format", "columns", "separator", "quote")
-            form = dataclasses.replace(form, **{field: getattr(default, field) for field in fields})
+            form = dataclasses.replace(form, **{key: getattr(default, key) for key in ("format", *tables.OF_TEXT)})
         try:
             table, name = columns.read(path, form, notes), path.name
         except errors.ConfigError as error:

@@ -17,6 +17,8 @@ from mbjax import errors
 from mbjax.data import coding, options, raw_table, readers, text
 
 FORMATS = (*text.SEPARATORS, "parquet")
+OF_TEXT = ("columns", "separator", "quote")
+"""Options of text files, which Parquet has no use for."""
 
 
 def is_log(path: pathlib.Path) -> bool:
@@ -70,7 +72,7 @@ def read(
         )
     kind = _format(files[0], layout)
     if kind == "parquet":
-        for option in ("columns", "separator", "quote"):
+        for option in OF_TEXT:
             if getattr(layout, option) != getattr(options.LogOptions, option):
                 raise errors.ConfigError(
                     f"data.log.{option} is of text files, and {path.name} is Parquet: leave it out."
