@@ -24,6 +24,21 @@ def modules(monkeypatch):
         sys.modules.pop(name)
 
 
+def given(command, option):
+    return Path(next(word for word in command if word.startswith(f"--{option}=")).partition("=")[2])
+
+
+def told(command, found):
+    """What ``mbjax bench`` leaves."""
+    given(command, "json").write_text(json.dumps(found))
+
+
+def trained(command, results):
+    """What ``mbjax train`` leaves."""
+    given(command, "workdir").mkdir(parents=True)
+    (given(command, "workdir") / "results.json").write_text(json.dumps(results))
+
+
 def test_a_log_has_what_it_says(modules):
     generated, _ = modules
     size, log = generated.SIZES["T"], generated.named("T")
@@ -54,19 +69,16 @@ def test_rows_are_measured_once_and_told_in_a_table(modules, tmp_path, monkeypat
     def measured(command, folder, minutes):
         asked.append(command)
         if "bench" in command:
-            told = next(word for word in command if word.startswith("--json=")).partition("=")[2]
             peak = None if "funnel" in command else 1_700_000_000
             parts = {
                 "held": {"a": 4 * 10**8, "b": 2 * 10**8},
                 "programs": {"x": 10**8, "test pass of popularity": 10**9},
             }
-            Path(told).write_text(json.dumps({"memory": {"peak": peak, "available": 3, "process": 4 * 10**8} | parts}))
+            told(command, {"memory": {"peak": peak, "available": 3, "process": 4 * 10**8} | parts})
         if "train" in command and "--model=copf" in command:
             return {"cpu": 7.0, "wall": 7.0, "peak": 10**9, "stopped": "after 3 minutes"}
         if "train" in command:
-            workdir = Path(next(word for word in command if word.startswith("--workdir=")).partition("=")[2])
-            workdir.mkdir(parents=True)
-            (workdir / "results.json").write_text(json.dumps({"seconds": {"train_epoch": 2.04, "total": 9.0}}))
+            trained(command, {"seconds": {"train_epoch": 2.04, "total": 9.0}})
         return {"cpu": 1234.5, "wall": 1.0, "peak": 10**9}
 
     monkeypatch.setattr(scale, "measured", measured)
@@ -97,12 +109,9 @@ def test_lists_of_all_users_have_columns_of_their_own(modules, tmp_path, monkeyp
     def measured(command, folder, minutes):
         asked.append(command)
         if "bench" in command:
-            told = next(word for word in command if word.startswith("--json=")).partition("=")[2]
-            Path(told).write_text(json.dumps({"memory": {"peak": None, "available": 3}}))
+            told(command, {"memory": {"peak": None, "available": 3}})
         if "train" in command:
-            workdir = Path(next(word for word in command if word.startswith("--workdir=")).partition("=")[2])
-            workdir.mkdir(parents=True)
-            (workdir / "results.json").write_text(json.dumps({"seconds": {"test_pass": 3.0}}))
+            trained(command, {"seconds": {"test_pass": 3.0}})
         is_late = "recommend" in command and any("copf" in word for word in asked[-2])
         return {"cpu": 9.0, "wall": 1.0, "peak": 2 * 10**9} | ({"stopped": "after 3 minutes"} if is_late else {})
 
