@@ -56,7 +56,7 @@ def _lists(command_line: reading.Given) -> int:
     workdir, chosen, checkpoint = _of_run(command_line, "recommend")
     made = {"top_k": reading.whole(command_line, "top-k", 20, least=1)}
     made["out"] = pathlib.Path(given["out"]) if "out" in given else None
-    made["users"] = _users(given["users"]) if "users" in given else None
+    made["users"] = _users(given["users"], chosen.data.log.user) if "users" in given else None
     if "exclude" in given:
         made["exclude"] = reading.choice(command_line, "exclude", EXCLUDE)
         if made["exclude"] == "none" and "mask" in given:
@@ -118,18 +118,16 @@ def _of_run(command_line: reading.Given, mode: str) -> tuple[pathlib.Path, confi
     return workdir, settings.of_run(workdir, command_line, mode, extra=fields), checkpoint
 
 
-def _users(text: str) -> tuple[str, ...]:
-    """Raw user ids: from a file, one a line, or separated by commas, those that hold one in double quotes."""
+def _users(text: str, column: str) -> tuple[Any, ...]:
+    """Raw user ids: of a file (``data/id_files.py``), or separated by commas, those that hold one in double quotes."""
     try:
         file = paths.absolute(text)
     except errors.ConfigError:  # an id need not be a path
         file = pathlib.Path()
     if os.path.isfile(file):
-        try:
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
-            users = tuple(line.strip() for line in lines if line.strip())
-        except UnicodeDecodeError:
-            raise errors.DataError(f"--users={text}: not a text file in UTF-8; write one raw user id a line.") from None
+        from mbjax.data import id_files  # not before it is needed: it brings what reads tables
+
+        users = tuple(id_files.read(file, id_files.Wanted(column, id_files.USER), "users").id.to_list())
     elif os.sep in text and os.path.isdir(file):  # a folder may be called as a user is, where it is here
         raise errors.ConfigError(f"--users={text}: is a folder; give raw ids separated by commas, or a file.")
     else:

@@ -180,7 +180,8 @@ OPTIONS = (
     Option(
         "users",
         "FILE|ID,...",
-        "only these raw user ids, those with commas in double quotes; a file has one a line",
+        "only these raw user ids, those with commas in double quotes; a file has one a line, or is a table (.csv, "
+        ".tsv, .parquet) with a column of users, called as in the log",
         ("recommend",),
     ),
     Option(

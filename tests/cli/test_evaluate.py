@@ -50,6 +50,40 @@ def test_eval_recommends(experiment, run):
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "users"),
+    [
+        ("u.csv", "user,city\n17,Rom\nx y,Bern\n", ("17", "x y")),
+        ("u.csv", "visitorid;user\n17;1\nb;2\n", ("17", "b")),
+        ("u.tsv", "city\tuser\nRom\t17\n", ("17",)),
+        ("u.csv", "user\n17\nb\n", ("17", "b")),
+        ("u.csv", "17\nb\n", ("17", "b")),
+    ],
+)
+def test_users_stand_in_a_table(experiment, run, name, text, users):
+    (run / name).write_text(text, encoding="utf-8")
+    argv = [f"--workdir={run}", f"--users={run / name}"]
+    if "visitorid" in text:  # as the run's log calls them
+        path = run / "config.yaml"
+        path.write_text(path.read_text().replace("user: user\n", "user: visitorid\n"))
+    assert cli.recommend_main(argv) == 0
+    [(_, _, options)] = experiment.calls
+    assert options["users"] == users
+
+
+def test_a_table_of_users_that_names_none_is_one_line(experiment, capsys, run):
+    (run / "u.csv").write_text("who,city\n17,Rom\n")
+    said = failure(capsys, cli.recommend_main, f"--workdir={run}", f"--users={run / 'u.csv'}")
+    assert said == "u.csv: its columns are who, city, and none is 'user', the users."
+    (run / "u.csv").write_text("user,city\n17,Rom\n,Bern\n")
+    argv = [f"--workdir={run}", f"--users={run / 'u.csv'}"]
+    assert "line 3: the user is empty" in failure(capsys, cli.recommend_main, *argv, code=3)
+    (run / "u.txt").write_bytes("17\n".encode("utf-16"))
+    argv = [f"--workdir={run}", f"--users={run / 'u.txt'}"]
+    assert "write one raw user id a line" in failure(capsys, cli.recommend_main, *argv, code=3)
+    assert experiment.calls == []
+
+
 def test_what_may_be_listed_is_handed_on(experiment, run):
     argv = "--list=continue,discover --repeat --available=stock.csv --groups=brands.csv --max-per-group=2"
     assert cli.recommend_main([f"--workdir={run}", *argv.split()]) == 0
