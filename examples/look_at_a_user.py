@@ -26,6 +26,8 @@ def main(workdir: str = "runs/demo", user: str = "17", lists: str = "") -> None:
     folder = pathlib.Path(lists) if lists else pathlib.Path(workdir) / "recommendations"
     grid = rich.table.Table("behavior", "in training", "such as", "ranked next", box=None, padding=(0, 2, 0, 0))
     for behavior in dataset.info.behaviors:
+        if not (folder / f"{behavior}.parquet").is_file():
+            sys.exit(f"no lists in {folder}. First: mbjax recommend --workdir={workdir}")
         met = dataset.items.raw(dataset.train[behavior][[index]].indices)
         rows = pl.read_parquet(folder / f"{behavior}.parquet").filter(pl.col("user").cast(pl.String) == user)
         ranked = rows.sort("rank")["item"].head(SHOWN)

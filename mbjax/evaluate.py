@@ -152,6 +152,11 @@ class Evaluator:
         """Behavior -> the users that count, int32, ascending."""
         return {behavior: task.users for behavior, task in self._tasks.items()}
 
+    @property
+    def is_sample(self) -> bool:
+        """Whether there are more users of a behavior than are ranked."""
+        return any(task.sampled_from for task in self._tasks.values())
+
     def __call__(
         self,
         model: types.Model,

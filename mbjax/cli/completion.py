@@ -9,7 +9,10 @@ from collections.abc import Iterator, Sequence
 
 from mbjax import config, errors, program
 from mbjax.cli import guard, layout, options
+from mbjax.reporting import figures, selections
 
+SHORT = "data.log."
+"""Beginning of the fields whose first word may be left out."""
 SCRIPT = """\
 # TAB for mbjax. In ~/.bashrc: source <(mbjax completion bash)
 _mbjax() {
@@ -49,7 +52,8 @@ def _print(argv: list[str]) -> int:
     if argv != ["bash"]:
         raise errors.unknown("shell", " ".join(argv), ("bash",))
     cases = [f'    *:{name}) words="{" ".join(words(name))}" ;;' for name in program.COMMANDS]
-    script = SCRIPT.replace("@COMMANDS@", " ".join((*program.COMMANDS, "--help", "--version")))
+    cases.append('    *:completion) words="bash --help" ;;')
+    script = SCRIPT.replace("@COMMANDS@", " ".join((*program.COMMANDS, "completion", "--help", "--version")))
     print(script.replace("@CASES@", "\n".join(cases)), end="")
     return 0
 
@@ -58,15 +62,20 @@ def words(command: str) -> Iterator[str]:
     """The words that may stand behind a command: options and fields, with their values where these can be listed."""
     modes = {"train": options.TRAINING, "eval": options.RUNS}.get(command, (command,))
     known = {"model": config.model_names(), "dataset": config.dataset_names()}
+    known |= {"figure": figures.KINDS, "selection": selections.NAMES} if command in ("figures", "compare") else {}
     if "dataset" not in options.of(*modes) and options.WORDS.get(command):
-        yield from (name for word in options.WORDS[command] for name in known.get(word.lower(), ()))
+        words_of = [part for word in options.WORDS[command] for part in word.lower().split("|")]
+        yield from (name for word in words_of for name in known.get(word, ()))
     for name, option in options.of(*modes).items():
         values = known.get(name) or (option.value.removesuffix(",...").split("|") if option.value.islower() else [])
         yield from _with_values(name, values, is_switch=not option.value)
     for path, spec in config.known_fields(config.Section).items():
         if all(options.reads(mode, path) for mode in modes[:1]):
             kinds = config.type_name(spec.annotation).split(" | ")
-            yield from _with_values(path, kinds if all(kind.islower() for kind in kinds) else [])
+            values = kinds if all(kind.islower() for kind in kinds) else []
+            yield from _with_values(path, values)
+            if path.startswith(SHORT):  # as everybody writes them
+                yield from _with_values(path.removeprefix("data."), values)
 
 
 def _with_values(name: str, values: Sequence[str], *, is_switch: bool = False) -> Iterator[str]:

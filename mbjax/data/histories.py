@@ -24,13 +24,15 @@ _FIELDS = ("user", "item", "behavior")
 
 @dataclasses.dataclass(frozen=True)
 class Histories:
-    """The usable events of N users.
+    """The usable events of N users, who have some or are known to the data set.
 
     Attributes:
-      users: raw ids [N], in the order of their first event; of the type that the data set's have, if they can be.
+      users: raw ids [N], in the order of their first event, and after them known ones who are given without any; of the
+        type that the data set's have, if they can be.
       known: int32 [N], their indices in the data set; -1 for those it does not have.
       pairs: behavior -> CSR [N, I] of ones, for each behavior of the data set.
-      without: raw ids of users of whose events none is usable, and of those who are given without any.
+      without: raw ids of users whom the data set does not have and of whose events none is usable, or who are given
+        without any.
       notes: what was left out, one line each.
       events: behavior -> when the pairs happened; None where the source does not say.
     """
@@ -121,26 +123,33 @@ def read(
     position = np.empty(order.size, np.int64)
     position[order] = np.arange(order.size)
     row, first = position[row.reshape(-1)], first[order]
-    has_events = np.bincount(row[usable], minlength=order.size) > 0
+    # Of a known user the data set has more.
+    stays = (np.bincount(row[usable], minlength=order.size) > 0) | (known_user[first] >= 0)
     shape = (order.size, len(items))
     pairs, events = {}, {}
     for name, k in place.items():
         chosen = usable & (behavior == k)
         keys = np.unique(row[chosen] * shape[1] + known_item[chosen])
         ones = np.ones(keys.size, np.uint8)
-        matrix = sparse.csr_array((ones, (keys // shape[1], keys % shape[1])), shape=shape)[np.flatnonzero(has_events)]
+        matrix = sparse.csr_array((ones, (keys // shape[1], keys % shape[1])), shape=shape)[np.flatnonzero(stays)]
         matrix.sort_indices()
         pairs[name] = matrix
         if seconds is not None:
             events[name] = moments.of(
-                (np.cumsum(has_events) - 1)[row[chosen]] * shape[1] + known_item[chosen], seconds[chosen]
+                (np.cumsum(stays) - 1)[row[chosen]] * shape[1] + known_item[chosen], seconds[chosen]
             )
     ids = _as_known(table["user"].gather(first), users)
+    known = known_user[first][stays].astype(np.int32)
+    place = users.places(pl.Series(silent, dtype=pl.String))
+    if added := [raw for raw, at in zip(silent, place, strict=True) if at >= 0]:
+        known = np.concatenate([known, place[place >= 0].astype(np.int32)])
+        for matrix in pairs.values():
+            matrix.resize(known.size, shape[1])
     return Histories(
-        ids.filter(pl.Series(has_events)),
-        known_user[first][has_events].astype(np.int32),
+        _with(ids.filter(pl.Series(stays)), added, users),
+        known,
         pairs,
-        _with(ids.filter(pl.Series(~has_events)), silent, users),
+        _with(ids.filter(pl.Series(~stays)), [raw for raw in silent if raw not in added], users),
         tuple(notes),
         None if seconds is None else events,
     )

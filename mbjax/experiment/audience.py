@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -96,13 +97,12 @@ def of_histories(run: Run, source: Any, rule: candidates.Rule) -> Audience:
         raise errors.DataError(f"no event is of an item and a behavior that the run knows: {'; '.join(found.notes)}.")
     # Of a known user all counts that the data set has of him, in whatever split.
     places, rows = np.flatnonzero(is_known), found.known[is_known]
+    found, added = _with_log(run, found)
     pairs = dict(found.pairs)
     for behavior in info.behaviors:
-        before = sparse.csr_array((seen.pairs(dataset, behavior)[rows] != 0).astype(np.uint8)).tocoo()
-        shape = pairs[behavior].shape
-        before = sparse.csr_array((before.data, (places[before.row], before.col)), shape=shape)
-        pairs[behavior] = sparse.csr_array(((pairs[behavior] + before) != 0).astype(np.uint8))
-        pairs[behavior].sort_indices()
+        before = seen.pairs(dataset, behavior)[rows]
+        pairs[behavior] = seen.union([pairs[behavior], _put(before, places, len(found.users))], pairs[behavior].shape)
+        pairs[behavior] = pairs[behavior].astype(np.uint8)
     left_out = "nothing (exclude=none)"
     if rule.exclude == "known":
         by = "any behavior" if rule.mask == "all_behaviors" else "the behavior of the list"
@@ -111,6 +111,8 @@ def of_histories(run: Run, source: Any, rule: candidates.Rule) -> Audience:
     how = fold_in.describe(experiment)
     if fold_in.can(experiment.model) or new:
         who = f"lists of {wording.count(new, 'user')} whom training has not seen, from their events"
+        if added:
+            who += f" (of {wording.count(added, 'user')} the log has some too, as it is now)"
         if old:
             who += f", and of {wording.count(old, 'user')} whom it has, from all that is known of them"
         known = _moments(dataset, found) if times else None
@@ -128,6 +130,8 @@ def of_histories(run: Run, source: Any, rule: candidates.Rule) -> Audience:
         )
     who = f"lists of {wording.count(old, 'user')} as training knows them; new events are left out and not taken in"
     place = sparse.csr_array((np.ones(old, np.uint8), (rows, places)), shape=(info.num_users, old))
+    if rule.repeat or rule.exclude == "none":
+        lines += _unknown(experiment)
     return Audience(
         experiment.model,
         run.params,
@@ -138,6 +142,32 @@ def of_histories(run: Run, source: Any, rule: candidates.Rule) -> Audience:
         (*lines, f"{who}: {how}", *held),
         found.without,
     )
+
+
+def _with_log(run: Run, found: events.Histories) -> tuple[events.Histories, int]:
+    """The events with what a log that has grown has of users who are new in it, and how many of these there are."""
+    if not run.is_grown or not len(run.newcomers.users):
+        return found, 0
+    log = run.newcomers
+    of = data.Vocabulary(log.users).places(found.users)
+    places = np.flatnonzero((of >= 0) & (found.known < 0))
+    rows, pairs, times = of[places], {}, found.events
+    for behavior, given in found.pairs.items():
+        pairs[behavior] = seen.union([given, _put(log.pairs[behavior][rows], places, len(of))], given.shape)
+    if times is not None and log.events is not None:
+        width = next(iter(pairs.values())).shape[1]
+        times = {}
+        for behavior, given in found.events.items():
+            earlier = moments.rows(log.events[behavior], rows, width)
+            earlier = earlier._replace(keys=_moved(earlier.keys, places, width))
+            times[behavior] = moments.either(earlier, given)
+    return dataclasses.replace(found, pairs=pairs, events=times), places.size
+
+
+def _put(rows: sparse.csr_array, places: np.ndarray, number: int) -> sparse.csr_array:
+    """The rows at some places among so many, the others empty."""
+    where = (np.ones(places.size, np.uint8), (places, np.arange(places.size)))
+    return sparse.csr_array(sparse.csr_array(where, shape=(number, places.size)) @ (rows != 0).astype(np.uint8))
 
 
 def _unknown(experiment: wiring.Experiment) -> list[str]:

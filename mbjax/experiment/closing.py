@@ -98,7 +98,8 @@ def final(
     else:
         epochs = len(outcome.rows) or None
         info = experiment.dataset.info
-        printout.final(config, info, rows | beside, epochs=epochs, findings=outcome.findings)
+        number = record["protocol"].get("sample_users", 0)
+        printout.final(config, info, rows | beside, epochs=epochs, sample_users=number, findings=outcome.findings)
     heading = f"{printout.title(config)} on {experiment.dataset.info.name}"
     with _later(failed):
         from mbjax.reporting import plots  # here: importing it takes a second, for which training would wait

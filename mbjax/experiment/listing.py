@@ -16,7 +16,7 @@ from mbjax import config as configuration
 from mbjax import recommend as listing
 from mbjax.data import handed
 from mbjax.data import histories as events
-from mbjax.experiment import audience, grown, runs, wiring
+from mbjax.experiment import audience, fold_in, grown, runs, wiring
 from mbjax.reporting import printout
 from mbjax.train import claim, run_folder
 
@@ -114,7 +114,7 @@ def recommend(
         if users is None:
             chosen = np.arange(len(who.ids))
         elif histories is None:
-            chosen = _places(who.ids, users, experiment.dataset)
+            chosen = _places(who.ids, users, run)
         else:
             chosen, without = _with_events(who, users)
         made = listing.rank(
@@ -173,13 +173,21 @@ def _restore(workdir, config, checkpoint, allow_new_data, loaded) -> audience.Ru
     return audience.Run(found.experiment, found.params, found.newcomers, found.lines)
 
 
-def _places(ids: pl.Series, users: Iterable[Any] | Any, dataset: data.Dataset) -> np.ndarray:
+def _places(ids: pl.Series, users: Iterable[Any] | Any, run: audience.Run) -> np.ndarray:
     """The places of raw ids among those who get lists, each once."""
-    wanted = handed.wanted(users, "users", ids)
+    wanted, dataset, model = handed.wanted(users, "users", ids), run.experiment.dataset, run.experiment.model
+    if run.is_grown and not fold_in.can(model):
+        new = data.Vocabulary(run.newcomers.users)
+        if (raw := next((raw for raw in wanted if new.find(raw) is not None), None)) is not None:
+            raise errors.IncompatibleError(
+                f"user '{raw}' is new in the log and gets no list: {fold_in.describe(run.experiment)}."
+            )
     try:
         # Of a log that has grown, those whom it has added are there too.
         found = (dataset.user_index if ids is dataset.users.series else data.Vocabulary(ids).index)(wanted)
     except errors.DataError as error:
+        if not fold_in.can(model):
+            raise
         how = f"{program.command('recommend')} --for=LOG, or histories=... from Python"
         raise errors.DataError(
             f"{error} Users whom training has not seen get lists from their events: {how}."

@@ -232,7 +232,8 @@ class Run:
         return progress.Progress(self.config.train.epochs, done=done, best=self.best_value, monitor=monitor)
 
     def _sampled(self) -> str:
-        return f" of {self.sampled:,} sampled users" if "sample" in self.evaluators else ""
+        is_sample = "sample" in self.evaluators and self.evaluators["sample"].is_sample
+        return f" of {self.sampled:,} sampled users" if is_sample else ""
 
     def is_due(self, epoch: int, seconds: float) -> bool:
         """Whether an epoch that took so long to train ends with an evaluation."""

@@ -61,9 +61,9 @@ def build(
     Without what is ``prepared`` parameters can be restored, and nothing can be ranked.
     """
     folder = run_folder.RunFolder(workdir)
-    folder.config_text()
+    before = configuration.parse(folder.config_text(), type(config.model)).dataset
     plan = wiring.plan(config, as_trained(folder, config, dataset), steps=False)
-    folder.check_same(plan.dataset)
+    folder.check_same(plan.dataset, config.dataset if dataset is None and config.dataset != before else None)
     return plan.with_graphs() if prepared else plan.with_matrices()
 
 
@@ -136,6 +136,10 @@ def restore_params(
         raise errors.unknown("checkpoint", which, CHECKPOINTS)
     folder = run_folder.RunFolder(workdir)
     if not experiment.is_trained:
+        if which is not None:
+            raise errors.ConfigError(
+                f"checkpoint={which}: {experiment.config.model_name} is not trained and has none. Leave it out."
+            )
         return experiment.start().params, {"checkpoint": None, "step": 0}
     if which is None:
         which = "best" if run_folder.checkpoint_steps(folder.best) else "last"

@@ -11,7 +11,7 @@ import rich.console
 
 from mbjax import errors, files, kinds, wording
 from mbjax.experiment import outcomes
-from mbjax.reporting import report, tables
+from mbjax.reporting import printout, report, tables
 from mbjax.train import logging
 
 
@@ -81,8 +81,7 @@ def write(
     seeds = ("seed " if len(runs) == 1 else "seeds ") + ", ".join(map(str, records))
     caption = f"{runs[0]['dataset']}, test split, all items ranked; means of {seeds}"
     caption += ", \N{PLUS-MINUS SIGN}: their population standard deviation" if len(runs) > 1 else ""
-    if number := runs[0].get("protocol", {}).get("sample_users"):
-        caption += f"; epochs were judged by {wording.count(number, 'sampled user')} of each behavior"
+    caption += printout.sampled(runs[0].get("protocol", {}).get("sample_users", 0))
     ks = tables.cut_offs(rows)
     tables.put(
         rich.console.Console(), tables.per_behavior(rows | dict(beside), ks=ks[:1], details=True, caption=caption)

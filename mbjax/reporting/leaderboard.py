@@ -166,7 +166,8 @@ def _lines(entries: Sequence[Entry], own: Sequence[Record]) -> str:
         cells += ["" if entry.minutes is None else f"{entry.minutes:.1f}"]
         cells += [f"{record['parameters']:,}" if record.get("parameters") else ""]
         memory = [r["peak_memory_mib"] for r in entry.group if r.get("peak_memory_mib")]
-        lines.append([*cells, f"{max(memory):,}" if memory else "", record.get("machine", "")])
+        machines = dict.fromkeys(r["machine"] for r in entry.group if r.get("machine"))
+        lines.append([*cells, f"{max(memory):,}" if memory else "", "; ".join(machines)])
     return tables.join(lines)
 
 

@@ -52,9 +52,8 @@ def title(config: configuration.Config, *details: str) -> str:
     return tables.model_title(config.model_name, *details, backbone=getattr(backbone, "name", None))
 
 
-def sampled(config: configuration.Config) -> str:
-    """For the caption of a trained model's table: that its epoch was judged by some users; empty if it was by all."""
-    number = config.evaluate.sample_users
+def sampled(number: int) -> str:
+    """For the caption of a trained model's table: that its epoch was judged by so many users; empty if by all, of 0."""
     return f"; epochs were judged by {wording.count(number, 'sampled user')} of each behavior" if number else ""
 
 
@@ -64,6 +63,7 @@ def final(
     rows: Mapping[str, tables.Table],
     *,
     epochs: int | None,
+    sample_users: int = 0,
     findings: Iterable[Sequence[Any]] = (),
 ) -> None:
     """Prints the tables of a finished run side by side, the first its own, and what is to be said of them.
@@ -72,13 +72,14 @@ def final(
       config, info: of the run.
       rows: by their names.
       epochs: how many it had; None: none.
+      sample_users: how many of each behavior judged them; 0: all.
       findings: what the model found, as ``tables.say`` takes them.
     """
     main = next(iter(rows.values()))
     caption = f"{info.name}, test split, all items ranked"
     if epochs is not None:
         caption += f"; in brackets: how the epoch was chosen, and which of {epochs}"
-        caption += sampled(config)
+        caption += sampled(sample_users)
     if config.evaluate.selections:
         caption += f". Chosen by looking at the test split: {', '.join(config.evaluate.selections)}"
     visited = [row["visited"]["pairs"] for row in main.values() if "visited" in row]

@@ -14,7 +14,7 @@ import math
 import pathlib
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mbjax import config as configuration
@@ -83,7 +83,7 @@ def record(
             "mask": config.evaluate.mask,
             "mask_valid": bool(dataset.mask_valid),
         }
-        | ({"sample_users": config.evaluate.sample_users} if config.evaluate.sample_users else {}),
+        | ({"sample_users": config.evaluate.sample_users} if _are_sampled(rows) else {}),
         "behaviors": list(dataset.info.behaviors),
         "epochs": rows[-1]["epoch"] + 1 if rows else 0,
         "devices": config.devices,
@@ -98,6 +98,12 @@ def record(
         "peak_memory_mib": machine.peak_memory_mib(),
         "selection": _rounded(chosen),
     }
+
+
+def _are_sampled(rows: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether an epoch was judged by fewer users than there are."""
+    tables = (row[split] for row in rows for split in ("valid", "test") if split in row)
+    return any("sampled_from" in of_behavior for table in tables for of_behavior in table.values())
 
 
 def default_tag(record: Mapping[str, Any]) -> str:

@@ -24,6 +24,8 @@ RANDOM = 8
 """Settings that are drawn at random before the search goes by what it has seen; at most a third of all."""
 TRIES = 100
 """Draws in a row that were had before, after which all settings are taken to be had."""
+REPEATS = "repeats"
+"""Of a trial that proposed a setting again: the number of the one that had it."""
 SPARED = 4
 """So many settings are tried to their end before one is given up."""
 
@@ -149,14 +151,37 @@ class Search:
             )
 
     def __iter__(self) -> Iterator[tuple[int, plans.Setting]]:
-        waiting = self._optuna.trial.TrialState.WAITING
-        for trial in self._study.trials:
-            if trial.state != waiting and trial.number < self._member.plan.search:
-                yield trial.number, self._setting(trial.params)
+        had: dict[tuple[str, ...], int] = {}
+        for trial in self._tried()[: self._member.plan.search]:
+            setting = self._setting(trial.params)
+            had[tuple(setting.values())] = trial.number
+            yield trial.number, setting
         distributions = {space.field: self._distribution(space) for space in self._member.spaces}
-        while sum(trial.state != waiting for trial in self._study.trials) < self._member.plan.search:
+        again = 0
+        while len(had) < self._member.plan.search and again < TRIES:
             trial = self._study.ask(distributions)
-            yield trial.number, self._setting(trial.params)
+            setting = self._setting(trial.params)
+            if (first := had.setdefault(tuple(setting.values()), trial.number)) == trial.number:
+                again = 0
+                yield trial.number, setting
+            else:
+                again += 1
+                self._told_again(trial, first)
+
+    def _tried(self) -> list[Any]:
+        """The trials of settings that were not had before."""
+        waiting = self._optuna.trial.TrialState.WAITING
+        return [t for t in self._study.trials if t.state != waiting and REPEATS not in t.user_attrs]
+
+    def _told_again(self, trial: Any, first: int) -> None:
+        """Tells the study what a setting came to that it proposes again; nothing is trained."""
+        states = self._optuna.trial.TrialState
+        trial.set_user_attr(REPEATS, first)
+        before = self._study.trials[first]
+        if before.state == states.COMPLETE:
+            self._study.tell(trial, before.value)
+        else:
+            self._study.tell(trial, state=states.FAIL)
 
     def gives_up(self, number: int, epoch: int, value: float) -> bool:
         frozen = self._study.trials[number]

@@ -219,8 +219,11 @@ class RunFolder:
         for file in (self.results_file, self.retrained / self.results_file.name):
             files.remove(file)
 
-    def check_same(self, dataset: Any) -> None:
-        """Raises CheckpointError unless the run was trained on this data set; ConfigError if there is no run."""
+    def check_same(self, dataset: Any, place: str | None = None) -> None:
+        """Raises CheckpointError unless the run was trained on this data set; ConfigError if there is no run.
+
+        ``place``: where it lies, if that is not where the run had it.
+        """
         self.config_text()
         then, now = self.dataset(), identity.describe(dataset)
         then.setdefault("ids", now["ids"])  # older runs did not keep it
@@ -234,11 +237,12 @@ class RunFolder:
                     )
                 raise errors.CheckpointError(
                     f"run folder {self.path} was trained on other data: {key} of '{then.get('name')}' was "
-                    f"{_short(then.get(key))}, and is {_short(now[key])} for '{now['name']}'. {self._remedy()}"
+                    f"{_short(then.get(key))}, and is {_short(now[key])} for '{now['name']}'. {self._remedy(place)}"
                 )
 
-    def _remedy(self) -> str:
-        listing = f"{program.command('recommend')} --workdir={shlex.quote(str(self.path))} --allow-new-data"
+    def _remedy(self, place: str | None) -> str:
+        listing = f"{program.command('recommend')} --workdir={shlex.quote(str(self.path))}"
+        listing += f" --dataset={shlex.quote(place)} --allow-new-data" if place else " --allow-new-data"
         return (
             f"If the log has grown: `{listing}` writes lists from this run's parameters (from Python: "
             "allow_new_data=True); to learn from what is new, train anew. To evaluate or resume the run, "

@@ -24,6 +24,12 @@ def test_words_that_fit(capsys, tmp_path):
     lines = [
         "mbjax ",
         "mbjax re",
+        "mbjax com",
+        "mbjax completion ",
+        "mbjax figures h",
+        "mbjax figures histogram j",
+        "mbjax compare --selection=b",
+        "mbjax train --log.beh",
         "mbjax train --mod",
         "mbjax train --model=cop",
         "mbjax train --protocol=",
@@ -44,8 +50,14 @@ def test_words_that_fit(capsys, tmp_path):
     )
     assert done.stderr == "" and done.returncode == 0
     assert dict(zip(lines, done.stdout.splitlines(), strict=True)) == {
-        "mbjax ": " ".join((*program.COMMANDS, "--help", "--version")),
+        "mbjax ": " ".join((*program.COMMANDS, "completion", "--help", "--version")),
         "mbjax re": "recommend results",
+        "mbjax com": "compare completion",
+        "mbjax completion ": "bash --help",
+        "mbjax figures h": "histogram",
+        "mbjax figures histogram j": "jd",
+        "mbjax compare --selection=b": "best_test best_test_late",
+        "mbjax train --log.beh": "--log.behavior= --log.behaviors=",
         "mbjax train --mod": " ".join(f"--model={name}" for name in config.model_names()),
         "mbjax train --model=cop": "copf",
         "mbjax train --protocol=": "honest paper",

@@ -143,9 +143,20 @@ def test_users_without_any_event_are_named(nothing):
 
 def test_those_without_any_event_keep_the_type_of_the_others_where_they_can():
     numbers = vocabulary.Vocabulary([7, 8, 9])
-    for silent, expected in ((9, [8, 9]), ("x", ["8", "x"])):
-        found = histories.read({7: {"buy": [10]}, silent: {}, 8: {"buy": [99]}}, None, numbers, ITEMS, BEHAVIORS)
+    for silent, expected in ((5, [6, 5]), ("x", ["6", "x"])):
+        found = histories.read({7: {"buy": [10]}, silent: {}, 6: {"buy": [99]}}, None, numbers, ITEMS, BEHAVIORS)
         assert found.without.to_list() == expected
+
+
+def test_known_users_stay_whatever_their_events_are():
+    """The data set has more of them: of unusable events, of other behaviors, and of none."""
+    numbers = vocabulary.Vocabulary([7, 8, 9, 4])
+    given = {8: {"buy": [99]}, 6: {"buy": [99]}, 9: {}, 7: {"buy": [10]}, 4: {"like": [10]}, 5: {"view": []}}
+    found = histories.read(given, None, numbers, ITEMS, BEHAVIORS)
+    assert (found.users.to_list(), found.known.tolist()) == ([8, 7, 4, 9], [1, 0, 3, 2])
+    assert found.pairs["buy"].toarray().tolist() == [[0, 0, 0], [1, 0, 0], [0, 0, 0], [0, 0, 0]]
+    assert found.pairs["view"].shape == (4, 3) and not found.pairs["view"].nnz
+    assert found.without.to_list() == [6, 5]
 
 
 @pytest.mark.parametrize("kind", [pl.Categorical, pl.Binary])

@@ -268,7 +268,12 @@ def test_newer_events_of_a_known_user_count(base, tmp_path, capsys):
     with pytest.raises(
         errors.DataError, match="no event is of an item and a behavior that the run knows: 1 event of oth"
     ):
-        lists_of(folder / "run", tmp_path, histories={"u03": {"like": ["i00"]}})
+        lists_of(folder / "run", tmp_path, histories={"new": {"like": ["i00"]}})
+    # Whoever has looked at new items alone is ranked from what was known of him.
+    unusable = {"u03": {"view": ["new"], "like": ["i00"]}, "new": {"view": ["new"]}}
+    lists = lists_of(folder / "run", tmp_path, histories=unusable, top_k=30)
+    nothing = lists_of(folder / "run", tmp_path, histories={"u03": {}, "new": {"view": ["i00"]}}, top_k=30)
+    assert set(lists["item"]) == set(before["item"]) and lists.equals(nothing.filter(user="u03"))
 
 
 def test_a_user_who_was_dropped_gets_a_list(twelve, tmp_path):
@@ -297,6 +302,12 @@ def test_models_that_cannot_say_so_and_list_whom_they_know(base):
     assert any("cmf cannot: its users are parameters" in line for line in found.lines)
     # And the log that grew: known users as ever, new ones are counted.
     grown = run._replace(newcomers=audience.events.read({"new": {"buy": ["i00"]}}, None, *vocabularies(built)))
+    given = audience.of_histories(run, {"u07": {"buy": ["i00"]}}, RULE._replace(repeat=True))
+    assert any("held out from training may come back" in line for line in given.lines)
+    with pytest.raises(errors.IncompatibleError, match="user 'new' is new in the log and gets no list: cmf cannot"):
+        making._places(built.dataset.users.series, ["u03", "new"], grown)
+    with pytest.raises(errors.DataError, match="^user 'nobody' is not in the data set[^:]*$"):
+        making._places(built.dataset.users.series, ["nobody"], run)
     found = audience.of_run(grown, RULE)
     assert found.model is built.model and len(found.ids) == 40
     assert any(line.startswith("new users get no list (new): cmf cannot") for line in found.lines)
@@ -331,7 +342,8 @@ def test_a_log_that_has_grown_is_listed_on_request(base, tmp_path, capsys):
     log = (folder / "base.csv").read_text(encoding="utf-8")
     (tmp_path / "base.csv").write_text(log + more, encoding="utf-8")
     options = {"dataset": tmp_path / "base.csv", "top_k": 30}
-    with pytest.raises(errors.CheckpointError, match="other data.*has grown.*--allow-new-data.*allow_new_data=True"):
+    remedy = "other data.*has grown.* --dataset=.*base.csv --allow-new-data.*allow_new_data=True"
+    with pytest.raises(errors.CheckpointError, match=remedy):
         lists_of(folder / "run", tmp_path, **options)
     capsys.readouterr()
     lists = lists_of(folder / "run", tmp_path, allow_new_data=True, **options)
@@ -344,8 +356,14 @@ def test_a_log_that_has_grown_is_listed_on_request(base, tmp_path, capsys):
     assert "1 event of 1 item that training has not seen left out (i99)" in said
     assert "lists of new users are exact for itemknn" in said
     # Events of today besides.
+    capsys.readouterr()
     lists = lists_of(folder / "run", tmp_path, allow_new_data=True, histories={"zz": {"buy": ["i07"]}}, **options)
     assert set(lists["user"]) == {"zz"} and "i07" not in set(lists["item"])
+    assert "1 user whom training has not seen, from their events (of 1 user the log has some too" in (
+        capsys.readouterr().out
+    )
+    both = {"zz": {"view": ["i05"], "buy": ["i07"]}}
+    assert lists.equals(lists_of(folder / "run", tmp_path, allow_new_data=True, histories=both, **options))
     # Nothing new, nothing else.
     same = lists_of(folder / "run", tmp_path, allow_new_data=True, users=["u00"], top_k=30)
     assert same.equals(old)

@@ -76,6 +76,24 @@ def test_a_search_begins_with_the_models_own_setting_and_keeps_what_it_saw(tmp_p
     assert all(5 <= int(setting["model.neighbors"]) <= 300 for _, setting in again)
 
 
+def test_no_setting_is_tried_twice(tmp_path):
+    """Two neighbors' numbers are two settings, however many are asked for and however often it starts."""
+    pytest.importorskip("optuna", reason="an extra: pip install 'mbjax[search]'")
+    made = []
+    for count in (5, 6):
+        found = proposals.of(member(search=count, space=("model.neighbors=100,200",)), tmp_path)
+        again = []
+        for number, setting in found:
+            found.tell(number, 0.1 * int(setting["model.neighbors"]))
+            again.append((number, setting))
+        made.append(again)
+    assert made[0] == made[1] and {setting["model.neighbors"] for _, setting in made[0]} == {"100", "200"}
+    assert len(made[0]) == 2
+    repeats = [t for t in found._study.trials if proposals.REPEATS in t.user_attrs]
+    assert len(repeats) >= 2 * proposals.TRIES
+    assert all(t.value == found._study.trials[t.user_attrs[proposals.REPEATS]].value for t in repeats)
+
+
 def test_the_worst_is_given_up_once_there_are_others(tmp_path):
     found = search(tmp_path, 6)
     given_up = []

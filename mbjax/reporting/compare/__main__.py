@@ -33,8 +33,8 @@ EXAMPLES = (
         "three seeds of a model, a variant and an anchor; tables, tests, charts",
     ),
     (
-        "compare results --selection=test_per_behavior",
-        "the results files of this repository beside the papers, as the papers chose their epochs",
+        "compare results/bvae-jd-paper*.json --selection=test_per_behavior",
+        "results files of this repository beside the paper, as the paper chose its epochs",
     ),
     (
         "compare runs/small runs/large --behavior=buy --metric=ndcg@10,mrr@10 --split=valid",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import pathlib
@@ -14,6 +15,7 @@ import polars as pl
 
 from mbjax import config as configuration
 from mbjax import errors
+from mbjax.data import tables
 from mbjax.reporting import report
 from mbjax.reporting.figures import drawing
 from mbjax.sweep import records as kept
@@ -70,6 +72,8 @@ class Result(NamedTuple):
       protocol: its name; "" for runs of a sweep.
       selection: how the epoch was chosen; "" where there are none, and for runs of a sweep.
       fingerprint: of the data set; "" where that is not known.
+      values: of all fields, where the run's configuration lies beside; empty: as the model ships with, but for the
+        settings.
     """
 
     source: str
@@ -82,6 +86,7 @@ class Result(NamedTuple):
     protocol: str = ""
     selection: str = ""
     fingerprint: str = ""
+    values: Mapping[str, Any] = {}
 
 
 APART = {
@@ -193,12 +198,13 @@ def _panel(field: str, varied: Sequence[str], found: Sequence[Result], metric: s
 
 def _results(place: pathlib.Path) -> Iterator[Result]:
     if (place / "sweep.json").is_file():
-        dataset = pathlib.PurePath(json.loads((place / "sweep.json").read_text(encoding="utf-8"))["dataset"]).name
+        dataset = _name(json.loads((place / "sweep.json").read_text(encoding="utf-8"))["dataset"])
         for file in sorted((place / "records").glob("*.json")):
             one = kept.read(file.parent, file.stem)
             if one.state == "finished":
                 source = f"{place.name}/{file.stem}"
-                yield Result(source, one.model, dataset, one.seed, one.setting, one.table, "valid")
+                values = _values(place / "runs" / file.stem, one.model)
+                yield Result(source, one.model, dataset, one.seed, one.setting, one.table, "valid", values=values)
         return
     if (place / "results.json").is_file():
         place = place / "results.json"
@@ -218,25 +224,52 @@ def _results(place: pathlib.Path) -> Iterator[Result]:
         yield Result(
             file.name, record["model"], record["dataset"], record.get("seed", 0), chosen,
             record["selection"][selection], "test", record["protocol"]["name"], how,
-            record.get("dataset_fingerprint") or "",
+            record.get("dataset_fingerprint") or "", _values(file.parent, record["model"], file),
         )  # fmt: skip
 
 
-def _completed(found: Sequence[Result]) -> list[Result]:
-    """With the value that a model ships with, where a run says nothing of a field that it has and others set."""
+def _name(dataset: str) -> str:
+    """What a data set is called, of its name or path: a log as its file, without what says how it is written."""
+    path = pathlib.PurePath(dataset)
+    return path.name.removesuffix("".join(path.suffixes)) if tables.suffix(path) in tables.FORMATS else path.name
+
+
+def _values(folder: pathlib.Path, model: str, results: pathlib.Path | None = None) -> Mapping[str, Any]:
+    """The fields of a run folder's configuration; empty where there is none, or the results are not its own."""
     from mbjax import models
 
+    place = run_folder.RunFolder(folder)
+    if not place.config_file.is_file() or (results is not None and results != place.results_file):
+        return {}
+    config = configuration.parse(place.config_file.read_text(encoding="utf-8"), models.entry(model).config)
+    return config.values()
+
+
+def _completed(found: Sequence[Result]) -> list[Result]:
+    """With the value that a run had, where it says nothing of a field that others set.
+
+    It is that of its configuration, or else what the model ships with for the data set, protocol and ablation.
+    """
     fields = dict.fromkeys(field for result in found for field in result.settings)
-    own: dict[str, Mapping[str, Any]] = {}
     completed = []
     for result in found:
-        if fields.keys() - result.settings.keys() and result.model not in own:
-            known = result.dataset if result.dataset in configuration.dataset_names() else "demo"
-            section = models.entry(result.model).config
-            own[result.model] = configuration.load(result.model, known, section).values() | {"ablation": "none"}
-        values = {f: configuration.show(own[result.model][f]) for f in fields if f in own.get(result.model, {})}
+        own: dict[str, Any] = {}
+        if fields.keys() - result.settings.keys():
+            of = result.model, result.dataset, result.protocol or "honest", result.settings.get("ablation")
+            own = dict(result.values or _shipped(*of)) | {"ablation": "none"}
+        values = {f: configuration.show(own[f]) for f in fields if f in own}
         completed.append(result._replace(settings=values | dict(result.settings)))
     return completed
+
+
+@functools.lru_cache
+def _shipped(model: str, dataset: str, protocol: str, ablation: str | None) -> Mapping[str, Any]:
+    """What a model ships with; for a log, of which nothing is known by its name, without the entries of data sets."""
+    from mbjax import models
+
+    known = dataset if dataset in configuration.dataset_names() else None
+    section = models.entry(model).config
+    return configuration.defaults(model, known, section, protocol=protocol, ablation=ablation)
 
 
 def _number(text: str) -> float:

@@ -70,6 +70,34 @@ def test_a_metric_over_what_varied_among_results_files(tmp_path):
         of_records.settings([tmp_path / "c.json"])
 
 
+def test_a_run_stands_where_it_was(tmp_path):
+    """A field of which nothing is said has the value of the ablation, of the data set, or of the run's own folder."""
+    field = "model.sdwl"
+    result(tmp_path / "a.json", 0.2, **{field: True})
+    result(tmp_path / "b.json", 0.3)
+    file = tmp_path / "b.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"ablation": "wo_sdwl"}))
+    by_field = {panel.title: panel for panel in of_records.settings([tmp_path]).panels}
+    assert set(by_field) == {"ablation", field}
+    values = {row["value"] for row in of_records.settings([tmp_path]).table.to_dicts() if row["field"] == field}
+    assert values == {"true", "false"}
+    # A log is called as it likes, and has nothing of the demo's.
+    shipped = config.defaults("bpr_mf", None, models.entry("bpr_mf").config)["train.batch_size"]
+    assert of_records._shipped("bpr_mf", "shop", "honest", None)["train.batch_size"] == shipped
+    assert of_records._shipped("bpr_mf", "demo", "honest", None)["train.batch_size"] != shipped
+    own = run(tmp_path / "run", "bpr_mf", [], overrides={"train.batch_size": 77})
+    result(own / "results.json", 0.2)
+    (tmp_path / "sweep" / "runs").mkdir(parents=True)
+    assert of_records._values(own, "bpr_mf", own / "results.json")["train.batch_size"] == 77
+    assert of_records._values(own, "bpr_mf", own / "other.json") == {}
+    assert [of_records._name(text) for text in ("demo", "/x/shop.csv", "/x/a.b.csv.gz", "/x/v1.2")] == [
+        "demo",
+        "shop",
+        "a",
+        "v1.2",
+    ]
+
+
 @pytest.mark.parametrize(
     ("other", "said"),
     [
