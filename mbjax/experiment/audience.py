@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -10,14 +9,9 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from mbjax import candidates, data, errors, seen, types, wording
+from mbjax import candidates, errors, seen, types, wording
 from mbjax.data import histories as events
-from mbjax.data import moments
-from mbjax.experiment import fold_in, wiring
-
-YEAR = 365.25 * 86_400  # seconds
-FAR = 5 * YEAR
-"""What lies between the events of a run and newer ones, if their times are written in the same way."""
+from mbjax.experiment import earlier, fold_in, wiring
 
 
 class Run(NamedTuple):
@@ -91,18 +85,17 @@ def of_histories(run: Run, source: Any, rule: candidates.Rule) -> Audience:
     is_known = found.known >= 0
     new, old = int((~is_known).sum()), int(is_known.sum())
     lines = [*run.lines, *found.notes]
-    if times and (line := _of_times(dataset, found)):
+    if times and (line := earlier.of_times(dataset, found)):
         lines.append(line)
     if not len(found.users):
         raise errors.DataError(f"no event is of an item and a behavior that the run knows: {'; '.join(found.notes)}.")
     # Of a known user all counts that the data set has of him, in whatever split.
     places, rows = np.flatnonzero(is_known), found.known[is_known]
-    found, added = _with_log(run, found)
+    found, added = earlier.with_log(run.newcomers, found)
     pairs = dict(found.pairs)
     for behavior in info.behaviors:
-        before = seen.pairs(dataset, behavior)[rows]
-        pairs[behavior] = seen.union([pairs[behavior], _put(before, places, len(found.users))], pairs[behavior].shape)
-        pairs[behavior] = pairs[behavior].astype(np.uint8)
+        before = earlier.put(seen.pairs(dataset, behavior)[rows], places, len(found.users))
+        pairs[behavior] = (seen.union([pairs[behavior], before], before.shape) != 0).astype(np.uint8)
     left_out = "nothing (exclude=none)"
     if rule.exclude == "known":
         by = "any behavior" if rule.mask == "all_behaviors" else "the behavior of the list"
@@ -115,7 +108,7 @@ def of_histories(run: Run, source: Any, rule: candidates.Rule) -> Audience:
             who += f" (of {wording.count(added, 'user')} the log has some too, as it is now)"
         if old:
             who += f", and of {wording.count(old, 'user')} whom it has, from all that is known of them"
-        known = _moments(dataset, found) if times else None
+        known = earlier.moments_of(dataset, found) if times else None
         extended = fold_in.extend(experiment, run.params, pairs, found.known, alone=True, events=known)  # or raises
         users = info.num_users + np.arange(new + old)
         nothing = sparse.csr_array((info.num_users, info.num_items), dtype=np.uint8)
@@ -144,32 +137,6 @@ def of_histories(run: Run, source: Any, rule: candidates.Rule) -> Audience:
     )
 
 
-def _with_log(run: Run, found: events.Histories) -> tuple[events.Histories, int]:
-    """The events with what a log that has grown has of users who are new in it, and how many of these there are."""
-    if not run.is_grown or not len(run.newcomers.users):
-        return found, 0
-    log = run.newcomers
-    of = data.Vocabulary(log.users).places(found.users)
-    places = np.flatnonzero((of >= 0) & (found.known < 0))
-    rows, pairs, times = of[places], {}, found.events
-    for behavior, given in found.pairs.items():
-        pairs[behavior] = seen.union([given, _put(log.pairs[behavior][rows], places, len(of))], given.shape)
-    if times is not None and log.events is not None:
-        width = next(iter(pairs.values())).shape[1]
-        times = {}
-        for behavior, given in found.events.items():
-            earlier = moments.rows(log.events[behavior], rows, width)
-            earlier = earlier._replace(keys=_moved(earlier.keys, places, width))
-            times[behavior] = moments.either(earlier, given)
-    return dataclasses.replace(found, pairs=pairs, events=times), places.size
-
-
-def _put(rows: sparse.csr_array, places: np.ndarray, number: int) -> sparse.csr_array:
-    """The rows at some places among so many, the others empty."""
-    where = (np.ones(places.size, np.uint8), (places, np.arange(places.size)))
-    return sparse.csr_array(sparse.csr_array(where, shape=(number, places.size)) @ (rows != 0).astype(np.uint8))
-
-
 def _unknown(experiment: wiring.Experiment) -> list[str]:
     """That held-out pairs are ranked as what may come next, where they may come back: a line, or nothing."""
     dataset, model, number = experiment.dataset, experiment.model, 0
@@ -182,49 +149,6 @@ def _unknown(experiment: wiring.Experiment) -> list[str]:
     if fold_in.can(model):
         line += ": they may come first. --for=LOG with these users' events ranks from all that is known of them"
     return [line]
-
-
-def _moments(dataset: data.Dataset, found: events.Histories) -> dict[str, moments.Moments]:
-    """When the events happened, and what the data set has of users whom it knows; nothing where nobody says.
-
-    The events may be a longer record of the same, so that what both have happened once.
-    """
-    known = {}
-    places = np.flatnonzero(found.known >= 0)
-    for behavior in dataset.info.behaviors:
-        parts = []
-        for split in ("train", "valid"):
-            if behavior in dataset.events[split]:
-                of = moments.rows(dataset.events[split][behavior], found.known[places], dataset.info.num_items)
-                parts.append(of._replace(keys=_moved(of.keys, places, dataset.info.num_items)))
-        known[behavior] = moments.joined(parts)
-        if found.events is not None:
-            known[behavior] = moments.either(known[behavior], found.events[behavior])
-    return known
-
-
-def _of_times(dataset: data.Dataset, found: events.Histories) -> str | None:
-    """That new events have no times, or are years before or after all that the data set has; None: neither."""
-    if found.events is None:
-        return "the new events have no times, which this model looks at: they count as the last ones of all"
-    known = [part for split in ("train", "valid") for part in dataset.events[split].values() if part.seconds.size]
-    new = [part.seconds for part in found.events.values() if part.seconds.size]
-    if not (known and new):
-        return None
-    middle = float(np.median(np.concatenate(new)))
-    after, before = middle - moments.end(known), moments.begin(known) - middle
-    if max(after, before) < FAR:
-        return None
-    where = "after the last" if after > before else "before the first"
-    return (
-        f"the new events are {max(after, before) / YEAR:,.0f} years {where} that the run knows of: times have to be "
-        "written as in its log (data.log.time_unit)"
-    )
-
-
-def _moved(keys: np.ndarray, places: np.ndarray, width: int) -> np.ndarray:
-    """Keys of the users 0, 1, ... as those of the users at some places."""
-    return places[keys // width] * width + keys % width
 
 
 def _own(pairs: Mapping[str, sparse.csr_array], behavior: str, rule: candidates.Rule) -> candidates.Pairs:

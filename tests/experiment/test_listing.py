@@ -274,6 +274,11 @@ def test_newer_events_of_a_known_user_count(base, tmp_path, capsys):
     lists = lists_of(folder / "run", tmp_path, histories=unusable, top_k=30)
     nothing = lists_of(folder / "run", tmp_path, histories={"u03": {}, "new": {"view": ["i00"]}}, top_k=30)
     assert set(lists["item"]) == set(before["item"]) and lists.equals(nothing.filter(user="u03"))
+    # What both know counts once.
+    viewed = rows.filter(user="u03", behavior="view")["item"].to_list()
+    same = {"u03": {"view": [*viewed, viewed[0]]}, "new": {"view": ["i00"]}}
+    again = lists_of(folder / "run", tmp_path, histories=same, top_k=30)
+    assert again.filter(user="u03").equals(nothing.filter(user="u03"))
 
 
 def test_a_user_who_was_dropped_gets_a_list(twelve, tmp_path):

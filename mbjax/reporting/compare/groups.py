@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from mbjax import errors
-from mbjax.reporting import report, results, tables
+from mbjax import config, errors
+from mbjax.reporting import report, results, shipped, tables
 from mbjax.reporting.compare import sources
 
 IDLE = (*results.PRIVATE, "evaluate.batch_size", "evaluate.item_tile", "evaluate.groups")
@@ -131,8 +132,18 @@ def _settings(runs: Sequence[sources.Run]) -> list[dict[str, Any]]:
 
 
 def _by_hand(run: sources.Run) -> dict[str, Any]:
-    overrides = run.record.get("overrides") or {}
-    return {path: overrides[path] for path in sorted(overrides) if not path.startswith(_idle(run))}
+    """What was set by hand; of a run folder, which has its whole configuration, nothing that says what holds anyway."""
+    record, overrides = run.record, run.record.get("overrides") or {}
+    own: Mapping[str, Any] = {}
+    if run.values is not None and overrides:
+        of = record["model"], record["dataset"], record["protocol"]["name"], record.get("ablation")
+        with contextlib.suppress(errors.ConfigError):  # a run of an earlier version may name what is no longer there
+            own = shipped.values(*of)
+    return {
+        path: value
+        for path, value in sorted(overrides.items())
+        if not path.startswith(_idle(run)) and not (path in own and config.show(own[path]) == config.show(value))
+    }
 
 
 def _idle(run: sources.Run) -> tuple[str, ...]:

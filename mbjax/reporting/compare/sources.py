@@ -247,7 +247,8 @@ def _run(found: _Found, selection: str, split: str, ks: tuple[int, ...], tests: 
 def _evaluate(found: _Found, selection: str, split: str, ks: tuple[int, ...]):
     from mbjax import experiment  # late, likewise
 
-    made, params, _ = experiment.restore(found.path, found.config, which=CHECKPOINTS[selection])
+    which = CHECKPOINTS[selection] if found.record.get("epochs") else None  # an anchor has none
+    made, params, _ = experiment.restore(found.path, found.config, which=which)
     return measure(made, params, split, ks)
 
 

@@ -1,7 +1,7 @@
 """Figures of the papers as commands, on any data set: numbers as CSV, and a chart of them as PNG.
 
 ``of_data`` counts what a data set holds, ``of_users`` measures runs in groups of users, ``of_heads`` looks into a
-trained head, ``of_records`` reads what runs have written down: weights of tasks, and what a sweep of a setting came to.
+trained head, ``of_records`` reads weights of tasks that runs have written down, ``of_settings`` what a setting came to.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ KINDS = {
     "conflict": Kind("of_heads:conflict", "RUN", "whether tasks pull the same parameters the same way (COPF 3.4)"),
     "weights": Kind("of_records:weights", "RUN", "learned weights of tasks over epochs (BVAE)"),
     "settings": Kind(
-        "of_records:settings", "RUN", "a metric over what varied: of sweeps or results files (COPF 3 to 5)"
+        "of_settings:settings", "RUN", "a metric over what varied: of sweeps or results files (COPF 3 to 5)"
     ),
 }
 """Name -> what ``mbjax figures NAME`` draws. Those of runs take several."""

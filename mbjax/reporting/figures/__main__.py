@@ -73,7 +73,7 @@ def _run(argv: list[str]) -> int:
 def _options(given: reading.Given, name: str, kind: figures.Kind) -> dict[str, Any]:
     """What is typed for figures of a metric."""
     found: dict[str, Any] = {}
-    for option, places in (("metric", ("of_users", "of_records:settings")), ("groups", ("of_users",))):
+    for option, places in (("metric", ("of_users", "of_settings:settings")), ("groups", ("of_users",))):
         if option in given.options and not kind.place.startswith(places):
             able = ", ".join(name for name, kind in figures.KINDS.items() if kind.place.startswith(places))
             raise errors.ConfigError(f"--{option}: '{name}' has none; it is for {able}.")

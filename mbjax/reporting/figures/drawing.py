@@ -55,6 +55,7 @@ class Lines(NamedTuple):
       xlabel, ylabel: of the axes.
       labels: place -> what is written there, where places are no numbers of their own.
       is_log: whether places are on a logarithmic scale.
+      is_joined: whether points are joined by lines.
     """
 
     title: str
@@ -63,6 +64,7 @@ class Lines(NamedTuple):
     ylabel: str
     labels: Mapping[int, str] | None = None
     is_log: bool = False
+    is_joined: bool = True
 
 
 class Drawn(NamedTuple):
@@ -128,8 +130,11 @@ def _panel(axis, panel: Bars, lettering: fonts.Lettering) -> None:
 def _lines(axis, panel: Lines, lettering: fonts.Lettering) -> None:
     for number, (label, line) in enumerate(panel.series.items()):
         color = plots.COLORS[number % len(plots.COLORS)]
-        axis.plot(line.x, line.y, "o-", color=color, markersize=4, linewidth=1.5, label=lettering(label))
-        if line.around is not None:
+        style = "o-" if panel.is_joined else "o"
+        axis.plot(line.x, line.y, style, color=color, markersize=4, linewidth=1.5, label=lettering(label))
+        if line.around is not None and not panel.is_joined:
+            axis.errorbar(line.x, line.y, line.around, fmt="none", color=color, linewidth=1)
+        elif line.around is not None:
             y, around = np.asarray(line.y), np.asarray(line.around)
             axis.fill_between(line.x, y - around, y + around, color=color, alpha=0.18, linewidth=0)
     places = sorted({x for line in panel.series.values() for x in line.x})
@@ -137,6 +142,9 @@ def _lines(axis, panel: Lines, lettering: fonts.Lettering) -> None:
         axis.set_xscale("log")
     if panel.labels is not None:
         axis.set_xticks(list(panel.labels), [lettering(text) for text in panel.labels.values()], fontsize=9)
+        if max(map(len, panel.labels.values())) * len(panel.labels) > 60:
+            axis.tick_params(axis="x", rotation=30)
+            axis.set_xticks(axis.get_xticks(), axis.get_xticklabels(), ha="right")
         axis.margins(x=0.15)
     elif len(places) <= TICKS:
         axis.set_xticks(places, [f"{place:g}" for place in places])

@@ -26,6 +26,15 @@ def test_seeds_are_one_group_in_ascending_order(make_run):
     assert notes == []
 
 
+def test_a_default_that_was_typed_is_no_setting_of_its_own(make_run):
+    """Of run folders, whose configurations are whole; of results files the default may have been another one."""
+    typed, whole = {"model.sdwl": True, "train.epochs": 7}, {"train.epochs": 7}
+    found, _ = groups.group([make_run(values={}, overrides=typed), make_run(seed=1, values={}, overrides=whole)])
+    assert [[run.record["seed"] for run in group.runs] for group in found] == [[0, 1]]
+    assert found[0].settings == whole
+    assert len(groups.group([make_run(overrides=typed), make_run(seed=1, overrides=whole)])[0]) == 2
+
+
 def test_a_repeated_seed_is_counted_once(make_run):
     found, notes = groups.group([make_run("file"), make_run("other"), make_run(seed=1)])
     assert [run.source for run in found[0].runs] == ["file", "a"]

@@ -9,7 +9,8 @@ import re
 import pytest
 
 from mbjax import config, errors, models
-from mbjax.reporting.figures import drawing, of_records
+from mbjax.reporting import shipped
+from mbjax.reporting.figures import drawing, of_records, of_settings
 from mbjax.sweep import records
 
 
@@ -57,7 +58,7 @@ def test_a_metric_over_what_varied_among_results_files(tmp_path):
     result(tmp_path / "a.json", 0.2, **{"model.embedding_size": 8})
     result(tmp_path / "b.json", 0.4, seed=1, **{"model.embedding_size": 8})
     result(tmp_path / "c.json", 0.5)
-    drawn = of_records.settings([tmp_path])
+    drawn = of_settings.settings([tmp_path])
     (panel,) = drawn.panels
     line = panel.series["buy"]
     assert panel.title == "model.embedding_size" and list(panel.series) == ["buy", "view"]
@@ -65,9 +66,9 @@ def test_a_metric_over_what_varied_among_results_files(tmp_path):
     assert [row["deviation"] is None for row in drawn.table.to_dicts()] == [False, True, False, True]
     assert "test split" in drawn.title and [row["runs"] for row in drawn.table.to_dicts()] == [2, 1, 2, 1]
     with pytest.raises(errors.ConfigError, match="unknown metric 'hr@7'"):
-        of_records.settings([tmp_path], "hr@7")
+        of_settings.settings([tmp_path], "hr@7")
     with pytest.raises(errors.ConfigError, match="no setting varied"):
-        of_records.settings([tmp_path / "c.json"])
+        of_settings.settings([tmp_path / "c.json"])
 
 
 def test_a_run_stands_where_it_was(tmp_path):
@@ -77,20 +78,20 @@ def test_a_run_stands_where_it_was(tmp_path):
     result(tmp_path / "b.json", 0.3)
     file = tmp_path / "b.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"ablation": "wo_sdwl"}))
-    by_field = {panel.title: panel for panel in of_records.settings([tmp_path]).panels}
+    by_field = {panel.title: panel for panel in of_settings.settings([tmp_path]).panels}
     assert set(by_field) == {"ablation", field}
-    values = {row["value"] for row in of_records.settings([tmp_path]).table.to_dicts() if row["field"] == field}
+    values = {row["value"] for row in of_settings.settings([tmp_path]).table.to_dicts() if row["field"] == field}
     assert values == {"true", "false"}
     # A log is called as it likes, and has nothing of the demo's.
-    shipped = config.defaults("bpr_mf", None, models.entry("bpr_mf").config)["train.batch_size"]
-    assert of_records._shipped("bpr_mf", "shop", "honest", None)["train.batch_size"] == shipped
-    assert of_records._shipped("bpr_mf", "demo", "honest", None)["train.batch_size"] != shipped
+    plain = config.defaults("bpr_mf", None, models.entry("bpr_mf").config)["train.batch_size"]
+    assert shipped.values("bpr_mf", "shop", "honest", None)["train.batch_size"] == plain
+    assert shipped.values("bpr_mf", "demo", "honest", None)["train.batch_size"] != plain
     own = run(tmp_path / "run", "bpr_mf", [], overrides={"train.batch_size": 77})
     result(own / "results.json", 0.2)
     (tmp_path / "sweep" / "runs").mkdir(parents=True)
-    assert of_records._values(own, "bpr_mf", own / "results.json")["train.batch_size"] == 77
-    assert of_records._values(own, "bpr_mf", own / "other.json") == {}
-    assert [of_records._name(text) for text in ("demo", "/x/shop.csv", "/x/a.b.csv.gz", "/x/v1.2")] == [
+    assert of_settings._values(own, "bpr_mf", own / "results.json")["train.batch_size"] == 77
+    assert of_settings._values(own, "bpr_mf", own / "other.json") == {}
+    assert [of_settings._name(text) for text in ("demo", "/x/shop.csv", "/x/a.b.csv.gz", "/x/v1.2")] == [
         "demo",
         "shop",
         "a",
@@ -110,7 +111,7 @@ def test_runs_that_do_not_compare_stand_in_no_figure(other, said, tmp_path):
     result(tmp_path / "a.json", 0.2, **{"model.embedding_size": 8})
     result(tmp_path / "b.json", 0.4, **other)
     with pytest.raises(errors.ConfigError, match=re.escape(said)):
-        of_records.settings([tmp_path])
+        of_settings.settings([tmp_path])
 
 
 def test_what_is_left_out_is_named(tmp_path):
@@ -118,7 +119,7 @@ def test_what_is_left_out_is_named(tmp_path):
     result(tmp_path / "b.json", 0.3)
     result(tmp_path / "again.json", 0.3)
     result(tmp_path / "other.json", 0.5, metric="ndcg@10", **{"model.embedding_size": 16})
-    drawn = of_records.settings([tmp_path], "ndcg@5")
+    drawn = of_settings.settings([tmp_path], "ndcg@5")
     assert "repeat a seed of a setting: b.json" in drawn.note  # after again.json
     assert "without ndcg@5: other.json" in drawn.note
     assert {row["runs"] for row in drawn.table.to_dicts()} == {1}
@@ -127,13 +128,13 @@ def test_what_is_left_out_is_named(tmp_path):
     for name in ("a", "b", "again"):
         file = tmp_path / f"{name}.json"
         file.write_text(json.dumps(json.loads(file.read_text()) | {"selection": {"valid": both}}))
-    assert "ndcg@10" in of_records.settings([tmp_path]).title
+    assert "ndcg@10" in of_settings.settings([tmp_path]).title
 
 
 def test_an_oracle_alone_is_no_result(tmp_path):
     result(tmp_path / "a.json", 0.2, selection="test_per_behavior")
     with pytest.raises(errors.DataError, match=r"a.json has no results at an epoch .* \(test_per_behavior\)"):
-        of_records.settings([tmp_path])
+        of_settings.settings([tmp_path])
 
 
 def test_a_sweep_has_validation_pairs_and_texts_are_places(tmp_path):
@@ -145,12 +146,25 @@ def test_a_sweep_has_validation_pairs_and_texts_are_places(tmp_path):
         one = records.Record("m", number, 0, setting, "finished", "buy:ndcg@5", 0.1, table=table)
         records.write(tmp_path / "s" / "records", one)
     records.write(tmp_path / "s" / "records", records.Record("m", 3, 0, {}, "failed", "buy:ndcg@5"))
-    drawn = of_records.settings([tmp_path / "s"])
+    drawn = of_settings.settings([tmp_path / "s"])
     first, second = drawn.panels
     assert first.labels == {0: "buy", 1: "view,buy"} and first.series["buy, layers=1"].x == [0.0, 1.0]
     assert second.is_log and second.series["buy, behaviors=buy"].y == pytest.approx([0.1, 0.2])
     drawing.write(drawn, tmp_path / "new", "settings")
     assert (tmp_path / "new" / "settings.png").stat().st_size > 5000
+    assert not first.is_joined and second.is_joined  # behaviors have no order
+    # Of many settings each is a point of its behavior.
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "sweep.json").write_text(json.dumps({"dataset": "demo"}))
+    for number in range(13):
+        setting = {"model.layers": str(number), "train.batch_size": str(2**number)}
+        one = records.Record("m", number, 0, setting, "finished", "buy:ndcg@5", 0.1, table={"buy": {"ndcg@5": 0.1}})
+        records.write(tmp_path / "t" / "records", one)
+    many = of_settings.settings([tmp_path / "t"])
+    for panel in many.panels:
+        assert list(panel.series) == ["buy"] and len(panel.series["buy"].x) == 13 and not panel.is_joined
+    assert len(set(many.table["line"])) == 26
+    drawing.write(many, tmp_path / "new", "many")
     result(tmp_path / "c.json", 0.5)
     with pytest.raises(errors.ConfigError, match="several splits \\(test, valid\\)"):
-        of_records.settings([tmp_path / "s", tmp_path / "c.json"])
+        of_settings.settings([tmp_path / "s", tmp_path / "c.json"])
