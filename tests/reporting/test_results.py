@@ -58,6 +58,16 @@ def make_record(monkeypatch):
     )
 
 
+def test_a_sample_of_all_users_is_none(make_record):
+    """Who judged an epoch is read off the tables: of fewer users than asked for all have."""
+    section = make_config().evaluate
+    section.sample_users = 7
+    assert "sample_users" not in make_record(evaluate=section)["protocol"]
+    table = ROWS[0]["test"] | {"click": ROWS[0]["test"]["click"] | {"sampled_from": 9}}
+    record = make_record([ROWS[0] | {"test": table}, *ROWS[1:]], evaluate=section)
+    assert record["protocol"]["sample_users"] == 7
+
+
 def test_record_holds_settings_times_and_selections(make_record):
     record = make_record()
     assert record["overrides"] == {"train.eval_every": 5}
