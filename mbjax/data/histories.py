@@ -141,7 +141,9 @@ def read(
     ids = _as_known(table["user"].gather(first), users)
     known = known_user[first][stays].astype(np.int32)
     place = users.places(pl.Series(silent, dtype=pl.String))
-    if added := [raw for raw, at in zip(silent, place, strict=True) if at >= 0]:
+    added = [raw for raw, at in zip(silent, place, strict=True) if at >= 0]
+    unknown = [raw for raw, at in zip(silent, place, strict=True) if at < 0]
+    if added:
         known = np.concatenate([known, place[place >= 0].astype(np.int32)])
         for matrix in pairs.values():
             matrix.resize(known.size, shape[1])
@@ -149,7 +151,7 @@ def read(
         _with(ids.filter(pl.Series(stays)), added, users),
         known,
         pairs,
-        _with(ids.filter(pl.Series(~stays)), [raw for raw in silent if raw not in added], users),
+        _with(ids.filter(pl.Series(~stays)), unknown, users),
         tuple(notes),
         None if seconds is None else events,
     )

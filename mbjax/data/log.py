@@ -63,7 +63,7 @@ def read(path: str | os.PathLike, layout=None, name: str | None = None) -> conte
             "last. Choose --data.log.split=time_80_10_10"
         }
     notes += [f"log: no {split} pairs: {why}" for split, why in empty.items()]
-    return _content(name or path.name.split(".")[0] or path.name, rows, part, layout, notes, empty)
+    return _content(name or name_of(path), rows, part, layout, notes, empty)
 
 
 def resolve(layout=None) -> options.LogOptions:
@@ -253,6 +253,11 @@ def _behaviors(table: pl.DataFrame, layout: options.LogOptions, path: pathlib.Pa
     if len(set(layout.behaviors)) < len(layout.behaviors):
         raise errors.ConfigError(f"data.log.behaviors={','.join(layout.behaviors)} names a behavior twice.")
     return tuple(layout.behaviors)
+
+
+def name_of(path: pathlib.PurePath) -> str:
+    """What a log is called: as its file, without suffixes."""
+    return path.name.split(".")[0] or path.name
 
 
 def _content(name, rows: cleaning.Rows, part, layout, notes, empty) -> content.Content:

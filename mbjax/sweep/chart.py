@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import pathlib
 import types
 from collections.abc import Mapping, Sequence
@@ -57,8 +58,8 @@ def panels(lines: Sequence[records.Line], own: Mapping[str, str] = types.Mapping
 
 def _panel(field: str, lines: Sequence[records.Line]) -> Panel:
     texts = list(dict.fromkeys(line.setting[field] for line in lines))
-    numbers = [_number(text) for text in texts]
-    labels = tuple(texts) if None in numbers else ()
+    numbers = [axes.number(text) for text in texts]
+    labels = tuple(texts) if any(map(math.isnan, numbers)) else ()
     places = dict(zip(texts, range(len(texts)) if labels else numbers, strict=True))
     curves: dict[str, list[Point]] = {}
     for line in lines:
@@ -152,13 +153,6 @@ def _mean(line: records.Line) -> float | None:
     if line.mean is not None:
         return line.mean
     return next((run.value for run in line.runs if run.value is not None), None)
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
 
 
 def _short(field: str) -> str:

@@ -13,9 +13,10 @@ import polars as pl
 
 from mbjax import config as configuration
 from mbjax import errors
-from mbjax.data import tables
+from mbjax.data import log, tables
 from mbjax.reporting import report, shipped
 from mbjax.reporting.figures import drawing
+from mbjax.sweep import axes
 from mbjax.sweep import records as kept
 from mbjax.train import run_folder
 
@@ -129,7 +130,7 @@ def _distinct(found: Sequence[Result]) -> tuple[list[Result], list[str]]:
 
 def _panel(field: str, varied: Sequence[str], found: Sequence[Result], metric: str, rows: list) -> drawing.Lines:
     texts = list(dict.fromkeys(result.settings[field] for result in found if field in result.settings))
-    numbers = [_number(text) for text in texts]
+    numbers = [axes.number(text) for text in texts]
     is_number = not any(map(math.isnan, numbers))
     if is_number:
         texts = [text for _, text in sorted(zip(numbers, texts, strict=True))]
@@ -148,7 +149,7 @@ def _panel(field: str, varied: Sequence[str], found: Sequence[Result], metric: s
         chosen = [text for text in texts if text in of]
         means = [statistics.fmean(of[text]) for text in chosen]
         around = [statistics.pstdev(of[text]) for text in chosen]
-        places = [_number(text) if is_number else float(texts.index(text)) for text in chosen]
+        places = [axes.number(text) if is_number else float(texts.index(text)) for text in chosen]
         if is_joined:
             series[label] = drawing.Line(places, means, around)
         else:
@@ -160,7 +161,7 @@ def _panel(field: str, varied: Sequence[str], found: Sequence[Result], metric: s
             for text, m, d in zip(chosen, means, around, strict=True)
         ]
     labels = None if is_number else dict(enumerate(texts))
-    places = [_number(text) for text in texts] if is_number else []
+    places = [axes.number(text) for text in texts] if is_number else []
     is_log = is_number and min(places) > 0 and max(places) >= 10 * min(places)
     return drawing.Lines(field, series, field, metric, labels, is_log, is_joined and is_number)
 
@@ -200,7 +201,7 @@ def _results(place: pathlib.Path) -> Iterator[Result]:
 def _name(dataset: str) -> str:
     """What a data set is called, of its name or path: a log as its file, without what says how it is written."""
     path = pathlib.PurePath(dataset)
-    return path.name.removesuffix("".join(path.suffixes)) if tables.suffix(path) in tables.FORMATS else path.name
+    return log.name_of(path) if tables.suffix(path) in tables.FORMATS else path.name
 
 
 def _values(folder: pathlib.Path, model: str, results: pathlib.Path | None = None) -> Mapping[str, Any]:
@@ -229,10 +230,3 @@ def _completed(found: Sequence[Result]) -> list[Result]:
         values = {f: configuration.show(own[f]) for f in fields if f in own}
         completed.append(result._replace(settings=values | dict(result.settings)))
     return completed
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
