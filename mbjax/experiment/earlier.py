@@ -26,13 +26,12 @@ def with_log(log: events.Histories | None, found: events.Histories) -> tuple[eve
     for behavior, given in found.pairs.items():
         both = seen.union([given, put(log.pairs[behavior][rows], places, len(of))], given.shape)
         pairs[behavior] = (both != 0).astype(np.uint8)
-    if times is not None and log.events is not None:
-        width = next(iter(pairs.values())).shape[1]
-        times = {}
-        for behavior, given in found.events.items():
-            earlier = moments.rows(log.events[behavior], rows, width)
-            earlier = earlier._replace(keys=_moved(earlier.keys, places, width))
-            times[behavior] = moments.either(earlier, given)
+    if log.events is not None:
+        width, times = next(iter(pairs.values())).shape[1], {}
+        for behavior in pairs:
+            before = moments.rows(log.events[behavior], rows, width)
+            before = before._replace(keys=_moved(before.keys, places, width))
+            times[behavior] = before if found.events is None else moments.either(before, found.events[behavior])
     return dataclasses.replace(found, pairs=pairs, events=times), places.size
 
 

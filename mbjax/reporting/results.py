@@ -83,7 +83,7 @@ def record(
             "mask": config.evaluate.mask,
             "mask_valid": bool(dataset.mask_valid),
         }
-        | ({"sample_users": config.evaluate.sample_users} if _are_sampled(rows) else {}),
+        | ({"sample_users": number} if (number := config.evaluate.sample_users) and _are_sampled(rows) else {}),
         "behaviors": list(dataset.info.behaviors),
         "epochs": rows[-1]["epoch"] + 1 if rows else 0,
         "devices": config.devices,

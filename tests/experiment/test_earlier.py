@@ -1,5 +1,6 @@
 """Whose events are not written as those of the run."""
 
+import dataclasses
 import types
 
 import numpy as np
@@ -50,3 +51,11 @@ def test_pairs_of_a_log_and_of_events_are_one_each():
     found, added = earlier.with_log(log, given)
     assert added == 1 and found.pairs["buy"].toarray().tolist() == [[0, 1, 0], [1, 1, 1], [1, 0, 0]]
     assert found.pairs["buy"].dtype == np.uint8 and earlier.with_log(None, given) == (given, 0)
+    # When they happened: what both have once, also where the events do not say.
+    when = {"buy": moments.of(np.array([2, 3, 4]), np.array([5.0, 6.0, 7.0]))}  # w's third item, zz's first two
+    timed = dataclasses.replace(log, events=when)
+    found, _ = earlier.with_log(timed, given)
+    assert (found.events["buy"].keys.tolist(), found.events["buy"].seconds.tolist()) == ([3, 4], [6.0, 7.0])
+    now = dataclasses.replace(given, events={"buy": moments.of(np.array([4, 5, 6]), np.array([7.0, 8.0, 9.0]))})
+    found, _ = earlier.with_log(timed, now)
+    assert (found.events["buy"].keys.tolist(), found.events["buy"].seconds.tolist()) == ([3, 4, 5, 6], [6, 7, 8, 9])

@@ -66,6 +66,8 @@ def test_a_sample_of_all_users_is_none(make_record):
     table = ROWS[0]["test"] | {"click": ROWS[0]["test"]["click"] | {"sampled_from": 9}}
     record = make_record([ROWS[0] | {"test": table}, *ROWS[1:]], evaluate=section)
     assert record["protocol"]["sample_users"] == 7
+    section.sample_users = 0  # a model may rank few users by itself, which is no option of the run
+    assert "sample_users" not in make_record([ROWS[0] | {"test": table}, *ROWS[1:]], evaluate=section)["protocol"]
 
 
 def test_record_holds_settings_times_and_selections(make_record):
