@@ -18,3 +18,8 @@ def cases(every: Iterable[Any], is_usual: Callable[[Any], bool]) -> list[Any]:
         return pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.exhaustive)
 
     return [case if is_usual(case) else rare(case) for case in every]
+
+
+def fixture(every: Iterable[Any], is_usual: Callable[[Any], bool]) -> list[Any]:
+    """Likewise for ``params`` of a fixture, which gets each case as one value."""
+    return [pytest.param(case, marks=() if is_usual(case) else pytest.mark.exhaustive) for case in every]

@@ -23,11 +23,12 @@ Differences: there is no paper; the mixture is ours. The numbers come from EASE 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from mbjax import types
@@ -42,12 +43,13 @@ ENOUGH = 30
 """Lists of validation pairs of a behavior and part from which on an expert of these alone is listened to."""
 PER_EXPERT = ("experts", "prior")
 """Kinds of parameters that every expert has of its own."""
+TRUNCATED = 0.87962566103423978  # deviation of a standard normal variable between -2 and 2
 FAST = 20.0
 """Factor of the few parameters that have far to go, in a run that is made for the small steps of an expert."""
 
 
 class Expert(nn.Module):
-    """A linear term, and beside it one hidden layer: [..., D] -> [...]."""
+    """A linear term, and beside it one hidden layer: [..., D] -> [...]. ``first`` makes its parameters."""
 
     hidden: int
     begin: float  # standard deviation of the hidden layer's share before training, about
@@ -56,7 +58,7 @@ class Expert(nn.Module):
     def __call__(self, x: types.Array) -> types.Array:
         out = nn.Dense(1, use_bias=False, kernel_init=nn.initializers.zeros, name="linear")(x)
         if self.hidden:
-            h = nn.relu(nn.Dense(self.hidden, kernel_init=nn.initializers.lecun_normal(), name="hidden")(x))
+            h = nn.relu(nn.Dense(self.hidden, kernel_init=nn.initializers.truncated_normal(1.0), name="hidden")(x))
             out = out + nn.Dense(
                 1, use_bias=False, kernel_init=nn.initializers.normal(self.begin * self.hidden**-0.5), name="out"
             )(h)
@@ -121,16 +123,21 @@ def _build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_si
         # Without what is prepared, as where a checkpoint is about to replace all, only shapes count.
         made = graphs.get("funnel")
         made = None if isinstance(made, types.Later) else made
-        for number, (behavior, part) in enumerate(names):
-            x = jnp.zeros((1, len(columns[behavior, part])), jnp.float32)
-            params["scale"][f"{behavior}:{part}"] = made[behavior][part]["scale"] if made else _unscaled(x.shape[1])
+        numbers = np.arange(len(names) * 2).reshape(-1, 2)[:, : len(experts)]
+        keys = jax.lax.map(lambda n: jax.random.split(jax.random.fold_in(key, n), config.members), numbers.ravel())
+        keys = keys.reshape(*numbers.shape, config.members)
+        for part in PARTS:
+            mine = [number for number, (_, other) in enumerate(names) if other == part]
+            made_of_part = first(expert[part], keys[np.asarray(mine)], [len(columns[names[k]]) for k in mine])
+            for number, each in zip(mine, made_of_part, strict=True):
+                for source, of in zip(experts, each, strict=True):
+                    name = f"{names[number][0]}:{part}:{source}"
+                    params["experts"][name], params["prior"][name] = of, jnp.ones(config.members)
+        for behavior, part in names:
+            unscaled = _unscaled(len(columns[behavior, part]))
+            params["scale"][f"{behavior}:{part}"] = made[behavior][part]["scale"] if made else unscaled
             judged = made[behavior][part]["judged"] if made else ENOUGH
             params["mix"][f"{behavior}:{part}"] = _first_mix(len(experts), judged)
-            for place, source in enumerate(experts):
-                keys = jax.random.split(jax.random.fold_in(key, 2 * number + place), config.members)
-                name = f"{behavior}:{part}:{source}"
-                params["experts"][name] = jax.vmap(lambda k, x=x, part=part: expert[part].init(k, x))(keys)
-                params["prior"][name] = jnp.ones(config.members)
         for behavior in info.behaviors:
             width = 1 + info.num_behaviors * (info.num_behaviors + 1) // 2
             params["scale"][f"{behavior}:user"] = made[behavior]["scale"] if made else _unscaled(width)
@@ -209,7 +216,8 @@ def _build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_si
                 about = batch.lists[full], counts[source] / whole, batch.total[full], counts[source]
                 term = functools.partial(of_lists, name, source, *about)
                 own = [(kind, f"{name}:{e}") for kind in PER_EXPERT for e in taught(source)]
-                terms.append(at_once.Term(term, [*own, ("mix", name), ("scale", name)]))
+                # All numbers are standardized before anything else is done with them.
+                terms.append(at_once.Term(term, [*own, ("mix", name), ("scale", name)], [("scale", name)]))
             # An expert without lists stays as it is.
             learning = {"all": whole} if given else {}
             if "valid" in given and len(experts) > 1:
@@ -298,6 +306,36 @@ def _build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_si
         few=few,
         notes=funnel_config.notes(config, info),
     )
+
+
+def first(expert: Expert, keys: types.Array, widths: Sequence[int]) -> list[list[Any]]:
+    """Parameters before training, as LeCun's normal distribution has them (Efficient BackProp, 1998).
+
+    They are drawn in one loop for as many numbers as any expert sees, and those that see fewer take the first rows:
+    what is drawn at a place depends on the key and the place alone, and draws are what takes long to compile.
+
+    Args:
+      expert: the network.
+      keys: [N, S, members].
+      widths: how many numbers each of N experts of S sources sees.
+
+    Returns:
+      Of each of N, of each of S: a tree with leaves [members, ...].
+    """
+    x = jnp.zeros((1, max(widths)))
+    each = jax.lax.map(lambda key: expert.init(key, x)["params"], keys.ravel())
+
+    def of(place: int, source: int) -> Any:
+        layers = jax.tree.map(lambda leaf: leaf.reshape(*keys.shape, *leaf.shape[1:])[place, source], each)
+        width = widths[place]
+        found = layers | {"linear": {"kernel": layers["linear"]["kernel"][:, :width]}}
+        if "hidden" in layers:
+            deviation = jnp.sqrt(jnp.float32(1 / width)) / jnp.float32(TRUNCATED)
+            kernel = layers["hidden"]["kernel"][:, :width] * deviation
+            found["hidden"] = layers["hidden"] | {"kernel": kernel}
+        return {"params": found}
+
+    return [[of(place, source) for source in range(keys.shape[1])] for place in range(len(widths))]
 
 
 def _first_mix(number: int, judged: types.Array | int) -> types.Array:

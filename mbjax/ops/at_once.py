@@ -24,10 +24,12 @@ class Term(NamedTuple):
         nothing of that is differentiated.
       reads: names of the parameters that it reads. It is given these alone: a sum of many terms, each of which reads a
         few of many parameters, would otherwise be mostly additions of zeros.
+      begins: of these, which all of its work stands on; None: each. What waits for these need not wait for the rest.
     """
 
     loss: Callable[[dict[Hashable, Any]], tuple[types.Array, Any]]
     reads: Sequence[Hashable]
+    begins: Sequence[Hashable] | None = None
 
 
 def total(terms: Sequence[Term], params: Mapping[Hashable, Any]) -> tuple[types.Array, list[Any]]:
@@ -48,12 +50,14 @@ def total(terms: Sequence[Term], params: Mapping[Hashable, Any]) -> tuple[types.
         for term in terms:
             # A term needs a zero that is there when the gradient of the one before is: compilers may run independent
             # terms side by side, and would keep everything of all of them.
-            own = {name: jax.tree.map(lambda x, zero=zero: x + zero, params[name]) for name in term.reads}
+            waits = term.reads if term.begins is None else term.begins
+            own = {name: params[name] for name in term.reads}
+            own |= {name: jax.tree.map(lambda x, zero=zero: x + zero, params[name]) for name in waits}
             (one, more), grown = jax.value_and_grad(term.loss, has_aux=True)(own)
             for name, gradient in grown.items():
                 before = gradients.get(name)
                 gradients[name] = gradient if before is None else jax.tree.map(jnp.add, before, gradient)
-            zero = 0 * sum(leaf.sum() for leaf in jax.tree.leaves(grown))
+            zero = 0 * sum(leaf[(0,) * leaf.ndim] for leaf in jax.tree.leaves(grown) if leaf.size)
             out, further = out + one, [*further, more]
         unread = {name: jax.tree.map(jnp.zeros_like, own) for name, own in params.items() if name not in gradients}
         return (out, further), gradients | unread

@@ -102,18 +102,30 @@ class ListSampler(NamedTuple):
 
     def plan(self, key: types.Array, epoch: types.Array | int) -> dict[str, types.Array]:
         """The lists of each step of an epoch: name -> int32 [steps, B]."""
-        found = {}
-        for number, (name, (count, size)) in enumerate(sorted(self.sizes.items())):
-            bounds = _bounds(count, size)
-            number_of = np.diff(bounds)
-            passes = -(-self.steps_per_epoch // int(number_of.min()))
-            chance = jax.random.uniform(jax.random.fold_in(jax.random.fold_in(key, epoch), number), (passes, count))
-            span, place = np.repeat(np.arange(size, dtype=np.int32), number_of), np.arange(count, dtype=np.int32)
-            # Lists of a span stay within it, in an order by chance.
-            given = np.broadcast_to(span, chance.shape), chance, np.broadcast_to(place, chance.shape)
-            orders = jax.lax.sort(given, num_keys=2)[2]
-            step = np.arange(self.steps_per_epoch)[:, None]
-            found[name] = orders[step // number_of, bounds[:-1] + step % number_of]
+        # One draw and one sort of all stores: compiled once for each they were what a short training waited for. What
+        # is drawn at a place depends on the key and the place alone, so that all stores may have room for the largest.
+        names, spans, passes = sorted(self.sizes), [], []
+        for name in names:
+            spans.append(np.diff(_bounds(*self.sizes[name])))
+            passes.append(-(-self.steps_per_epoch // int(spans[-1].min())))
+        chances = [of.sum() * times for of, times in zip(spans, passes, strict=True)]
+        of_epoch = jax.random.fold_in(key, epoch)
+        chance = jax.lax.map(
+            lambda k: jax.random.uniform(jax.random.fold_in(of_epoch, k), (max(chances),)), np.arange(len(names))
+        )
+        chance = jnp.concatenate([chance[k, :number] for k, number in enumerate(chances)])
+        # Lists of a span stay within it, in an order by chance: each span of each pass is numbered.
+        number_of = np.concatenate([np.tile(of, times) for of, times in zip(spans, passes, strict=True)])
+        span = np.repeat(np.arange(number_of.size, dtype=np.int32), number_of)
+        place = np.concatenate(
+            [np.tile(np.arange(of.sum(), dtype=np.int32), times) for of, times in zip(spans, passes, strict=True)]
+        )
+        orders = jax.lax.sort((span, chance, place), num_keys=2)[2]
+        found, step, start = {}, np.arange(self.steps_per_epoch)[:, None], 0
+        for name, of, number in zip(names, spans, chances, strict=True):
+            inside = step // of * of.sum() + np.cumsum(of) - of + step % of
+            found[name] = orders[start + inside]
+            start += number
         return found
 
     def batch(self, store, plan, key, place, device=0) -> ListBatch:

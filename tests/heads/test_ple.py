@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pairwise
 import pytest
+import usual
 
 from mbjax.heads import ple
 from mbjax.ops import pairs
@@ -42,16 +43,20 @@ def literal(case):
 
 @pytest.mark.parametrize(
     ("num_behaviors", "options"),
-    [
-        (1, {}),
-        (2, {}),
-        (3, {}),
-        (4, {"own_experts": 2}),
-        (3, {"own_experts": 2, "shared_experts": 3}),
-        (1, {"levels": 2}),
-        (3, {"levels": 2}),
-        (2, {"levels": 3, "own_experts": 2, "shared_experts": 2}),
-    ],
+    usual.cases(
+        [
+            (1, {}),
+            (2, {}),
+            (3, {}),
+            (4, {"own_experts": 2}),
+            (3, {"own_experts": 2, "shared_experts": 3}),
+            (1, {"levels": 2}),
+            (3, {"levels": 2}),
+            (2, {"levels": 3, "own_experts": 2, "shared_experts": 2}),
+        ],
+        # The last one has more of everything than those before it.
+        lambda case: case in [(1, {}), (4, {"own_experts": 2}), (3, {"levels": 2})] or case[1].get("levels") == 3,
+    ),
 )
 def test_scores_and_gates(num_behaviors, options, monkeypatch):
     monkeypatch.setattr(pairs, "BLOCK_TILE", 4)

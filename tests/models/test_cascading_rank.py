@@ -91,7 +91,7 @@ def test_users_stop_for_themselves():
         pytest.param(0.0, 0.9, 1e-4, False, marks=pytest.mark.exhaustive),
         pytest.param(0.3, 0.3, 1e-3, False, marks=pytest.mark.exhaustive),
         pytest.param(0.3, 0.3, 1e-3, True, marks=pytest.mark.exhaustive),
-        (0.1, 0.0, 1e-4, False),
+        pytest.param(0.1, 0.0, 1e-4, False, marks=pytest.mark.exhaustive),
     ],
 )
 def test_accelerators_take_as_many_steps_as_anyone_needs(alpha, beta, tolerance, passive, monkeypatch):

@@ -1,5 +1,7 @@
 """MB-EASE as a model: least squares one by one, both forms, scaled rows and columns, memory, penalties."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,9 +50,17 @@ def expected(source, behavior, own_columns, penalty, weights, activity, frequenc
     return out
 
 
-@pytest.mark.parametrize("form", ["dual", "primal"])
-@pytest.mark.parametrize("own_columns", ["kept", "left_out"])
-@pytest.mark.parametrize(("activity", "frequency"), usual.cases([(0.0, 0.0), (0.5, 0.3)], lambda case: any(case)))
+@pytest.mark.parametrize(
+    ("form", "own_columns", "activity", "frequency"),
+    usual.cases(
+        [
+            (*how, *exponents)
+            for how in itertools.product(["dual", "primal"], ["kept", "left_out"])
+            for exponents in [(0.0, 0.0), (0.5, 0.3)]
+        ],
+        {("dual", "kept", 0.5, 0.3), ("primal", "left_out", 0.5, 0.3)}.__contains__,
+    ),
+)
 def test_scores_are_the_regressions(form, own_columns, activity, frequency):
     source, weights = toy.dataset(), (0.5, 1.0, 2.0)
     config = {"own_columns": own_columns, "activity_exponent": activity, "frequency_exponent": frequency}
@@ -153,8 +163,10 @@ def test_few_eigenvectors_are_the_regressions_of_what_they_keep(own_columns):
         np.testing.assert_allclose(scores_of(source, behavior, rank=rank, **options), wanted, atol=1e-4)
 
 
-@pytest.mark.parametrize("rank", [0, 5])
-@pytest.mark.parametrize("own_columns", ["kept", "left_out"])
+@pytest.mark.parametrize(
+    ("own_columns", "rank"),
+    usual.cases(itertools.product(["kept", "left_out"], [0, 5]), {("left_out", 0), ("kept", 5)}.__contains__),
+)
 def test_what_is_left_out_of_a_regression_has_no_weight(own_columns, rank):
     """A new user's own pairs of an item change his score of it by nothing, but where they are kept."""
     source, item, behavior = toy.dataset(), 4, 2

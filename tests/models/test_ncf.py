@@ -5,6 +5,7 @@ import numpy as np
 import pointwise
 import pytest
 import toy
+import usual
 
 from mbjax.models import ncf
 
@@ -31,7 +32,11 @@ def make(kind, source, size=24, **options):
     return build(config(embedding_size=4, **{**own, **options}), source.info, size)
 
 
-@pytest.fixture(scope="module", params=CASES, ids="-".join)
+# Of each model one, and of each variant: the plain one of what is made of the two others.
+USUAL = [("gmf", "shared_concat"), ("mlp", "shared_concat"), ("neumf", "original")]
+
+
+@pytest.fixture(scope="module", params=usual.fixture(CASES, USUAL.__contains__), ids="-".join)
 def trial(request):
     kind, variant = request.param
     source = toy.dataset(2)

@@ -5,6 +5,7 @@ import numpy as np
 import pointwise
 import pytest
 import toy
+import usual
 
 from mbjax import config as configuration
 from mbjax import errors
@@ -39,7 +40,15 @@ def literal_logits(config, params, behaviors, user, item):
     return logits
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: "-".join(map(str, (case[0], *case[1].values()))))
+# Of each unit, cascade and bias one, and what has options of its own.
+USUAL = CASES[:1] + CASES[4:]
+
+
+@pytest.fixture(
+    scope="module",
+    params=usual.fixture(CASES, USUAL.__contains__),
+    ids=lambda case: "-".join(map(str, (case[0], *case[1].values()))),
+)
 def trial(request):
     num_behaviors, options = request.param
     source = toy.dataset(num_behaviors)

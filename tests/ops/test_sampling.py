@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import toy
+import usual
 
 from mbjax import types
 from mbjax.ops import sampling
@@ -72,7 +73,10 @@ def test_slices_of_devices_make_up_the_batch(source, key, place):
     assert all(p.total == expected.total and p.share == 0.25 for p in parts)
 
 
-@pytest.mark.parametrize(("rows", "places", "devices", "pass_over"), [(23, 24, 2, "view"), (7, 8, 4, None)])
+@pytest.mark.parametrize(
+    ("rows", "places", "devices", "pass_over"),
+    usual.cases([(23, 24, 2, "view"), (7, 8, 4, None)], lambda case: case[3] == "view"),
+)
 def test_padding_for_equal_slices_changes_no_batch(source, key, rows, places, devices, pass_over):
     """23 users in batches of 7, or of all: for several devices a place of each batch is empty."""
     spec = SPEC._replace(pass_over=pass_over)
@@ -164,7 +168,8 @@ def test_users_without_pairs_of_the_behavior_are_not_drawn(key):
 
 
 @pytest.mark.parametrize(
-    ("steps", "pass_over", "size", "times"), [(3, None, 16, 2), (0, None, 16, 1), (0, "buy", 48, 4)]
+    ("steps", "pass_over", "size", "times"),
+    usual.cases([(3, None, 16, 2), (0, None, 16, 1), (0, "buy", 48, 4)], lambda case: case[3] > 1),
 )
 def test_a_batch_has_all_pairs_of_a_user_who_is_in_it_twice(key, steps, pass_over, size, times):
     """Orders of all users are put end to end: the seam may lie in a batch, and the longest history may be his."""
