@@ -101,6 +101,7 @@ WITHOUT_PAPER = {"cross_occurrence", "funnel", "own_items", "popularity"}
 # Modules that hold no model of a paper: what several share, and what a frame is.
 SHARED = {
     "funnel_config",
+    "funnel_experts",
     "funnel_findings",
     "funnel_foresight",
     "funnel_tables",

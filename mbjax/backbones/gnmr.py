@@ -103,8 +103,8 @@ class Gnmr(base.Backbone):
         bias = self.param(f"{name}_channels_bias", ZEROS, (number, channels))
         wide = self.param(f"{name}_matrices", base.XAVIER, (channels, size * size)).reshape(channels, size, size)
         strength = jax.nn.relu(jnp.einsum("nkd,kdc->nkc", sums, narrow) + bias)
-        # All channels' products, of which a node takes its mixture: no node has a matrix of its own. Sums of a node's own
-        # are written as such: as products of so many tiny matrices a step takes a CPU half as long again.
+        # All channels' products, of which a node takes its mixture: no node has a matrix of its own. Sums of a node's
+        # own are written as such: as products of so many tiny matrices a step takes a CPU half as long again.
         message = sum(strength[..., c, None] * (sums @ wide[c]) for c in range(channels))
         heads = self.config.attention_heads
         query, key, value = (

@@ -23,18 +23,17 @@ Differences: there is no paper; the mixture is ours. The numbers come from EASE 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 
 from mbjax import types
 from mbjax.features import extent, grouped, lessons, naming, prepared, teaching
 from mbjax.features.retrieval import PARTS
-from mbjax.models import funnel_config, funnel_findings, funnel_foresight, funnel_tables
+from mbjax.models import funnel_config, funnel_experts, funnel_findings, funnel_foresight, funnel_tables
 from mbjax.ops import at_once, listwise, rows
 
 PRIORS = {"familiar": "ease_kept_log", "new": "ease_left_log"}
@@ -43,26 +42,8 @@ ENOUGH = 30
 """Lists of validation pairs of a behavior and part from which on an expert of these alone is listened to."""
 PER_EXPERT = ("experts", "prior")
 """Kinds of parameters that every expert has of its own."""
-TRUNCATED = 0.87962566103423978  # deviation of a standard normal variable between -2 and 2
 FAST = 20.0
 """Factor of the few parameters that have far to go, in a run that is made for the small steps of an expert."""
-
-
-class Expert(nn.Module):
-    """A linear term, and beside it one hidden layer: [..., D] -> [...]. ``first`` makes its parameters."""
-
-    hidden: int
-    begin: float  # standard deviation of the hidden layer's share before training, about
-
-    @nn.compact
-    def __call__(self, x: types.Array) -> types.Array:
-        out = nn.Dense(1, use_bias=False, kernel_init=nn.initializers.zeros, name="linear")(x)
-        if self.hidden:
-            h = nn.relu(nn.Dense(self.hidden, kernel_init=nn.initializers.truncated_normal(1.0), name="hidden")(x))
-            out = out + nn.Dense(
-                1, use_bias=False, kernel_init=nn.initializers.normal(self.begin * self.hidden**-0.5), name="out"
-            )(h)
-        return out[..., 0]
 
 
 def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_size: int) -> types.Model:
@@ -77,7 +58,10 @@ def build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_siz
 
 
 def _build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_size: int) -> types.Model:
-    expert = {"familiar": Expert(config.hidden, 1.0), "new": Expert(config.hidden_new, 0.1)}
+    expert = {
+        "familiar": funnel_experts.Expert(config.hidden, 1.0),
+        "new": funnel_experts.Expert(config.hidden_new, 0.1),
+    }
     experts = ("all", "valid") if len(set(config.sources)) > 1 else ("all",)
     kept: dict[int, Any] = {}  # what ``prepare`` made, until ``teach`` has used it
     chosen: list[float] = []  # the penalty of training, which serves wherever more pairs have joined it
@@ -128,7 +112,9 @@ def _build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_si
         keys = keys.reshape(*numbers.shape, config.members)
         for part in PARTS:
             mine = [number for number, (_, other) in enumerate(names) if other == part]
-            made_of_part = first(expert[part], keys[np.asarray(mine)], [len(columns[names[k]]) for k in mine])
+            made_of_part = funnel_experts.first(
+                expert[part], keys[np.asarray(mine)], [len(columns[names[k]]) for k in mine]
+            )
             for number, each in zip(mine, made_of_part, strict=True):
                 for source, of in zip(experts, each, strict=True):
                     name = f"{names[number][0]}:{part}:{source}"
@@ -223,7 +209,7 @@ def _build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_si
             if "valid" in given and len(experts) > 1:
                 learning["valid"] = counts["valid"]
             for which, own in learning.items():
-                squares = _squares(params["experts"][f"{name}:{which}"])
+                squares = funnel_experts.squares(params["experts"][f"{name}:{which}"])
                 l2 += batch.share * config.l2_weight * squares / own
         of_all, found = at_once.total(terms, learned)
         parts = {name: sum((one[name] for one in found), jnp.float32(0)) for name in ("lists", "mix")}
@@ -308,49 +294,9 @@ def _build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_si
     )
 
 
-def first(expert: Expert, keys: types.Array, widths: Sequence[int]) -> list[list[Any]]:
-    """Parameters before training, as LeCun's normal distribution has them (Efficient BackProp, 1998).
-
-    They are drawn in one loop for as many numbers as any expert sees, and those that see fewer take the first rows:
-    what is drawn at a place depends on the key and the place alone, and draws are what takes long to compile.
-
-    Args:
-      expert: the network.
-      keys: [N, S, members].
-      widths: how many numbers each of N experts of S sources sees.
-
-    Returns:
-      Of each of N, of each of S: a tree with leaves [members, ...].
-    """
-    x = jnp.zeros((1, max(widths)))
-    each = jax.lax.map(lambda key: expert.init(key, x)["params"], keys.ravel())
-
-    def of(place: int, source: int) -> Any:
-        layers = jax.tree.map(lambda leaf: leaf.reshape(*keys.shape, *leaf.shape[1:])[place, source], each)
-        width = widths[place]
-        found = layers | {"linear": {"kernel": layers["linear"]["kernel"][:, :width]}}
-        if "hidden" in layers:
-            deviation = jnp.sqrt(jnp.float32(1 / width)) / jnp.float32(TRUNCATED)
-            kernel = layers["hidden"]["kernel"][:, :width] * deviation
-            found["hidden"] = layers["hidden"] | {"kernel": kernel}
-        return {"params": found}
-
-    return [[of(place, source) for source in range(keys.shape[1])] for place in range(len(widths))]
-
-
 def _first_mix(number: int, judged: types.Array | int) -> types.Array:
     """Weights of the experts before training: equal; of few lists of validation pairs, the first one alone."""
     return jnp.where(judged >= ENOUGH, jnp.full(number, 1 / number), jnp.eye(number)[0])
-
-
-def _squares(expert: Any) -> types.Array:
-    """Sum of squares of an expert's weights; those of the output layer count once for each hidden unit."""
-    layers = expert["params"]
-    total = jnp.sum(layers["linear"]["kernel"] ** 2)
-    if "hidden" in layers:
-        out = layers["out"]["kernel"]
-        total += jnp.sum(layers["hidden"]["kernel"] ** 2) + out.shape[-2] * jnp.sum(out**2)
-    return total
 
 
 def _mixed(params, name: str, each: list[types.Array], stop: bool = False) -> types.Array:
