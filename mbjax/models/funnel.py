@@ -112,10 +112,9 @@ def _build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_si
         keys = keys.reshape(*numbers.shape, config.members)
         for part in PARTS:
             mine = [number for number, (_, other) in enumerate(names) if other == part]
-            made_of_part = funnel_experts.first(
-                expert[part], keys[np.asarray(mine)], [len(columns[names[k]]) for k in mine]
-            )
-            for number, each in zip(mine, made_of_part, strict=True):
+            widths = [len(columns[names[number]]) for number in mine]
+            of_part = funnel_experts.first(expert[part], keys[np.asarray(mine)], widths)
+            for number, each in zip(mine, of_part, strict=True):
                 for source, of in zip(experts, each, strict=True):
                     name = f"{names[number][0]}:{part}:{source}"
                     params["experts"][name], params["prior"][name] = of, jnp.ones(config.members)

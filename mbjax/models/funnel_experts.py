@@ -53,7 +53,7 @@ def first(expert: Expert, keys: types.Array, widths: Sequence[int]) -> list[list
         width = widths[place]
         found = layers | {"linear": {"kernel": layers["linear"]["kernel"][:, :width]}}
         if "hidden" in layers:
-            deviation = jnp.sqrt(jnp.float32(1 / width)) / jnp.float32(TRUNCATED)
+            deviation = jnp.sqrt(jnp.float32(1 / max(width, 1))) / jnp.float32(TRUNCATED)
             kernel = layers["hidden"]["kernel"][:, :width] * deviation
             found["hidden"] = layers["hidden"] | {"kernel": kernel}
         return {"params": found}
