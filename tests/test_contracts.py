@@ -24,7 +24,7 @@ NUM_BEHAVIORS = (1, 2, 3, 4)
 ABLATIONS = [(name, each) for name in models.MODELS for each in configuration.model_file(name).get("ablations") or ()]
 TRAINED = [name for name in models.MODELS if (configuration.model_file(name).get("train") or {}).get("epochs") != 0]
 QUICK = ("copf",)  # the others take as long together as all the rest of the tests
-PLACED = ("bvae", "copf")  # a model of histories and one of graphs are placed on four devices each time
+PLACED = ("bvae", "copf", "nmtr")  # one of each kind of batch is placed on four devices each time
 LOWERED = ("bvae",)
 FUNNEL = ("wo_near", "validation_alone")  # each of its ablations takes seven seconds, since tables are made and learned
 IDLE = {

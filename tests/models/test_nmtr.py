@@ -41,7 +41,7 @@ def literal_logits(config, params, behaviors, user, item):
 
 
 # Of each unit, cascade and bias one, and what has options of its own.
-USUAL = CASES[:1] + CASES[4:]
+USUAL = CASES[:1] + CASES[2:3] + CASES[4:]
 
 
 @pytest.fixture(
