@@ -195,6 +195,7 @@ def lists_of(config: Any, info: types.DatasetInfo, found: Numbers, batch_size: i
                 positive=_shape((rows,), np.float32),
                 weight=_shape((rows,), np.float32),
                 **{field: _shape((length.size,), np.int32) for field in ("begin", "length", "group")},
+                count=_shape((), np.float32),
             )
     number = max((n.size for n in found.ranked.values()), default=1)
     of_user = 1 + info.num_behaviors * (info.num_behaviors + 1) // 2

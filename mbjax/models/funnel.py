@@ -167,7 +167,7 @@ def _build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_si
         """The experts that learn from a source."""
         return [e for e in experts if e == "all" or source == "valid"]
 
-    def of_lists(name, source, drawn, share, number, count, params):
+    def of_lists(name, source, drawn, share, count, params):
         """Of ``count`` lists of one source: what its experts lose, and the mixture of them where both have learned."""
         measure = listwise.softmax_loss if config.loss == "listwise" else listwise.pointwise_loss
 
@@ -180,10 +180,10 @@ def _build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_si
         found = {e: listwise.spread(logits(params, name, e, drawn.x), drawn) for e in taught(source)}
         parts = {"lists": jnp.float32(0), "mix": jnp.float32(0)}
         for which, values in found.items():
-            parts["lists"] += (share if which == "all" else 1.0) * jnp.sum(each(values) * ~is_mine) / number
+            parts["lists"] += (share if which == "all" else 1.0) * jnp.sum(each(values) * ~is_mine)
         if len(found) > 1:
             mixed = _mixed(params, name, list(found.values()), stop=True)
-            stacked = jnp.sum(each(mixed) * is_mine) / number
+            stacked = jnp.sum(each(mixed) * is_mine)
             parts["mix"] += jnp.where(count >= ENOUGH, stacked, 0.0)
         return sum(parts.values()), parts
 
@@ -198,7 +198,7 @@ def _build(config: funnel_config.FunnelConfig, info: types.DatasetInfo, batch_si
             whole = sum(counts.values())
             for source in given:
                 full = f"{name}:{source}"
-                about = batch.lists[full], counts[source] / whole, batch.total[full], counts[source]
+                about = batch.lists[full], counts[source] / whole, counts[source]
                 term = functools.partial(of_lists, name, source, *about)
                 own = [(kind, f"{name}:{e}") for kind in PER_EXPERT for e in taught(source)]
                 # All numbers are standardized before anything else is done with them.

@@ -7,6 +7,7 @@ them. So lists of all lengths cost what they hold, shapes are fixed, and each ba
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from mbjax import types
 from mbjax.ops import memory
 
 ABSENT = -1e9  # logit of what is no candidate
+SPARE = 1 / 16  # of the places of a batch, how many may be padding so that stores have shapes in common
 
 
 @struct.dataclass
@@ -32,6 +34,7 @@ class Store:
       begin: int32 [L], the first row of each list.
       length: int32 [L], its rows, ascending.
       group: int32 [L], a group of users that the list belongs to.
+      count: float32 scalar, L. As a value and not a constant of what is compiled, which would be other code for each L.
     """
 
     x: types.Array
@@ -40,17 +43,18 @@ class Store:
     begin: types.Array
     length: types.Array
     group: types.Array
+    count: types.Array
 
 
 class Drawn(NamedTuple):
     """B lists of up to C candidates, R rows together.
 
     Attributes:
-      x: float32 [R, D], the lists one after another, each with the room of the longest of its span.
+      x: float32 [R, D], the lists one after another, each with the room of the longest of its span, and padding.
       place: int32 [B, C], rows of ``x``; R where a list has no room for as many.
       positive, weight, mask: [B, C].
       group: int32 [B].
-      worth: float32 [B], lists of a list's span, over the mean span: it is drawn as much more seldom.
+      worth: float32 [B], lists of a list's span, over all: it stands for these. They add up to 1 over all devices.
     """
 
     x: types.Array
@@ -70,14 +74,12 @@ class ListBatch:
       lists: name -> Drawn.
       everything: name -> what is read whole in every step.
       share: float32 scalar, 1 / number of devices.
-      total: name -> float32 scalar, lists of the global batch.
-      count: name -> lists of the store.
+      count: name -> float32 scalar, lists of the store.
     """
 
     lists: dict[str, Drawn]
     everything: dict[str, types.Array]
     share: types.Array
-    total: dict[str, types.Array]
     count: dict[str, types.Array]
 
 
@@ -85,8 +87,8 @@ class ListSampler(NamedTuple):
     """Draws lists of several stores at once.
 
     With B lists of a batch a store is cut into B spans of equally many lists (but for one), and each span is gone
-    through in one random order after another. Losses of lists times their ``worth`` are, over many steps, those of all
-    lists alike.
+    through in one random order after another. Losses of lists times their ``worth`` are, over many steps, the mean of
+    all lists.
 
     Attributes:
       sizes: name -> lists of the store, and lists of a batch over all devices, which are no more.
@@ -132,25 +134,35 @@ class ListSampler(NamedTuple):
         """The lists of a step on a device; ``key`` is not needed, the plan decides all."""
         del key
         stores, everything = store
-        lists, total, counts = {}, {}, {}
+        lists, counts = {}, {}
+        shapes = self._shapes({name: stores[name].x.shape[1] for name in self.sizes})
         for name, (count, size) in self.sizes.items():
-            room, span = self._room(name), np.diff(_bounds(count, size)) * (size / count)
+            room, span = self._room(name), np.diff(_bounds(count, size)) / count
+            number, height, longest = shapes[name]
+            room = np.pad(room, (0, height - room.size))  # more lists of nothing
             mine = jnp.arange(room.size) * self.num_devices + device
             slot_of = jnp.minimum(mine, size - 1)
             chosen, worth = plan[name][place][slot_of], jnp.asarray(span, jnp.float32)[slot_of]
             of, padding = stores[name], stores[name].x.shape[0] - 1
             length = jnp.where(mine < size, of.length[chosen], 0)  # the last slices may lack a list
-            first, number = np.cumsum(room) - room, int(room.sum())
+            first, filled = np.cumsum(room) - room, int(room.sum())
             slot = np.repeat(np.arange(room.size), room)
-            inside = np.arange(number) - first[slot]
+            inside = np.arange(filled) - first[slot]
+            # Rows that no list has room for are past the end of any.
+            slot, inside = (np.pad(x, (0, number - filled), constant_values=c) for x, c in ((slot, 0), (inside, 2**30)))
             x = of.x[jnp.where(inside < length[slot], of.begin[chosen][slot] + inside, padding)].astype(jnp.float32)
-            along = np.arange(room.max())
+            along = np.arange(longest)
             mask = along < length[:, None]
             rows = jnp.where(mask, of.begin[chosen][:, None] + along, padding)
             places = np.where(along < room[:, None], first[:, None] + along, number).astype(np.int32)
             lists[name] = Drawn(x, places, of.positive[rows], of.weight[rows], mask, of.group[chosen], worth)
-            total[name], counts[name] = jnp.float32(size), jnp.float32(count)
-        return ListBatch(lists, everything, jnp.float32(1 / self.num_devices), total, counts)
+            counts[name] = of.count
+        return ListBatch(lists, everything, jnp.float32(1 / self.num_devices), counts)
+
+    def _shapes(self, width: Mapping[str, int]) -> dict[str, tuple[int, int, int]]:
+        """Rows, lists and length of the longest list of a slice: name -> (R, B, C), of stores of some width D."""
+        rooms = {name: self._room(name) for name in self.sizes}
+        return alike({name: (int(r.sum()), r.size, int(r.max())) for name, r in rooms.items()}, width)
 
     def _room(self, name: str) -> np.ndarray:
         """Rows for each list of a slice, the same on all devices: int [local], ascending."""
@@ -158,6 +170,37 @@ class ListSampler(NamedTuple):
         longest = self.lengths[name][_bounds(count, size)[1:] - 1]
         last = np.arange(1, -(-size // self.num_devices) + 1) * self.num_devices - 1
         return np.asarray(longest[np.minimum(last, size - 1)], np.int64)
+
+
+def alike(shapes: Mapping[str, tuple[int, int, int]], width: Mapping[str, int]) -> dict[str, tuple[int, int, int]]:
+    """Larger shapes, of which there are fewer, for a little padding.
+
+    What a program does with arrays of the same shapes is compiled once, however often it does so.
+
+    Args:
+      shapes: name -> rows R, lists B and length of the longest list C.
+      width: name -> D; only what is as wide can have the same shape.
+    """
+
+    def places(shape):
+        return shape[0] + shape[1] * shape[2]
+
+    def together(one, other):
+        """The shape for two groups, and how many places more they have with it."""
+        shape = tuple(map(max, groups[one], groups[other]))
+        sizes = (len(one) * (places(shape) - places(groups[one])), len(other) * (places(shape) - places(groups[other])))
+        return sum(sizes), shape
+
+    groups = {(name,): tuple(shape) for name, shape in shapes.items()}
+    spare = SPARE * sum(map(places, shapes.values()))
+    while True:
+        pairs = [pair for pair in itertools.combinations(groups, 2) if width[pair[0][0]] == width[pair[1][0]]]
+        best = min(pairs, key=lambda pair: together(*pair)[0], default=None)
+        if best is None or together(*best)[0] > spare:
+            return {name: shape for names, shape in groups.items() for name in names}
+        more, shape = together(*best)
+        spare -= more
+        groups = {names: of for names, of in groups.items() if names not in best} | {best[0] + best[1]: shape}
 
 
 def _bounds(count: int, size: int) -> np.ndarray:
@@ -201,7 +244,8 @@ def store(parts: list[Any], group: np.ndarray, longest: int, rng: np.random.Gene
     x[end] = answers[end] = weight[end] = 0
     begin, order = np.cumsum(length) - length, np.argsort(length, kind="stable")
     of_list = (array[order].astype(np.int32) for array in (begin, length, group))
-    return Store(*map(jax.device_put, (x[: end + 1], answers[: end + 1], weight[: end + 1], *of_list)))
+    arrays = (x[: end + 1], answers[: end + 1], weight[: end + 1], *of_list, np.float32(length.size))
+    return Store(*map(jax.device_put, arrays))
 
 
 def spread(values: types.Array, drawn: Drawn) -> types.Array:
