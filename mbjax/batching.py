@@ -6,12 +6,16 @@ on (``topk.py``).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from flax import struct
 from scipy import sparse
 
 from mbjax import parallel, seen, shards, types
 
+TOGETHER = 2**30
+"""Scores up to which passes over several sets of users are one program: it takes less time than to compile it."""
 FULL, FEW = 2, 2**20
 """Stored pairs, padding included, up to which users are ranked in their order: so many times the pairs, or so many."""
 
@@ -54,12 +58,35 @@ class Limits:
     most: int = struct.field(pytree_node=False, default=0)
 
 
+def are_few(numbers: Sequence[int], num_items: int) -> bool:
+    """Whether sets of so many users are best ranked by one program."""
+    return sum(numbers) * num_items <= TOGETHER
+
+
+def common_size(numbers: Sequence[int], num_items: int, batch_size: int) -> int | None:
+    """Users in a batch, for sets of so many of them: what is done to arrays of one shape is compiled once.
+
+    The one with the least padding of those that are at most ``batch_size`` and at least half of that; the largest of
+    several.
+
+    Returns:
+      None where there is one set, or each is a pass of its own: batches are as equal as possible then.
+    """
+    if len(numbers) < 2 or not are_few(numbers, num_items):
+        return None
+    most = min(batch_size, max(numbers))
+    sizes = np.arange(-(-most // 2), most + 1)
+    padding = sum(-number % sizes for number in numbers)
+    return int(sizes[::-1][padding[::-1].argmin()])
+
+
 def prepare(
     users: np.ndarray,
     masked: sparse.csr_array,
     batch_size: int,
     *,
     only: sparse.csr_array | None = None,
+    size: int | None = None,
     like: Queries | None = None,
     placement: parallel.Placement = parallel.ONE,
 ) -> Queries:
@@ -70,13 +97,14 @@ def prepare(
       masked: [U, I], a stored entry is a pair that is no candidate.
       batch_size: the largest number of users scored at once; batches are made as equal as possible.
       only: [U, I], a stored entry is a pair that is a candidate, if it is not masked; None: every pair is.
-      like: of the same users and batch size, whose places they get too.
+      size: of ``common_size``, the number of users in a batch; None: as equal as possible.
+      like: of the same users, whose places they get too.
       placement: the devices that the batches are divided among.
     """
     if only is None:
-        return pack(users, masked[users], batch_size, like=like, placement=placement)
+        return pack(users, masked[users], batch_size, size=size, like=like, placement=placement)
     rows = seen.without(only[users], masked[users])
-    return pack(users, rows, batch_size, only=np.ones(len(users), bool), like=like, placement=placement)
+    return pack(users, rows, batch_size, only=np.ones(len(users), bool), size=size, like=like, placement=placement)
 
 
 def pack(
@@ -85,6 +113,7 @@ def pack(
     batch_size: int,
     *,
     only: np.ndarray | None = None,
+    size: int | None = None,
     like: Queries | None = None,
     placement: parallel.Placement = parallel.ONE,
 ) -> Queries:
@@ -97,12 +126,14 @@ def pack(
       rows: [n, I], the pairs of each.
       batch_size: as for ``prepare``.
       only: bool [n], whether these are the candidates; else they are masked. None: for nobody.
-      like, placement: as for ``prepare``.
+      size, like, placement: as for ``prepare``.
     """
     if isinstance(placement, shards.Shards):
         return _dealt(users, rows, batch_size, only, placement)
-    num_batches = placement.rounded(-(-len(users) // batch_size))
-    size = -(-len(users) // num_batches)
+    num_batches = placement.rounded(-(-len(users) // (size or batch_size)))
+    size = size or -(-len(users) // num_batches)
+    if like is not None:
+        num_batches, size = like.user.shape
     bounds = rows.indptr[np.minimum(np.arange(num_batches + 1) * size, len(users))]
     padded = num_batches * int(np.diff(bounds).max())
     in_order = padded <= max(FULL * rows.nnz, FEW) if like is None else like.places is None

@@ -6,8 +6,8 @@ No evaluation during training asks for it: everything is prepared when it is fir
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -17,6 +17,20 @@ from mbjax import batching, parallel, parts, probabilities, seen, types
 
 if TYPE_CHECKING:
     from mbjax import data
+
+
+class Asked(NamedTuple):
+    """Who is asked about of a behavior.
+
+    Attributes:
+      users: int32 [n], those that count.
+      masked: [U, I], pairs that are no candidates.
+      queries: what ``batching.prepare`` made of both.
+    """
+
+    users: np.ndarray
+    masked: sparse.csr_array
+    queries: batching.Queries
 
 
 @dataclasses.dataclass
@@ -42,46 +56,41 @@ class Details:
     placement: parallel.Placement = parallel.ONE
 
     def __post_init__(self):
-        self._among: dict[str, parts.Parts] = {}
-        self._questions: dict[str, probabilities.Questions] = {}
+        self._among: dict[str, parts.Parts] | None = None
+        self._questions: dict[str, probabilities.Questions] | None = None
 
     def measure(
-        self,
-        model: types.Model,
-        params: types.Params,
-        tables: types.Tables,
-        behavior: str,
-        users: np.ndarray,
-        masked: sparse.csr_array,
-        queries: batching.Queries,
-    ) -> tuple[dict[str, Any], pl.DataFrame | None]:
-        """Measures one behavior.
+        self, model: types.Model, params: types.Params, tables: types.Tables, asked: Mapping[str, Asked]
+    ) -> tuple[dict[str, dict[str, Any]], dict[str, pl.DataFrame]]:
+        """Measures all behaviors.
 
         Args:
           model, params: whose scores.
           tables: of ``topk.encode``.
-          behavior: which.
-          users: int32 [n], those that count.
-          masked: [U, I], pairs that are no candidates.
-          queries: what ``batching.prepare`` made of users and masked pairs.
+          asked: behavior -> who is asked about, the same in every call.
 
         Returns:
-          What ``evaluate.Result.table`` names, and the reliability curve if the model gives probabilities.
+          Behavior -> what ``evaluate.Result.table`` names, and the reliability curves if the model gives probabilities.
         """
-        held_out = getattr(self.dataset, self.split)[behavior]
-        row: dict[str, Any] = {}
+        held_out = getattr(self.dataset, self.split)
+        rows: dict[str, dict[str, Any]] = {behavior: {} for behavior in asked}
         # With all behaviors masked, or none but this one, there are only new candidates: the list is what it was.
         if self.dataset.info.num_behaviors > 1 and self.mask != "all_behaviors":
-            if behavior not in self._among:
-                familiar = seen.familiar(self.dataset, behavior)
-                self._among[behavior] = parts.prepare(held_out, masked, familiar, self.batch_size, self.placement)
-            row |= parts.measure(
-                model, params, tables, self._among[behavior], behavior, self.ks, item_tile=self.item_tile
-            )
+            if self._among is None:
+                kinds = {
+                    behavior: parts.divide(held_out[behavior], of.masked, seen.familiar(self.dataset, behavior))
+                    for behavior, of in asked.items()
+                }
+                self._among = parts.prepare(kinds, self.batch_size, self.placement)
+            found = parts.measure(model, params, tables, self._among, self.ks, item_tile=self.item_tile)
+            rows = {behavior: row | found[behavior] for behavior, row in rows.items()}
         if not model.probabilities:
-            return row, None
-        if behavior not in self._questions:
-            self._questions[behavior] = probabilities.prepare(users, held_out, masked, queries, self.batch_size)
-        asked = self._questions[behavior]
-        row["probabilities"], curve = probabilities.measure(model, params, tables, asked, behavior, self.item_tile)
-        return row, curve
+            return rows, {}
+        if self._questions is None:
+            self._questions = {
+                behavior: probabilities.prepare(of.users, held_out[behavior], of.masked, of.queries, self.batch_size)
+                for behavior, of in asked.items()
+            }
+        counted = probabilities.measure(model, params, tables, self._questions, self.item_tile)
+        rows = {behavior: row | {"probabilities": counted[behavior][0]} for behavior, row in rows.items()}
+        return rows, {behavior: curve for behavior, (_, curve) in counted.items()}

@@ -140,12 +140,14 @@ class Evaluator:
         held_out: dict[str, sparse.csr_array] = getattr(dataset, split)
         self.behaviors = _choose(behaviors, dataset, held_out, split)
         union = seen.union(dataset.train.values(), (dataset.info.num_users, dataset.info.num_items))
+        users = {b: np.unique((held_out[b] != 0).nonzero()[0]).astype(np.int32) for b in self.behaviors}
+        kept = {b: sample(of, sample_users, (seed, dataset.info.behaviors.index(b))) for b, of in users.items()}
+        size = batching.common_size([len(of) for of in kept.values()], dataset.info.num_items, batch_size)
         self._tasks = {}
-        for behavior in self.behaviors:
-            users = np.unique((held_out[behavior] != 0).nonzero()[0]).astype(np.int32)
-            kept = sample(users, sample_users, (seed, dataset.info.behaviors.index(behavior)))
-            task = _prepare(dataset, split, behavior, kept, mask, union, batch_size, placement)
-            self._tasks[behavior] = dataclasses.replace(task, sampled_from=len(users) if len(kept) < len(users) else 0)
+        for behavior, chosen in kept.items():
+            task = _prepare(dataset, split, behavior, chosen, mask, union, batch_size, size, placement)
+            all_of = len(users[behavior])
+            self._tasks[behavior] = dataclasses.replace(task, sampled_from=all_of if len(chosen) < all_of else 0)
 
     @property
     def users(self) -> dict[str, np.ndarray]:
@@ -189,10 +191,8 @@ class Evaluator:
         params, graphs = self._placement.placed(params, graphs)
         tables = topk.encode(model, params, graphs, self._placement)
         # All passes are started before the first is waited for, so that the host counts while the device ranks.
-        passes = {
-            behavior: topk.start(model, params, tables, task.queries, behavior, max(self.ks), self._item_tile)
-            for behavior, task in self._tasks.items()
-        }
+        started = topk.start_all(model, params, tables, self._asked, max(self.ks), self._item_tile)
+        passes = dict(zip(self._tasks, started, strict=True))
         table, frames = {}, []
         for behavior, task in self._tasks.items():
             items, _ = topk.finish(passes[behavior], task.users, behavior)
@@ -220,11 +220,10 @@ class Evaluator:
                 frames.append(frame.select(pl.lit(behavior).alias("behavior"), pl.all()))
         seconds = time.perf_counter() - began
         curves: dict[str, pl.DataFrame] = {}
-        for behavior, task in self._tasks.items() if details else ():
-            more, curve = self._details.measure(model, params, tables, behavior, task.users, task.masked, task.queries)
-            table[behavior] |= more
-            if curve is not None:
-                curves[behavior] = curve
+        if details:
+            asked = {b: detailed.Asked(task.users, task.masked, task.queries) for b, task in self._tasks.items()}
+            more, curves = self._details.measure(model, params, tables, asked)
+            table = {behavior: row | more[behavior] for behavior, row in table.items()}
         return Result(table, pl.concat(frames) if per_user else None, curves, seconds)
 
     def programs(
@@ -238,11 +237,12 @@ class Evaluator:
           graphs: the graphs it asked for, likewise.
         """
         tables, encoding = topk.encoding(model, params, graphs)
-        found = {"encode": encoding}
-        for behavior, task in self._tasks.items():
-            given = (model, params, tables, task.queries, behavior, max(self.ks), self._item_tile)
-            found[f"rank {behavior}"] = topk.lowered(*given)
-        return tables, found
+        found = topk.lowered(model, params, tables, self._asked, max(self.ks), self._item_tile)
+        return tables, {"encode": encoding} | {f"rank {names}": one for names, one in found.items()}
+
+    @property
+    def _asked(self) -> list[tuple[str, batching.Queries]]:
+        return [(behavior, task.queries) for behavior, task in self._tasks.items()]
 
 
 def sample(users: np.ndarray, number: int, seed: Sequence[int]) -> np.ndarray:
@@ -296,6 +296,7 @@ def _prepare(
     mask: str,
     union: sparse.csr_array,
     batch_size: int,
+    size: int | None,
     placement: parallel.Placement,
 ) -> _Task:
     held_out = sparse.csr_array(getattr(dataset, split)[behavior] != 0, dtype=np.int32)
@@ -306,7 +307,7 @@ def _prepare(
     masked = seen.pairs(dataset, behavior, exclude="train", mask=mask, split=split)
     unreachable = int(truth.multiply(masked[users] != 0).nnz) if mask == "all_behaviors" else 0
     history = np.diff(union.indptr)[users]
-    queries = batching.prepare(users, masked, batch_size, placement=placement)
+    queries = batching.prepare(users, masked, batch_size, size=size, placement=placement)
     return _Task(users, truth, visited, masked, history, unreachable, queries)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from scipy import sparse
 
 from mbjax import batching, kinds, metrics, parallel, seen, topk, types
+from mbjax.ops import ranking
 
 IN_ONE_LIST_METRICS = ("hr", "ndcg")
 
@@ -53,6 +54,23 @@ def in_one_list(
 
 
 @dataclasses.dataclass(frozen=True)
+class Kinds:
+    """The kinds of a behavior, as pairs.
+
+    Attributes:
+      users: int32 [n]; a user with pairs of both kinds comes twice.
+      truth: [n, I], the held-out pairs of the kind.
+      familiar: how many of the rows are of the first kind.
+      listed: [n, I], the candidates of the first kind, and what is none of the other.
+    """
+
+    users: np.ndarray
+    truth: sparse.csr_array
+    familiar: int
+    listed: sparse.csr_array
+
+
+@dataclasses.dataclass(frozen=True)
 class Parts:
     """The kinds of a behavior, prepared. One pass ranks both: first for users with familiar pairs, then with new ones.
 
@@ -69,14 +87,8 @@ class Parts:
     queries: batching.Queries
 
 
-def prepare(
-    held_out: sparse.csr_array,
-    masked: sparse.csr_array,
-    familiar: sparse.csr_array,
-    batch_size: int,
-    placement: parallel.Placement = parallel.ONE,
-) -> Parts:
-    """Prepares both kinds of a behavior; all matrices are [U, I], ``held_out`` has pairs."""
+def divide(held_out: sparse.csr_array, masked: sparse.csr_array, familiar: sparse.csr_array) -> Kinds:
+    """Both kinds of a behavior; all matrices are [U, I], ``held_out`` has pairs."""
     truths = [sparse.csr_array(held_out.multiply(familiar != 0)), seen.without(held_out, familiar)]
     users = [np.flatnonzero(np.diff(truth.indptr)).astype(np.int32) for truth in truths]
     # Familiar candidates are the listed pairs, new ones all but these.
@@ -84,34 +96,51 @@ def prepare(
     rows = sparse.vstack([pairs[some] for pairs, some in zip(listed, users, strict=True)], format="csr")
     truth = sparse.vstack([pairs[some] for pairs, some in zip(truths, users, strict=True)], format="csr")
     truth.sort_indices()
-    both = np.concatenate(users)
-    queries = batching.pack(both, rows, batch_size, only=np.arange(len(both)) < len(users[0]), placement=placement)
-    return Parts(both, truth, len(users[0]), queries)
+    return Kinds(np.concatenate(users), truth, len(users[0]), rows)
+
+
+def prepare(
+    kinds_of: Mapping[str, Kinds], batch_size: int, placement: parallel.Placement = parallel.ONE
+) -> dict[str, Parts]:
+    """Puts both kinds of behaviors on the device."""
+    if not kinds_of:
+        return {}
+    num_items = next(iter(kinds_of.values())).truth.shape[1]
+    size = batching.common_size([len(of.users) for of in kinds_of.values()], num_items, batch_size)
+    found = {}
+    for behavior, of in kinds_of.items():
+        only = np.arange(len(of.users)) < of.familiar
+        queries = batching.pack(of.users, of.listed, batch_size, only=only, size=size, placement=placement)
+        found[behavior] = Parts(of.users, of.truth, of.familiar, queries)
+    return found
 
 
 def measure(
     model: types.Model,
     params: types.Params,
     tables: types.Tables,
-    both: Parts,
-    behavior: str,
+    parts: Mapping[str, Parts],
     ks: Sequence[int],
     *,
     item_tile: int,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, dict[str, dict[str, Any]]]:
     """Ranks the candidates of each kind alone.
 
     Args:
       model, params, tables: as for ``topk.start``.
-      both: of ``prepare``.
-      behavior: that is ranked.
+      parts: of ``prepare``, by the behaviors that are ranked.
       ks: cut-offs.
       item_tile: items scored at once.
 
     Returns:
-      Kind -> {"pairs": n, "users": n, every metric}; counts only where there are no pairs.
+      Behavior -> kind -> {"pairs": n, "users": n, every metric}; counts only where there are no pairs.
     """
-    lists = topk.start(model, params, tables, both.queries, behavior, max(ks), item_tile)
+    asked = [(behavior, both.queries) for behavior, both in parts.items()]
+    passes = topk.start_all(model, params, tables, asked, max(ks), item_tile)
+    return {b: _of_pass(one, parts[b], b, ks) for (b, _), one in zip(asked, passes, strict=True)}
+
+
+def _of_pass(lists: ranking.Lists, both: Parts, behavior: str, ks: Sequence[int]) -> dict[str, dict[str, Any]]:
     items, _ = topk.finish(lists, both.users, behavior)
     pairs = np.diff(both.truth.indptr)
     complete = items.shape[1] == both.truth.shape[1]

@@ -87,38 +87,51 @@ def measure(
     model: types.Model,
     params: types.Params,
     tables: types.Tables,
-    questions: Questions,
-    behavior: str,
+    questions: Mapping[str, Questions],
     item_tile: int,
-) -> tuple[dict[str, Any], pl.DataFrame]:
+) -> dict[str, tuple[dict[str, Any], pl.DataFrame]]:
     """Compares probabilities with what was held out.
 
     Args:
       model, params, tables: as for ``topk.start``.
-      questions: of ``prepare``.
-      behavior: whose scores.
+      questions: behavior, whose scores -> of ``prepare``.
       item_tile: items scored at once.
 
     Returns:
-      ``{"pairs": n, "log_loss": ..}`` with the names above, without numbers if there are no pairs; and the reliability
-      curve as ``curve`` gives it.
+      Behavior -> ``{"pairs": n, "log_loss": ..}`` with the names above, without numbers if there are no pairs; and the
+      reliability curve as ``curve`` gives it.
     """
+    found = {}
+    for some in topk.in_programs([(b, of.queries) for b, of in questions.items()], model.info.num_items):
+        placement = some[0][1].placement
+        scoring, specs = topk.for_devices(model, params, tables, placement)
+        behaviors = [behavior for behavior, _ in some]
+        counts = _count(
+            params,
+            tables,
+            tuple(_divided(questions[behavior], placement) for behavior in behaviors),
+            specs=specs,
+            score=scoring.score,
+            behaviors=tuple(map(model.info.behaviors.index, behaviors)),
+            num_items=model.info.num_items,
+            item_tile=item_tile,
+        )
+        found |= {b: _measured(of, questions[b]) for b, of in zip(behaviors, counts, strict=True)}
+    return found
+
+
+def _divided(
+    questions: Questions, placement: parallel.Placement
+) -> tuple[batching.Queries, batching.Queries, types.Array]:
+    """Queries, held-out pairs and draws [T, B] where they are asked."""
     draws = np.zeros(questions.queries.user.size, np.float32)
+    draws[topk.placed(questions.queries, len(questions.users))] = questions.draws
+    of_rows = placement.divided(draws.reshape(questions.queries.user.shape))
+    return questions.queries.replace(places=None), questions.held_out.replace(places=None), of_rows
+
+
+def _measured(counts: reliability.Counts, questions: Questions) -> tuple[dict[str, Any], pl.DataFrame]:
     places = topk.placed(questions.queries, len(questions.users))
-    draws[places] = questions.draws
-    scoring, specs = topk.for_devices(model, params, tables, questions.queries.placement)
-    counts = _count(
-        params,
-        tables,
-        questions.queries.replace(places=None),
-        questions.held_out.replace(places=None),
-        questions.queries.placement.divided(draws.reshape(questions.queries.user.shape)),
-        specs=specs,
-        score=scoring.score,
-        behavior=model.info.behaviors.index(behavior),
-        num_items=model.info.num_items,
-        item_tile=item_tile,
-    )
     pairs = int(questions.draws.sum())
     bins = curve(
         *(parallel.whole(x).astype(np.float64).sum(axis=0) for x in (counts.trials, counts.expected, counts.found))
@@ -192,22 +205,20 @@ def _of(table: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     return {behavior: row for behavior, row in found.items() if row.get("pairs")}
 
 
-@functools.partial(jax.jit, static_argnames=("specs", "score", "behavior", "num_items", "item_tile"))
+@functools.partial(jax.jit, static_argnames=("specs", "score", "behaviors", "num_items", "item_tile"))
 @precision.full
 def _count(
     params: types.Params,
     tables: types.Tables,
-    queries: batching.Queries,
-    held_out: batching.Queries,
-    draws: types.Array,
+    divided: tuple[tuple[batching.Queries, batching.Queries, types.Array], ...],
     *,
     specs: Any,
     score: Callable[..., types.Array],
-    behavior: int,
+    behaviors: tuple[int, ...],
     num_items: int,
     item_tile: int,
-) -> reliability.Counts:
-    def part(params, tables, *divided) -> reliability.Counts:
+) -> tuple[reliability.Counts, ...]:
+    def one_pass(params, tables, divided, behavior) -> reliability.Counts:
         def batch(each: tuple[batching.Queries, batching.Queries, types.Array]) -> reliability.Counts:
             query, held, number = each
             return reliability.count(
@@ -223,4 +234,7 @@ def _count(
 
         return lax.map(batch, divided)
 
-    return queries.placement.divide(part, 3, specs)(params, tables, queries, held_out, draws)
+    def part(params, tables, divided) -> tuple[reliability.Counts, ...]:
+        return tuple(one_pass(params, tables, of, b) for of, b in zip(divided, behaviors, strict=True))
+
+    return divided[0][0].placement.divide(part, specs=specs)(params, tables, divided)

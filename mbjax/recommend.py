@@ -215,18 +215,23 @@ def rank(
     def every() -> Iterator[Lists]:
         (there, of_graphs), limited = placement.placed(params, graphs), placement.everywhere(limits)
         tables = topk.encode(model, there, of_graphs, placement)
-        for behavior in model.info.behaviors if behaviors is None else dict.fromkeys(behaviors):
-            decisive = pairs(behavior)
-            given = np.zeros(len(users), np.float32)
-            if most := int(np.diff(decisive.unknown.indptr)[users].max()):
-                queries = candidates.unknown(users, decisive, batch_size, placement)
-                found = topk.start(model, there, tables, queries, behavior, most, item_tile)
-                given = _log_of_rest(*topk.finish(found, users, behavior))
-            for kind in lists:
-                queries = candidates.query(users, decisive, kind, batch_size, placement)
-                found = topk.start(model, there, tables, queries, behavior, top_k, item_tile, limited)
-                items, scores = topk.finish(found, users, behavior)
-                scores = scores - given[:, None]
+        wanted = list(model.info.behaviors if behaviors is None else dict.fromkeys(behaviors))
+        few = batching.are_few([len(users)] * len(wanted) * len(lists), model.info.num_items)
+        for some in [wanted] if few else [[behavior] for behavior in wanted]:
+            decisive = {behavior: pairs(behavior) for behavior in some}
+            lengths = {b: int(np.diff(of.unknown.indptr)[users].max()) for b, of in decisive.items()}
+            asked = [(b, candidates.unknown(users, decisive[b], batch_size, placement)) for b in some if lengths[b]]
+            found = topk.start_all(model, there, tables, asked, max(lengths.values()), item_tile)
+            taken = {
+                behavior: _log_of_rest(*topk.finish(of, users, behavior))
+                for (behavior, _), of in zip(asked, found, strict=True)
+            }
+            names = [(behavior, kind) for behavior in some for kind in lists]
+            asked = [(b, candidates.query(users, decisive[b], kind, batch_size, placement)) for b, kind in names]
+            found = topk.start_all(model, there, tables, asked, top_k, item_tile, limited)
+            for (behavior, kind), of in zip(names, found, strict=True):
+                items, scores = topk.finish(of, users, behavior)
+                scores = scores - taken.get(behavior, np.zeros(len(users), np.float32))[:, None]
                 # Which scores are equal, the model's own say: probabilities may round to the same number.
                 made = _table(behavior, kind, items, scores, user_ids, item_ids)
                 yield made.as_probabilities() if model.probabilities else made

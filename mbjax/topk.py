@@ -7,7 +7,7 @@ compiles once for each model, behavior and set of users, and is then reused over
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -83,10 +83,41 @@ def start(
     Returns:
       Lists of T * B rows and min(k, I) places; the rows past the number of users are padding.
     """
-    placement, places = queries.placement, queries.places
-    given, options = _ranking(model, params, tables, queries, behavior, k, item_tile, limits)
-    lists = _rank(*given, **options)
-    return lists if places is None else placement.in_order(lists, places)
+    return start_all(model, params, tables, [(behavior, queries)], k, item_tile, limits)[0]
+
+
+def start_all(
+    model: types.Model,
+    params: types.Params,
+    tables: types.Tables,
+    asked: Sequence[tuple[str, batching.Queries]],
+    k: int,
+    item_tile: int,
+    limits: batching.Limits | None = None,
+) -> list[ranking.Lists]:
+    """Starts the passes over several sets of queries, in few programs, and each of many in one of its own.
+
+    Args:
+      asked: behavior and queries of each, all of one placement.
+
+    Returns:
+      What ``start`` returns, for each.
+    """
+    found = []
+    for some in in_programs(asked, model.info.num_items):
+        given, options = _ranking(model, params, tables, some, k, item_tile, limits)
+        for (_, queries), lists in zip(some, _rank(*given, **options), strict=True):
+            found.append(lists if queries.places is None else queries.placement.in_order(lists, queries.places))
+    return found
+
+
+def in_programs(
+    asked: Sequence[tuple[str, batching.Queries]], num_items: int
+) -> list[Sequence[tuple[str, batching.Queries]]]:
+    """Which passes are one program. Of those that are not, the host looks at one while the devices are at the next."""
+    if batching.are_few([queries.user.size for _, queries in asked], num_items):
+        return [asked] if asked else []
+    return [[one] for one in asked]
 
 
 def for_devices(
@@ -107,27 +138,31 @@ def lowered(
     model: types.Model,
     params: types.Params,
     tables: types.Tables,
-    queries: batching.Queries,
-    behavior: str,
+    asked: Sequence[tuple[str, batching.Queries]],
     k: int,
     item_tile: int,
-) -> jax.stages.Lowered:
-    """The program of ``start``; params and tables may be shapes."""
-    given, options = _ranking(model, params, tables, queries, behavior, k, item_tile, None)
-    return _rank.lower(*given, **options)
+) -> dict[str, jax.stages.Lowered]:
+    """The programs of ``start_all``, by the behaviors that they rank; params and tables may be shapes."""
+    found = {}
+    for some in in_programs(asked, model.info.num_items):
+        given, options = _ranking(model, params, tables, some, k, item_tile, None)
+        found[", ".join(behavior for behavior, _ in some)] = _rank.lower(*given, **options)
+    return found
 
 
-def _ranking(model, params, tables, queries, behavior, k, item_tile, limits):
+def _ranking(model, params, tables, asked, k, item_tile, limits):
     """The arguments of ``_rank``."""
-    if behavior not in model.info.behaviors:
-        raise ValueError(f"behavior '{behavior}' is not one of the model's: {', '.join(model.info.behaviors)}.")
-    placement = queries.placement
+    for behavior, _ in asked:
+        if behavior not in model.info.behaviors:
+            raise ValueError(f"behavior '{behavior}' is not one of the model's: {', '.join(model.info.behaviors)}.")
+    placement = asked[0][1].placement
     model, specs = for_devices(model, params, tables, placement)
-    given = (params, tables, queries.replace(places=None), placement.everywhere(limits or batching.Limits()))
+    queries = tuple(of.replace(places=None) for _, of in asked)
+    given = (params, tables, queries, placement.everywhere(limits or batching.Limits()))
     options = {
         "specs": specs,
         "score": model.score,
-        "behavior": model.info.behaviors.index(behavior),
+        "behaviors": tuple(model.info.behaviors.index(behavior) for behavior, _ in asked),
         "num_items": model.info.num_items,
         "k": min(k, model.info.num_items),
         "item_tile": item_tile,
@@ -163,23 +198,23 @@ def _encode(
     return [leaf for leaf, is_out in zip(jax.tree.leaves(encode(params, graphs)), left_out, strict=True) if not is_out]
 
 
-@functools.partial(jax.jit, static_argnames=("specs", "score", "behavior", "num_items", "k", "item_tile", "in_tiles"))
+@functools.partial(jax.jit, static_argnames=("specs", "score", "behaviors", "num_items", "k", "item_tile", "in_tiles"))
 @precision.full
 def _rank(
     params: types.Params,
     tables: types.Tables,
-    queries: batching.Queries,
+    queries: tuple[batching.Queries, ...],
     limits: batching.Limits,
     *,
     specs: Any,
     score: Callable[..., types.Array],
-    behavior: int,
+    behaviors: tuple[int, ...],
     num_items: int,
     k: int,
     item_tile: int,
     in_tiles: bool = True,
-) -> ranking.Lists:
-    def part(params, tables, limits, queries) -> ranking.Lists:
+) -> tuple[ranking.Lists, ...]:
+    def one_pass(params, tables, limits, queries, behavior) -> ranking.Lists:
         select = None if limits.group is None else capped.selection(limits.group, limits.num_groups, limits.most)
 
         def batch(query: batching.Queries, tile: int = item_tile) -> ranking.Lists:
@@ -222,4 +257,7 @@ def _rank(
         lists = lax.map(one, queries)
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), lists)
 
-    return queries.placement.divide(part, specs=specs)(params, tables, limits, queries)
+    def part(params, tables, limits, queries) -> tuple[ranking.Lists, ...]:
+        return tuple(one_pass(params, tables, limits, of, b) for of, b in zip(queries, behaviors, strict=True))
+
+    return queries[0].placement.divide(part, specs=specs)(params, tables, limits, queries)

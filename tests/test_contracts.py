@@ -265,9 +265,9 @@ def programs(experiment: wiring.Experiment):
     yield topk._encode.trace(params, graphs, encode=model.encode, left_out=left_out)
     info = experiment.dataset.info
     queries = batching.prepare(np.arange(5), experiment.dataset.train[info.target], 3)
-    options = {"behavior": info.num_behaviors - 1, "num_items": info.num_items, "k": 3, "item_tile": 5, "specs": ()}
+    options = {"behaviors": (info.num_behaviors - 1,), "num_items": info.num_items, "k": 3, "item_tile": 5, "specs": ()}
     yield topk._rank.trace(
-        params, tables, queries.replace(places=None), batching.Limits(), score=model.score, **options
+        params, tables, (queries.replace(places=None),), batching.Limits(), score=model.score, **options
     )
 
 

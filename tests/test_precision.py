@@ -78,8 +78,8 @@ def test_scores_are_always_in_full(asked):
     left_out = (False,) * len(jax.tree.leaves(tables))
     encoded = topk._encode.trace(params, made.graphs, encode=model.encode, left_out=left_out)
     queries = batching.prepare(np.arange(5), made.dataset.train[info.target], 3).replace(places=None)
-    options = {"behavior": 0, "num_items": info.num_items, "k": 3, "item_tile": 5, "specs": ()}
-    ranked = topk._rank.trace(params, tables, queries, batching.Limits(), score=model.score, **options)
+    options = {"behaviors": (0,), "num_items": info.num_items, "k": 3, "item_tile": 5, "specs": ()}
+    ranked = topk._rank.trace(params, tables, (queries,), batching.Limits(), score=model.score, **options)
     found = [precision for traced in (encoded, ranked) for precision in products(traced.jaxpr.jaxpr)]
     assert found and set(found) == {FULL}
 

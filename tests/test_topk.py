@@ -19,6 +19,37 @@ def ranked(scores, users, masked, only, batch_size, item_tile, k=ITEMS):
     return topk.finish(topk.start(MODEL, scores[None], (), queries, "buy", k, item_tile), users, "buy")[0]
 
 
+@pytest.mark.parametrize("most", [0, 2**30])
+def test_several_sets_of_users_are_ranked_as_each_alone(most, monkeypatch):
+    """In one program or in one each; batches of one size, of which the sets fill no multiple."""
+    monkeypatch.setattr(batching, "TOGETHER", most)
+    rng = np.random.default_rng(5)
+    scores = rng.integers(-2, 3, size=(2, USERS, ITEMS)).astype(np.float32)
+    model = planted.model(types.DatasetInfo("planted", USERS, ITEMS, ("view", "buy")))
+    masked = sparse.csr_array(rng.random((USERS, ITEMS)) < 0.4)
+    sets = [("view", np.arange(11)), ("buy", np.array([1, 2, 9])), ("view", np.array([4, 7, 8, 10]))]
+    size = batching.common_size([len(users) for _, users in sets], ITEMS, 4)
+    assert size == (4 if most else None)
+    asked = [(name, batching.prepare(users, masked, 4, size=size)) for name, users in sets]
+    if most:
+        assert {of.user.shape[1] for _, of in asked} == {4}
+    assert len(topk.in_programs(asked, ITEMS)) == (1 if most else 3)
+    found = topk.start_all(model, scores, (), asked, 6, 7)
+    for (name, users), lists in zip(sets, found, strict=True):
+        alone = topk.start(model, scores, (), batching.prepare(users, masked, 5), name, 6, ITEMS)
+        for one, other in zip(topk.finish(lists, users, name), topk.finish(alone, users, name), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_the_size_of_batches_that_sets_have_in_common():
+    """11 and 4 and 3: of 2, 3 and 4 in a batch 2, 3 and 2 places are padding, so that it is 4."""
+    assert batching.common_size([11, 4, 3], 30, 4) == 4
+    assert batching.common_size([9, 3], 30, 4) == 3
+    assert batching.common_size([1, 2], 30, 512) == 1  # no padding at all, and not less than half of the largest set
+    assert batching.common_size([9], 30, 4) is None
+    assert batching.common_size([2**20, 2**20], 2**10, 4) is None
+
+
 @pytest.mark.parametrize(("batch_size", "item_tile"), [(512, 512), (4, 7), (1, 30), (3, 29)])
 def test_restricted_candidates_equal_sorting(batch_size, item_tile):
     rng = np.random.default_rng(batch_size)

@@ -12,16 +12,19 @@ from mbjax import types
 from mbjax.features.retrieval import PARTS
 from mbjax.ops import blocks, listwise
 
-ROWS = 65536  # candidates scored at once
+ROWS = 16384  # candidates scored at once
 
 
 def over_blocks(function: Callable[..., types.Array], arrays: Sequence[types.Array]) -> types.Array:
     """``function`` of blocks of rows of several arrays, put together again.
 
-    Rows are looked up, and not cut out of a padded copy, which would be a second table.
+    Rows are looked up, and not cut out of a padded copy, which would be a second table. Blocks of all tables that have
+    so many rows are equal, so that what is done to them is compiled once.
     """
-    places = jnp.arange(arrays[0].shape[0], dtype=jnp.int32)
-    return blocks.over_blocks(lambda at: function(tuple(x[at] for x in arrays)), places, ROWS)
+    number = arrays[0].shape[0]
+    size = min(number, ROWS)
+    places = jnp.minimum(jnp.arange(-(-number // size) * size, dtype=jnp.int32), number - 1)
+    return blocks.over_blocks(lambda at: function(tuple(x[at] for x in arrays)), places, size)[:number]
 
 
 def encoded(
