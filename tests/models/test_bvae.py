@@ -132,11 +132,12 @@ def literal_loss(
     ("options", "literal"),
     [
         ({}, {}),
-        ({"sdwl_regularizer": "logsigma"}, {"log_s_factor": 0.5}),
-        ({"kl_outside_sdwl": False}, {"inside": True}),
         ({"kl_cap": 0.01}, {"kl_cap": 0.01}),
-        ({"log_of": "deviation"}, {"half": 1.0}),
-        ({"uncertainty": "vector"}, {"mean": False}),
+        # Each alone: the last one has all of them.
+        pytest.param({"sdwl_regularizer": "logsigma"}, {"log_s_factor": 0.5}, marks=pytest.mark.exhaustive),
+        pytest.param({"kl_outside_sdwl": False}, {"inside": True}, marks=pytest.mark.exhaustive),
+        pytest.param({"log_of": "deviation"}, {"half": 1.0}, marks=pytest.mark.exhaustive),
+        pytest.param({"uncertainty": "vector"}, {"mean": False}, marks=pytest.mark.exhaustive),
         (
             {"log_of": "deviation", "uncertainty": "vector", "kl_outside_sdwl": False, "sdwl_regularizer": "logsigma"},
             {"half": 1.0, "mean": False, "inside": True, "log_s_factor": 0.5},
