@@ -86,7 +86,7 @@ def taught(model: types.Model, evidence: types.Evidence, epochs: int, rate: floa
 
         return jax.lax.scan(step, (params, state), jax.numpy.arange(sampler.steps_per_epoch))[0]
 
-    state = optimizer.init(params)
+    plan, state = jax.jit(sampler.plan), optimizer.init(params)
     for number in range(epochs):
-        params, state = epoch(params, state, sampler.plan(jax.random.key(1), number))
+        params, state = epoch(params, state, plan(jax.random.key(1), number))
     return model, params, graphs, (sampler, store)

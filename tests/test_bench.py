@@ -273,8 +273,8 @@ def test_memory_of_what_is_prepared_is_told_without_preparing_it(folder, capsys,
 
 def test_memory_of_what_preparing_decides_is_estimated(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(ridge, "invert", lambda *given: pytest.fail("solved"))
-    out = tmp_path / "x.json"
-    assert command.main(["funnel", str(folder), "--memory", "--json", str(out)]) == 0
+    out, few = tmp_path / "x.json", ["--model.features=touch,near", "--model.members=1", "--model.hidden=0"]
+    assert command.main(["funnel", str(folder), "--memory", "--json", str(out), *few]) == 0
     found = json.loads(out.read_text(encoding="utf-8"))["memory"]
     assert not found["not_counted"] and found["peak"] > found["process"] + sum(found["held"].values())
     assert {"training", "similarities of candidates, for training"} <= found["programs"].keys()

@@ -18,7 +18,7 @@ from mbjax import config as configuration
 from mbjax.data import dataset, vocabulary
 from mbjax.experiment import wiring
 
-QUICK, SLOW = ("bvae",), ("popularity", "lightgcn", "own_items", "itemknn")
+QUICK, SLOW = ("itemknn",), ("bvae", "popularity", "lightgcn", "own_items")
 LETTERS = "abcdef"
 
 

@@ -35,6 +35,12 @@ def in_turn(backbone, head):
     return (list(backbones.BACKBONES).index(backbone) + list(heads.HEADS).index(head)) % 4
 
 
+def is_kept(backbone, head):
+    """Every second head of a backbone, of neighbors one after the other; and the pairs of all that stand for others."""
+    places = list(backbones.BACKBONES).index(backbone), list(heads.HEADS).index(head)
+    return (backbone, head) in KEPT or (places[0] // 2 + places[1]) % 2 == 0
+
+
 def settings(backbone, head, **options):
     return compose_config.ComposedConfig.model_validate(
         {"backbone": {"name": backbone}, "head": {"name": head}, "embedding_size": SIZE} | options
@@ -52,10 +58,10 @@ def graphs_of(model):
 
 @pytest.mark.parametrize(
     ("backbone", "head", "num_behaviors"),
-    # Each pair with one number of behaviors, each backbone and each head with all of them.
+    # Half of the pairs with one number of behaviors each, each backbone and each head with several of them.
     usual.cases(
         [(*pair, k) for pair in GRID for k in NUM_BEHAVIORS],
-        lambda case: is_usual(case[:2]) and case[2] == NUM_BEHAVIORS[in_turn(*case[:2])],
+        lambda case: is_usual(case[:2]) and case[2] == NUM_BEHAVIORS[in_turn(*case[:2])] and is_kept(*case[:2]),
     ),
 )
 def test_shapes(backbone, head, num_behaviors):
@@ -112,15 +118,20 @@ def any_batch(model):
 
 
 # Usually each head once.
-EACH_HEAD = longest_cover()[: len(heads.HEADS)]
+QUICK = [pair for pair in longest_cover()[: len(heads.HEADS)] if is_usual(pair)]
 
 
 @pytest.mark.parametrize(
-    ("backbone", "head"), usual.cases(longest_cover(), lambda pair: is_usual(pair) and pair in EACH_HEAD)
+    ("backbone", "head", "num_behaviors"),
+    # Of three behaviors all; usually of two, but for PLE, whose loss of two is too curved for a step of this length.
+    usual.cases(
+        [(*pair, 3) for pair in longest_cover()] + [(*pair, 2) for pair in QUICK if pair[1] != "ple"],
+        lambda case: case[2] == 2 or case[:2] in QUICK and case[1] == "ple",
+    ),
 )
-def test_a_step_lowers_the_loss(backbone, head):
+def test_a_step_lowers_the_loss(backbone, head, num_behaviors):
     config = settings(backbone, head, score_scale=2.0, contrastive={"weight": 0.1})
-    model = compose.build(config, dataset(3).info, 8)
+    model = compose.build(config, dataset(num_behaviors).info, 8)
     graphs, batch = graphs_of(model), any_batch(model)
 
     @jax.jit

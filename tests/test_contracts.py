@@ -24,9 +24,9 @@ NUM_BEHAVIORS = (1, 2, 3, 4)
 ABLATIONS = [(name, each) for name in models.MODELS for each in configuration.model_file(name).get("ablations") or ()]
 TRAINED = [name for name in models.MODELS if (configuration.model_file(name).get("train") or {}).get("epochs") != 0]
 QUICK = ("copf",)  # the others take as long together as all the rest of the tests
-PLACED = ("bvae", "copf", "nmtr")  # one of each kind of batch is placed on four devices each time
-LOWERED = ("bvae",)
-FUNNEL = ("wo_near", "validation_alone")  # each of its ablations takes seven seconds, since tables are made and learned
+PLACED = ("multivae", "copf", "nmtr")  # one of each kind of batch is placed on four devices each time
+LOWERED = ("multivae",)
+FUNNEL = ("wo_near",)  # each of its ablations takes seven seconds, since tables are made and learned
 IDLE = {
     "bvae": "gate",  # there and without effect, as in the released program
     "funnel": "scale",  # means and deviations of the data that it was trained on
@@ -226,7 +226,7 @@ def test_scores_are_float_and_any_tile_is_a_slice(trained):
 
 
 def test_one_trace_serves_all_epochs():
-    experiment = small("bvae")
+    experiment = small("multivae")
     counted = chex.assert_max_traces(experiment.model.loss, n=1)
     once = wiring.Experiment(
         experiment.config, experiment.dataset, experiment.model._replace(loss=counted), experiment.graphs

@@ -27,7 +27,7 @@ def experiment(devices, backend="pmap", model="bvae", **overrides):
     given |= {name.replace("__", "."): value for name, value in overrides.items()}
     section = models.MODELS[model].config
     config = configuration.load(model, "demo", section, protocol="paper", devices=devices, overrides=given)
-    return wiring.build(config, toy.dataset())
+    return wiring.build(config, toy.dataset(2))
 
 
 @functools.cache
@@ -165,17 +165,18 @@ def test_a_run_goes_on_with_other_devices(tmp_path):
 
     def go(devices, epochs, workdir, **options):
         run = experiment(devices, train__epochs=epochs, **base)
-        return training.train(run.config, workdir, dataset=toy.dataset(), **options).rows[-1]["loss"]
+        return training.train(run.config, workdir, dataset=toy.dataset(2), **options).rows[-1]["loss"]
 
     go(4, 2, tmp_path / "run")
     go(1, 3, tmp_path / "run", resume=True)
     assert go(2, 4, tmp_path / "run", resume=True) == pytest.approx(go(1, 4, tmp_path / "one"), rel=1e-4)
 
 
-def test_fewer_rows_than_a_batch_are_not_enlarged_for_devices():
+@pytest.mark.parametrize("several", usual.cases([2, 3], {3}.__contains__))
+def test_fewer_rows_than_a_batch_are_not_enlarged_for_devices(several):
     """23 users in one batch, several passes over pairs: on two and three devices the steps and losses of one."""
     found = {}
-    for devices in (1, 2, 3):
+    for devices in (1, several):
         run = experiment(devices, model="bpr_mf", train__batch_size=64)
         advance, state = run.advance(), run.placement.everywhere(run.start())
         plan, losses = advance.plan(state, 0), []
@@ -183,9 +184,8 @@ def test_fewer_rows_than_a_batch_are_not_enlarged_for_devices():
             state, logged = advance.chunk(state, plan, place, 1)
             losses.append(float(logged["loss"][0]))
         found[devices] = advance.steps_per_epoch, losses
-    assert found[1][0] == found[2][0] == found[3][0] > 3
-    for devices in (2, 3):
-        np.testing.assert_allclose(found[devices][1], found[1][1], rtol=1e-6)
+    assert found[1][0] == found[several][0] > 3
+    np.testing.assert_allclose(found[several][1], found[1][1], rtol=1e-6)
 
 
 def test_what_stands_twice_in_a_tree_is_placed_once():
@@ -203,6 +203,6 @@ def test_a_batch_that_cannot_be_divided():
     config = experiment(1).config
     config = config.model_copy(update={"devices": 3})
     with pytest.raises(errors.IncompatibleError, match="train.batch_size=8 cannot be divided among --devices=3"):
-        wiring.build(config, toy.dataset())
+        wiring.build(config, toy.dataset(2))
     # Who only ranks divides no batch.
-    assert wiring.plan(config, toy.dataset(), steps=False).placement.size == 3
+    assert wiring.plan(config, toy.dataset(2), steps=False).placement.size == 3

@@ -105,7 +105,7 @@ def brute_force(data, log_p, mask):
     }, [(p[cell], expected[cell], truth[cell]) for cell in zip(*np.nonzero(~masked & (draws > 0)), strict=True)]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)  # of each a pass is compiled
 @given(
     seed=st.integers(0, 10**6),
     mask=st.sampled_from(["same_behavior", "all_behaviors"]),

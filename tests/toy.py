@@ -57,6 +57,11 @@ def dense(history: types.Ragged, num_items: int) -> np.ndarray:
     return matrix.toarray()
 
 
+def compiled(sampler):
+    """``plan`` and ``batch`` of a sampler: eager, every operation in them would be compiled on its own."""
+    return jax.jit(sampler.plan), jax.jit(sampler.batch)
+
+
 def batch(model: types.Model, source: data.Dataset, key, place: int = 0, num_devices: int = 1, device: int = 0):
     """One batch of a model's own kind."""
     sampler, store = sampling.user_sampler(model.batch, source.train, num_devices)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import usual
 
 from mbjax import config, models
 
+load = functools.cache(config.load)  # what several tests ask for is read once
 CASES = [(model, dataset) for model in models.MODELS for dataset in config.dataset_names()]
 
 
@@ -29,12 +32,12 @@ def test_every_combination_loads(model, dataset):
     assert set(file.get("datasets") or {}) <= set(config.dataset_names())
     assert file["summary"]
     for protocol in ("honest", "paper"):
-        made = config.load(model, dataset, model_class, protocol=protocol)
+        made = load(model, dataset, model_class, protocol=protocol)
         assert config.parse(config.dump(made), model_class) == made
         # Data sets of which the model's file says something of their own, and one that stands for all others.
         is_told = dataset in (*(file.get("datasets") or {}), "jd") and protocol == "honest"
         for ablation in (None, *(file.get("ablations") or {} if is_told else ())):
-            made = config.load(model, dataset, model_class, protocol=protocol, ablation=ablation)
+            made = load(model, dataset, model_class, protocol=protocol, ablation=ablation)
             assert made.overrides == {}
             assert (made.data.valid == "none") == (protocol == "paper")
             assert bool(made.evaluate.selections) == (protocol == "paper" and made.train.epochs > 0)
@@ -43,11 +46,11 @@ def test_every_combination_loads(model, dataset):
 @pytest.mark.parametrize("model", models.MODELS)
 def test_every_ablation_is_another_model(model):
     model_class = models.MODELS[model].config
-    default = config.load(model, "jd", model_class)
+    default = load(model, "jd", model_class)
     same = [
         name
         for name in config.model_file(model).get("ablations") or {}
-        if not config.difference(default, config.load(model, "jd", model_class, ablation=name))[1:]
+        if not config.difference(default, load(model, "jd", model_class, ablation=name))[1:]
     ]
     # the default under the name that the literature gives it, and what is the default on every data set but one
     assert same == {"multivae": ["target"], "copf": ["wo_back", "paper_weight"]}.get(model, [])
@@ -62,7 +65,7 @@ def test_every_field_has_a_meaning(model):
 @pytest.mark.parametrize("model", models.MODELS)
 def test_every_shown_default_can_be_typed(model):
     model_class = models.MODELS[model].config
-    made = config.load(model, "jd", model_class)
+    made = load(model, "jd", model_class)
     for path, value in made.values().items():
         if value is None and "none" in config.type_name(config.known_fields(model_class)[path].annotation):
             continue
@@ -72,7 +75,7 @@ def test_every_shown_default_can_be_typed(model):
 def test_published_settings_of_bvae():
     # Hyper-parameters of the released program on jd and ub.
     for dataset in ("jd", "ub"):
-        made = config.load("bvae", dataset, models.MODELS["bvae"].config, protocol="paper")
+        made = load("bvae", dataset, models.MODELS["bvae"].config, protocol="paper")
         assert (made.model.embedding_size, made.model.dropout_rate) == (100, 0.5)
         assert (made.model.kl_cap, made.model.anneal_steps) == (0.2, 200_000)
         assert (made.train.epochs, made.train.batch_size, made.train.patience) == (1000, 500, 500)
@@ -91,5 +94,5 @@ def test_rules_of_the_data_sets():
         "retail_rocket": ("random_one", True),
     }
     for dataset, rule in rules.items():
-        data = config.load("bvae", dataset, models.MODELS["bvae"].config).data
+        data = load("bvae", dataset, models.MODELS["bvae"].config).data
         assert (data.valid, data.mask_valid) == rule

@@ -8,6 +8,7 @@ import warnings
 
 import numpy as np
 import pytest
+import usual
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -253,7 +254,9 @@ def measured(folder):
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize("name", ["jd", "taobao", "retail_rocket", "ub_no_click"])
+@pytest.mark.parametrize(
+    "name", usual.cases(["jd", "taobao", "retail_rocket", "ub_no_click"], {"jd", "retail_rocket"}.__contains__)
+)
 def test_real_data_is_as_measured(real_data, name):
     dataset, meta, pairs, stats = measured(real_data(name))
     found = statistics.describe(dataset)

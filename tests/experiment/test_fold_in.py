@@ -56,9 +56,13 @@ def newcomers() -> dict[str, scipy.sparse.csr_array]:
 
 def scores(model, params, graphs, users) -> np.ndarray:
     """Of all items, [K, B, I]."""
-    tables = jax.jit(model.encode)(params, graphs)
-    users = jnp.asarray(users)
-    return np.stack([model.score(params, tables, users, 0, ITEMS, k) for k in range(model.info.num_behaviors)])
+
+    @jax.jit
+    def ranked(params, graphs, users):
+        tables = model.encode(params, graphs)
+        return [model.score(params, tables, users, 0, ITEMS, k) for k in range(model.info.num_behaviors)]
+
+    return np.stack(ranked(params, graphs, jnp.asarray(users)))
 
 
 def shaken(params):
@@ -66,6 +70,11 @@ def shaken(params):
     leaves, structure = jax.tree.flatten(params)
     rng = np.random.default_rng(0)
     return structure.unflatten([leaf + jnp.asarray(0.1 * rng.normal(size=leaf.shape), leaf.dtype) for leaf in leaves])
+
+
+def begun(experiment: wiring.Experiment):
+    """Parameters as training begins, but ``shaken``."""
+    return shaken(jax.jit(experiment.model.init)(jax.random.key(0), experiment.graphs))
 
 
 @pytest.mark.exhaustive
@@ -88,7 +97,7 @@ def test_every_model_says_how():
 def test_new_users_are_ranked_and_nobody_else_changes(name):
     experiment = built(name)
     model = experiment.model
-    params = shaken(model.init(jax.random.key(0), experiment.graphs))
+    params = begun(experiment)
     before = scores(model, params, experiment.graphs, range(USERS))
     extended = fold_in.extend(experiment, params, newcomers())
     assert extended.model.info.num_users == USERS + 5
@@ -113,7 +122,7 @@ def test_a_stranger_gets_the_list_that_he_would_have_as_a_user(name):
     """As a stranger he is nowhere in the data; as a user he is in every statistic and has to be taken out of each."""
     experiment, gone = built(name, penalty=2.0), [5, 0, 22]
     model = experiment.model
-    params = shaken(model.init(jax.random.key(0), experiment.graphs))
+    params = begun(experiment)
     before = scores(model, params, experiment.graphs, gone)
     pairs = {name: matrix[:3] for name, matrix in newcomers().items()}
     for place, user in enumerate(gone):
@@ -131,7 +140,7 @@ def test_a_stranger_gets_the_list_that_he_would_have_as_a_user(name):
 def test_a_known_user_with_nothing_new_gets_the_list_that_he_has(name):
     """He is in every statistic, and has to be taken out of each though he is ranked from pairs that are given."""
     experiment, known = built(name, penalty=2.0), np.array([5, 0, 22, -1, -1])
-    params = shaken(experiment.model.init(jax.random.key(0), experiment.graphs))
+    params = begun(experiment)
     before = scores(experiment.model, params, experiment.graphs, known[:3])
     extended = fold_in.extend(experiment, params, newcomers(), known, alone=True)
     np.testing.assert_allclose(scores(*extended, USERS + np.arange(3)), before, rtol=1e-4, atol=1e-5)
@@ -162,12 +171,12 @@ def test_who_is_known_is_told_to_what_prepares():
 @pytest.mark.parametrize("name", LEFT_OUT)
 def test_a_log_that_has_grown_has_means_and_deviations_of_its_own(name):
     """Counts and rates are higher than training had them, as where validation pairs have joined."""
-    experiment = built(name, penalty=2.0)
+    experiment = built(name, penalty=2.0, features=("touch", "count"), members=1)
     grown = dataclasses.replace(experiment.dataset, valid={}, test={}, grown=True)
     made = wiring.build(experiment.config, grown)
     assert "usual" in made.graphs and "usual" not in experiment.graphs
     assert not made.has_others and made.graphs_for("test").keys() == made.graphs.keys()
-    extended = fold_in.extend(made, made.model.init(jax.random.key(0), made.graphs), newcomers(), alone=True)
+    extended = fold_in.extend(made, begun(made), newcomers(), alone=True)
     assert "usual" in extended.graphs
 
 

@@ -80,7 +80,10 @@ def base(tmp_path_factory):
 
 
 def lists_of(workdir, folder, behavior="buy", **options):
-    return pl.read_parquet(experiment.recommend(workdir, out=folder, **options)[behavior])
+    """Of one behavior: the others would be compiled too."""
+    config = options.pop("config", None) or experiment.read_config(workdir)
+    config = configuration.override(config, {"evaluate.behaviors": (behavior.partition(".")[0],)})
+    return pl.read_parquet(experiment.recommend(workdir, config, out=folder, **options)[behavior])
 
 
 def test_nobody_is_offered_what_he_has(twelve, tmp_path, capsys):
@@ -494,7 +497,8 @@ def test_new_users_and_grown_logs_have_three_lists_too(base, tmp_path):
     folder, rows = base
     events = {"nobody": {"view": ["i00", "i01"], "cart": ["i01"], "buy": ["i02"]}, "u03": {"view": ["i00"]}}
     options = {"histories": events, "top_k": 30, "lists": ["continue", "discover"]}
-    files = experiment.recommend(folder / "run", out=tmp_path, **options)
+    config = configuration.override(experiment.read_config(folder / "run"), {"evaluate.behaviors": ("buy",)})
+    files = experiment.recommend(folder / "run", config, out=tmp_path, **options)
     go_on, discover = (pl.read_parquet(files[f"buy.{kind}"]) for kind in ("continue", "discover"))
     assert set(go_on.filter(user="nobody")["item"]) <= {"i00", "i01"}  # as far as neighbors speak for them
     assert not {"i00", "i01", "i02"} & set(discover.filter(user="nobody")["item"])

@@ -25,8 +25,13 @@ def built(**options):
     return funnel.build(CONFIG.model_copy(update=options), INFO, 8)
 
 
+def begun(model):
+    graphs = model.prepare(types.Evidence(pairs(USERS, 0), seed=3, teach=True))
+    return jax.jit(model.init)(jax.random.key(0), graphs)
+
+
 def encoded(model, evidence, judged):
-    params = built().init(jax.random.key(0), built().prepare(types.Evidence(pairs(USERS, 0), seed=3, teach=True)))
+    params = begun(built())
     graphs = model.prepare(evidence)
     return topk.encode(model, params, model.judged(graphs) if judged else graphs)
 
@@ -109,7 +114,7 @@ def test_new_users_are_ranked_as_if_there_were_fewer_users(whole_users):
     passive = pairs(5, 1)
     info = INFO._replace(num_users=USERS + 5, passive=5)
     alike = built(whole_users=10**6)
-    params = alike.init(jax.random.key(0), alike.prepare(types.Evidence(pairs(USERS, 0), seed=3, teach=True)))
+    params = begun(alike)
     found = {}
     for name, most, alone in (("whole", 10**6, False), ("some", whole_users, False), ("alone", whole_users, True)):
         model = funnel.build(CONFIG.model_copy(update={"whole_users": most, "regression_users": USERS}), info, 8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pairwise
 import pytest
+import usual
 
 from mbjax.heads import mesi
 
@@ -18,7 +19,7 @@ def gate(case, shared):
     return weights
 
 
-@pytest.mark.parametrize("num_behaviors", [1, 2, 3, 4])
+@pytest.mark.parametrize("num_behaviors", usual.cases([1, 2, 3, 4], {1, 3}.__contains__))
 @pytest.mark.parametrize("shared", [True, False])
 def test_scores_and_gates(num_behaviors, shared):
     case = pairwise.trial(mesi.MesiConfig(shared_gate=shared), num_behaviors)

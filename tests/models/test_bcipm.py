@@ -68,7 +68,7 @@ def test_losses_and_scores_are_the_formulas(key):
     _, parts = jax.jit(model.loss)(params, graphs, batch, key, 0)
     literal = Literal(source, model, graphs, params)
     tables = jax.jit(model.encode)(params, graphs)
-    made = [model.score(params, tables, jnp.array([3, 7, 0]), 3, 5, k) for k in (0, 1)]
+    made = jax.jit(lambda p, t: [model.score(p, t, jnp.array([3, 7, 0]), 3, 5, k) for k in (0, 1)])(params, tables)
     for row, u in enumerate((3, 7, 0)):
         np.testing.assert_allclose(made[0][row], [literal.pair(u, i, 0) for i in range(3, 8)], rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(made[1][row], [literal.score(u, i) for i in range(3, 8)], rtol=1e-4, atol=1e-6)

@@ -1,6 +1,8 @@
 """BVAE: the equations of its docstring, on numbers small enough to write out."""
 
+import functools
 import itertools
+import zlib
 
 import jax
 import jax.numpy as jnp
@@ -17,14 +19,38 @@ from mbjax.ops import graph, losses
 SIZE = 5
 
 
-def make(num_behaviors=3, **options):
+@functools.cache
+def graphs_of(num_behaviors):
+    """The data and what every variant of the model reads of them."""
     source = toy.dataset(num_behaviors)
+    return source, graph.from_train(bvae.build(bvae.BvaeConfig(), source.info, 8).graphs, source.train)
+
+
+@functools.cache
+def batch_of(num_behaviors, place=0):
+    """Every variant of the model learns from the same batches."""
+    source, _ = graphs_of(num_behaviors)
+    return toy.batch(bvae.build(bvae.BvaeConfig(), source.info, 8), source, jax.random.key(20), place)
+
+
+def make(num_behaviors=3, **options):
+    source, graphs = graphs_of(num_behaviors)
     model = bvae.build(bvae.BvaeConfig(embedding_size=SIZE, **options), source.info, 8)
-    graphs = graph.from_train(model.graphs, source.train)
-    params = jax.jit(model.init)(jax.random.key(1), graphs)
-    # Larger values than the initial ones, so that no term is negligible.
-    params = jax.tree.map(lambda x: 3.0 * x + 0.01, params)
-    return source, model, graphs, params
+    plain = bvae.build(bvae.BvaeConfig(), source.info, 8)
+    assert (model.graphs, model.batch) == (plain.graphs, plain.batch)
+    shapes = jax.eval_shape(model.init, jax.random.key(1), graphs)
+    return source, model, graphs, jax.tree_util.tree_map_with_path(drawn, shapes)
+
+
+def drawn(path, leaf):
+    """Three times what training starts from, so that no term is negligible; the same for the same name."""
+    rng = np.random.default_rng(zlib.crc32(jax.tree_util.keystr(path).encode()))
+    limit = np.sqrt(6 / sum(leaf.shape)) if leaf.ndim > 1 else 0.002
+    return jnp.asarray(3 * rng.uniform(-limit, limit, leaf.shape) + 0.01, leaf.dtype)
+
+
+def encode(model, params, graphs):
+    return jax.jit(model.encode)(params, graphs)
 
 
 def loss(model, params, batch, key, step=0):
@@ -57,7 +83,7 @@ def normalized(rows):
 )
 def test_scores_are_the_number_of_behaviors_times_the_mean(num_behaviors, extra):
     source, model, graphs, params = make(num_behaviors, purchase_extra_latent=extra)
-    tables = model.encode(params, graphs)
+    tables = encode(model, params, graphs)
     encoder = layer(params, "mean_union")
     mean = normalized(union(source)) @ encoder["kernel"] + encoder["bias"]
     for k, name in enumerate(source.info.behaviors):
@@ -70,7 +96,7 @@ def test_scores_are_the_number_of_behaviors_times_the_mean(num_behaviors, extra)
 
 def test_a_tile_of_items_is_a_slice_of_all():
     _, model, graphs, params = make()
-    tables = model.encode(params, graphs)
+    tables = encode(model, params, graphs)
     users = jnp.array([4, 0, 7])
     whole = model.score(params, tables, users, 0, 31, 1)
     np.testing.assert_allclose(model.score(params, tables, users, 10, 6, 1), whole[:, 10:16], rtol=1e-6)
@@ -106,11 +132,12 @@ def literal_loss(
     ("options", "literal"),
     [
         ({}, {}),
-        ({"sdwl_regularizer": "logsigma"}, {"log_s_factor": 0.5}),
-        ({"kl_outside_sdwl": False}, {"inside": True}),
         ({"kl_cap": 0.01}, {"kl_cap": 0.01}),
-        ({"log_of": "deviation"}, {"half": 1.0}),
-        ({"uncertainty": "vector"}, {"mean": False}),
+        # Each alone: the last one has all of them.
+        pytest.param({"sdwl_regularizer": "logsigma"}, {"log_s_factor": 0.5}, marks=pytest.mark.exhaustive),
+        pytest.param({"kl_outside_sdwl": False}, {"inside": True}, marks=pytest.mark.exhaustive),
+        pytest.param({"log_of": "deviation"}, {"half": 1.0}, marks=pytest.mark.exhaustive),
+        pytest.param({"uncertainty": "vector"}, {"mean": False}, marks=pytest.mark.exhaustive),
         (
             {"log_of": "deviation", "uncertainty": "vector", "kl_outside_sdwl": False, "sdwl_regularizer": "logsigma"},
             {"half": 1.0, "mean": False, "inside": True, "log_s_factor": 0.5},
@@ -122,7 +149,7 @@ def test_loss_is_the_literal_formula(monkeypatch, key, options, literal, place):
     # Without dropout and Gaussian noise the loss is deterministic; both are tested on their own.
     monkeypatch.setattr(bvae.noise, "normal", lambda words, stream, shape: jnp.zeros((words.shape[0], *shape)))
     source, model, _, params = make(dropout_rate=0.0, **options)
-    batch = toy.batch(model, source, key, place)
+    batch = batch_of(3, place)
     value, parts = loss(model, params, batch, key, 9000)
     np.testing.assert_allclose(value, literal_loss(source, params, batch, 9000, **literal), rtol=1e-5)
     np.testing.assert_allclose(value, sum(parts.values()), rtol=1e-6)
@@ -134,7 +161,7 @@ def test_fixed_weights_replace_the_uncertainty(monkeypatch, key):
     losses_by_weight = []
     for weights in ((1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.5, 0.0, 0.5)):
         source, model, _, params = make(dropout_rate=0.0, sdwl=False, behavior_weights=weights)
-        batch = toy.batch(model, source, key)
+        batch = batch_of(3)
         value, parts = loss(model, params, batch, key, 9000)
         assert parts["uncertainty"] == 0.0
         losses_by_weight.append(float(value))
@@ -149,9 +176,9 @@ def test_identity_gates_have_no_effect_and_learned_ones_have(key):
             name: jax.tree.map(lambda x: x + jax.random.normal(key, x.shape), value) if "gate" in name else value
             for name, value in params["params"].items()
         }
-        a, b = (model.encode(p, graphs) for p in (params, {"params": moved}))
+        a, b = (encode(model, p, graphs) for p in (params, {"params": moved}))
         assert np.allclose(a, b) is same
-        batch = toy.batch(model, source, key)
+        batch = batch_of(3)
         values = [float(loss(model, p, batch, key)[0]) for p in (params, {"params": moved})]
         assert (values[0] == values[1]) is same
 
@@ -160,7 +187,7 @@ def test_softmax_gates_over_behaviors_sum_to_one():
     # With equal means the softmax-weighted sum is the mean itself, whatever the weights.
     _, model, graphs, params = make(gate_mode="behavior_softmax", use_gff=False)
     _, plain, _, _ = make(use_tff=False)
-    np.testing.assert_allclose(model.encode(params, graphs), plain.encode(params, graphs), rtol=1e-5)
+    np.testing.assert_allclose(encode(model, params, graphs), encode(plain, params, graphs), rtol=1e-5)
 
 
 @pytest.mark.parametrize("encoder", ["mmoe", "cgc"])
@@ -173,12 +200,12 @@ def test_expert_gates_mix_experts(encoder):
                 "kernel": jnp.zeros_like(params["params"][name]["kernel"]),
                 "bias": jnp.arange(float(SIZE)),
             }
-    np.testing.assert_allclose(model.encode(params, graphs), np.broadcast_to(np.arange(5.0), (3, 23, 5)), rtol=1e-6)
+    np.testing.assert_allclose(encode(model, params, graphs), np.broadcast_to(np.arange(5.0), (3, 23, 5)), rtol=1e-6)
 
 
 def test_own_encoders_read_their_own_history_only():
     source, model, graphs, params = make(encoder="own", use_tff=False)
-    latents = model.encode(params, graphs)
+    latents = encode(model, params, graphs)
     for k, name in enumerate(source.info.behaviors):
         encoder = layer(params, f"mean_{name}")
         expected = normalized(source.train[name].toarray().astype(float)) @ encoder["kernel"] + encoder["bias"]
@@ -192,7 +219,7 @@ def test_exchange_has_one_deviation_for_all(monkeypatch, key):
     assert not names & {"mean_union", "deviation_buy"}
     seen = []
     monkeypatch.setattr(bvae.losses, "gaussian_kl", lambda m, lv: seen.append(lv) or jnp.zeros(lv.shape[:-1]))
-    (log_variances,) = watched(model, params, toy.batch(model, source, key), key, seen)
+    (log_variances,) = watched(model, params, batch_of(3), key, seen)
     for k in (1, 2):
         np.testing.assert_array_equal(log_variances[:, 0], log_variances[:, k])
 
@@ -201,7 +228,7 @@ def test_each_latent_has_its_own_mask_of_the_shared_mean(monkeypatch, key):
     source, model, _, params = make()
     seen = []
     monkeypatch.setattr(bvae.losses, "gaussian_kl", lambda m, lv: seen.append(m) or jnp.zeros(m.shape[:-1]))
-    (means,) = watched(model, params, toy.batch(model, source, key), key, seen)
+    (means,) = watched(model, params, batch_of(3), key, seen)
     assert not np.allclose(means[:, 0], means[:, 1])
 
 
@@ -212,7 +239,7 @@ def test_noise_of_each_behavior_or_of_all(monkeypatch, key, shared):
     source, model, _, params = make(dropout_rate=0.0, shared_noise=shared)
     zero = {name: jax.tree.map(jnp.zeros_like, p) if "deviation" in name else p for name, p in params["params"].items()}
     monkeypatch.setattr(bvae.Bvae, "combine", lambda self, latents: seen.append(latents) or latents)
-    (latents,) = watched(model, {"params": zero}, toy.batch(model, source, key), key, seen)
+    (latents,) = watched(model, {"params": zero}, batch_of(3), key, seen)
     noise = np.asarray(latents - latents[:, :1])  # the mean is the same for all behaviors
     assert noise.shape[1:] == (3, SIZE) and np.allclose(noise, 0.0) is shared
 
@@ -225,7 +252,7 @@ def test_resampling_draws_for_every_task(monkeypatch, key):
     for resample in (False, True):
         source, model, _, params = make(resample_per_task=resample)
         inputs.clear()
-        first, second, _ = watched(model, params, toy.batch(model, source, key), key, inputs)
+        first, second, _ = watched(model, params, batch_of(3), key, inputs)
         assert np.allclose(first, second) is not resample
 
 
@@ -243,7 +270,7 @@ def test_identical_init_starts_encoders_and_decoders_equal():
 
 def test_l2_counts_mean_encoders_and_decoders(key):
     source, model, _, params = make(l2_weight=0.5)
-    _, parts = loss(model, params, toy.batch(model, source, key), key, 0)
+    _, parts = loss(model, params, batch_of(3), key, 0)
     names = ["mean_union", *(f"decoder_{b}" for b in source.info.behaviors)]
     expected = 0.5 * sum((layer(params, n)["kernel"] ** 2).sum() for n in names)
     np.testing.assert_allclose(parts["l2"], expected, rtol=1e-5)

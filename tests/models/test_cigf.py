@@ -19,9 +19,10 @@ def test_every_behavior_has_weight_one_and_scores_are_times_300(key):
     params = jax.jit(model.init)(key, graphs)
     one = toy.batch(model, source, key)
     loss, parts = jax.jit(model.loss)(params, graphs, one, key, 0)
-    tables = jax.jit(model.encode)(params, graphs)
-    for k, name in enumerate(source.info.behaviors):
-        scores = np.asarray(model.score(params, tables, one.user, 0, 31, k), np.float64) * 300
+    numbers = range(source.info.num_behaviors)
+    ranked = jax.jit(lambda p, t: [model.score(p, t, one.user, 0, 31, k) for k in numbers])
+    for name, scores in zip(source.info.behaviors, ranked(params, jax.jit(model.encode)(params, graphs)), strict=True):
+        scores = np.asarray(scores, np.float64) * 300
         drawn, rows = one.triples[name], np.arange(8)[:, None]
         margin = scores[rows, drawn.positive] - scores[rows, drawn.negative]
         expected = np.sum(drawn.weight * np.logaddexp(0, -margin)) / np.sum(drawn.weight)

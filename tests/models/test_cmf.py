@@ -21,7 +21,7 @@ def trial(request):
     source = toy.dataset(num_behaviors)
     config = cmf.CmfConfig(embedding_size=4, **options)
     model = cmf.build(config, source.info, 24)
-    params, literal = pointwise.randomized(model.init(jax.random.key(1), {}))
+    params, literal = pointwise.randomized(jax.eval_shape(model.init, jax.random.key(1), {}))
 
     def score(user, item, k):
         name = source.info.behaviors[k]

@@ -18,14 +18,26 @@ from mbjax.ops import memory
 ITEMS = 31
 
 
-def scores_of(source, behavior, users=None, tile=(0, ITEMS), passive=None, **config):
-    """Of a model with its prepared parts, [B, size]."""
+def fitted(source, **config):
+    """``(passive)`` -> ``(behavior, users, tile)`` -> the scores [B, size] of a model that is compiled once."""
     model = ease.build(ease.EaseConfig(**config), source.info)
-    prepared = model.prepare(types.Evidence(source.train, passive, source.valid))
-    tables = jax.jit(model.encode)({}, prepared)
-    users = np.arange(source.info.num_users) if users is None else users
-    score = jax.jit(model.score, static_argnums=(4, 5))
-    return np.asarray(score({}, tables, jnp.asarray(users), *tile, behavior))
+    encode, score = jax.jit(model.encode), jax.jit(model.score, static_argnums=(4, 5))
+
+    def of(passive=None):
+        tables = encode({}, model.prepare(types.Evidence(source.train, passive, source.valid)))
+
+        def scores(behavior, users=None, tile=(0, ITEMS)):
+            users = np.arange(source.info.num_users) if users is None else users
+            return np.asarray(score({}, tables, jnp.asarray(users), *tile, behavior))
+
+        return scores
+
+    return of
+
+
+def scores_of(source, behavior, users=None, tile=(0, ITEMS), passive=None, **config):
+    """Those of a model that is asked once."""
+    return fitted(source, **config)(passive)(behavior, users, tile)
 
 
 def expected(source, behavior, own_columns, penalty, weights, activity, frequency):
@@ -64,13 +76,12 @@ def expected(source, behavior, own_columns, penalty, weights, activity, frequenc
 def test_scores_are_the_regressions(form, own_columns, activity, frequency):
     source, weights = toy.dataset(), (0.5, 1.0, 2.0)
     config = {"own_columns": own_columns, "activity_exponent": activity, "frequency_exponent": frequency}
+    scores = fitted(source, penalty=0.5, behavior_weights=weights, form=form, **config)()
     for behavior in (0, 2):
-        found = scores_of(source, behavior, penalty=0.5, behavior_weights=weights, form=form, **config)
+        found = scores(behavior)
         wanted = expected(source, behavior, own_columns, 0.5, weights, activity, frequency)
         np.testing.assert_allclose(found, wanted, atol=1e-4)
-        tile = scores_of(
-            source, behavior, [3, 3, 0], (4, 9), penalty=0.5, behavior_weights=weights, form=form, **config
-        )
+        tile = scores(behavior, [3, 3, 0], (4, 9))
         np.testing.assert_allclose(tile, found[[3, 3, 0], 4:13], atol=1e-5)
 
 
@@ -151,6 +162,8 @@ def test_few_eigenvectors_are_the_regressions_of_what_they_keep(own_columns):
     is_one_item = np.arange(3 * ITEMS)[:, None] % ITEMS == np.arange(3 * ITEMS) % ITEMS
     penalty = 0.5 * (x**2).sum() / len(x)
     inverse = np.linalg.inv(kept + is_one_item * (x.T @ x - kept) + penalty * np.eye(3 * ITEMS))
+    options = {"penalty": 0.5, "own_columns": own_columns, "behavior_weights": weights}
+    scores = fitted(source, rank=rank, **options)()
     for behavior in (0, 2):
         wanted = np.zeros((len(x), ITEMS))
         for item in range(ITEMS):
@@ -159,8 +172,7 @@ def test_few_eigenvectors_are_the_regressions_of_what_they_keep(own_columns):
             rest = np.delete(np.arange(3 * ITEMS), own)
             regression = -inverse[np.ix_(rest, own)] @ np.linalg.solve(inverse[np.ix_(own, own)], target)
             wanted[:, item] = x[:, rest] @ regression / weights[behavior]
-        options = {"penalty": 0.5, "own_columns": own_columns, "behavior_weights": weights}
-        np.testing.assert_allclose(scores_of(source, behavior, rank=rank, **options), wanted, atol=1e-4)
+        np.testing.assert_allclose(scores(behavior), wanted, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -172,14 +184,14 @@ def test_what_is_left_out_of_a_regression_has_no_weight(own_columns, rank):
     source, item, behavior = toy.dataset(), 4, 2
     info = source.info._replace(num_users=25)
     whole = type(source)(**(vars(source) | {"info": info}))
+    ranked = fitted(whole, penalty=0.5, own_columns=own_columns, rank=rank)
     for changed, name in enumerate(source.train):
         passive = {}
         for of, matrix in source.train.items():
             rows = matrix[[5, 5]].toarray()
             rows[:, item] = [0, of == name]
             passive[of] = scipy.sparse.csr_array(rows)
-        options = {"penalty": 0.5, "own_columns": own_columns, "rank": rank}
-        found = scores_of(whole, behavior, [23, 24], passive=passive, **options)[:, item]
+        found = ranked(passive)(behavior, [23, 24])[:, item]
         is_left_out = own_columns == "left_out" or changed == behavior
         assert (abs(found[0] - found[1]) < 1e-6) == is_left_out
 

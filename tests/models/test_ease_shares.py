@@ -87,6 +87,7 @@ def test_new_users_are_explained_too():
     info = source.info._replace(num_users=24)
     model = ease.build(ease.EaseConfig(penalty=0.5), info)
     tables = jax.jit(model.encode)({}, model.prepare(types.Evidence(source.train, passive)))
-    known, new = (np.asarray(model.explanation.shares({}, tables, user, 4, 2)) for user in (5, 23))
+    shares = jax.jit(model.explanation.shares, static_argnums=4)
+    known, new = (np.asarray(shares({}, tables, user, 4, 2)) for user in (5, 23))
     np.testing.assert_allclose(new, known, atol=1e-6)
     assert new.any()

@@ -17,6 +17,7 @@ from mbjax.models import funnel, funnel_config
 
 USERS, ITEMS, VIEWS, BUYS = 120, 40, 10, 3
 SMALL = {"hidden": 4, "hidden_new": 4, "members": 2, "penalty": 5.0, "steps": 20}
+FEW = {"features": ("touch", "count")}  # where it does not matter what the experts see, which takes most of the time
 
 
 @functools.cache
@@ -44,9 +45,15 @@ def trained(source, epochs, rate=0.01, **options):
     return planted.taught(model, evidence, epochs, rate)
 
 
-def scores(model, params, graphs, behavior):
-    tables = jax.jit(model.encode)(params, graphs)
-    return np.asarray(model.score(params, tables, jnp.arange(USERS), 0, ITEMS, behavior), np.float64)
+def scores(model, params, graphs, *behaviors):
+    """Of all users and items by each of the behaviors, [K, U, I]."""
+
+    @jax.jit
+    def of(params, graphs):
+        tables = model.encode(params, graphs)
+        return [model.score(params, tables, jnp.arange(USERS), 0, ITEMS, k) for k in behaviors]
+
+    return np.asarray(of(params, graphs), np.float64)
 
 
 def mean_rank(source, found):
@@ -69,13 +76,17 @@ def test_a_leak_would_be_learned_and_there_is_none(how):
     options = {"sources": ("folds",), "folds": 3, "taught_folds": 3, "l2_weight": 20.0}
     options |= FITTED.get(how, {"cross_fitting": False})
     model, params, graphs, (sampler, store) = trained(source, 12, **options)
-    assert abs(mean_rank(source, scores(model, params, graphs, 1)) - 0.5) < 0.08
+    assert abs(mean_rank(source, scores(model, params, graphs, 1)[0]) - 0.5) < 0.08
     name = "buy:familiar:folds"
     count, _ = sampler.sizes[name]
     whole = sampler._replace(sizes={name: (count, count)}, steps_per_epoch=1)
-    batch = whole.batch(store, whole.plan(jax.random.key(0), 0), None, 0)
-    _, parts = jax.jit(lambda: model.loss(params, graphs, batch, None, 0))()
-    lists = batch.lists[name]
+
+    @jax.jit
+    def judged():
+        batch = whole.batch(store, whole.plan(jax.random.key(0), 0), None, 0)
+        return batch.lists[name], model.loss(params, graphs, batch, None, 0)[1]
+
+    lists, parts = judged()
     chance = float(jnp.log1p((lists.mask & (lists.positive == 0)).sum(axis=1)).mean())
     loss = float(parts["lists"]) / SMALL["members"]
     if is_fitted:
@@ -103,10 +114,9 @@ def test_the_gate_learns_how_often_a_familiar_item_comes_next(gate):
 @pytest.mark.parametrize("new_items", usual.cases([4, 40], {4}.__contains__))  # of all items few are searched, or all
 def test_scores_are_log_probabilities_of_what_can_come(new_items):
     source = log(0.7)
-    model, params, graphs, _ = trained(source, 1, new_items=new_items)
+    model, params, graphs, _ = trained(source, 1, new_items=new_items, **FEW)
     assert model.probabilities
-    for place, behavior in enumerate(source.info.behaviors):
-        found = scores(model, params, graphs, place)
+    for behavior, found in zip(source.info.behaviors, scores(model, params, graphs, 0, 1), strict=True):
         open_ = source.train[behavior].toarray() == 0  # nothing that he has met by the behavior comes again
         assert (found[open_] < 0).all()
         np.testing.assert_allclose((np.exp(found) * open_).sum(axis=1), 1, atol=0.02)
@@ -115,7 +125,7 @@ def test_scores_are_log_probabilities_of_what_can_come(new_items):
 def test_validation_pairs_are_judged_by_members_that_have_not_seen_them():
     """Other answers of the users of group 0 change what everybody is listed, and little of how these are judged."""
     source = log()  # all answers are familiar, so that the lists are the same ones
-    options = {"sources": ("valid",), "gate": "fixed", "loss": "listwise"}
+    options = {"sources": ("valid",), "gate": "fixed", "loss": "listwise"} | FEW
     first = trained(source, 2, **options)
     mine = np.asarray(first[2]["groups"]) == 0
     view, buy = (source.train[b].toarray() for b in ("view", "buy"))
@@ -129,7 +139,7 @@ def test_validation_pairs_are_judged_by_members_that_have_not_seen_them():
         a, b = ([np.asarray(leaf[member]) for leaf in jax.tree.leaves(each)] for each in experts)
         assert all(np.allclose(x, y, atol=1e-6) for x, y in zip(a, b, strict=True)) == is_same
     model, params, graphs, _ = first
-    of, alone = (scores(model, p, model.judged(graphs), 1) for p in (params, only(params, 0)))
+    of, alone = (scores(model, p, model.judged(graphs), 1)[0] for p in (params, only(params, 0)))
     np.testing.assert_allclose(of[mine], alone[mine], rtol=1e-5)  # judged by the member of their group, nobody else
     assert not np.allclose(of[~mine], alone[~mine], rtol=1e-5)
 
@@ -145,7 +155,7 @@ def judged_by(number):
 @pytest.mark.parametrize(("number", "begins"), [(funnel.ENOUGH - 1, [1, 0]), (funnel.ENOUGH, [0.5, 0.5])])
 def test_few_validation_lists_make_no_expert(number, begins):
     source = judged_by(number)
-    model = funnel.build(funnel_config.FunnelConfig(**SMALL), source.info, 64)
+    model = funnel.build(funnel_config.FunnelConfig(**SMALL | FEW), source.info, 64)
     graphs = model.prepare(types.Evidence(source.train, valid=source.valid, teach=True))
     assert int(graphs["funnel"]["buy"]["familiar"]["judged"]) == number
     mix = model.init(jax.random.key(0), graphs)["mix"]
@@ -197,7 +207,7 @@ def test_the_gate_learns_from_those_who_have_a_choice(gate):
     view = source.train["view"].toarray()
     view[1::2] = 0
     source = dataclasses.replace(source, train=source.train | {"view": sparse.csr_array(view)})
-    model, params, graphs, _ = trained(source, 6, gate=gate, hidden=0, hidden_new=0)
+    model, params, graphs, _ = trained(source, 6, gate=gate, hidden=0, hidden_new=0, **FEW)
     (found,) = model.findings(params, graphs)
     (row,) = (dict(zip(found.columns, row, strict=True)) for row in found.rows if row[0] == "buy")
     held = source.valid["buy"].toarray()[::2]
@@ -214,7 +224,7 @@ def test_with_nothing_new_left_familiar_items_have_all_the_probability():
     view[7] = 1
     source = dataclasses.replace(source, train=source.train | {"view": view.tocsr().astype(np.uint8)})
     model, params, graphs, _ = trained(source, 1)
-    values = scores(model, params, graphs, 1)[7]
+    values = scores(model, params, graphs, 1)[0, 7]
     bought = np.flatnonzero(source.train["buy"].toarray()[7])
     assert np.exp(np.delete(values, bought)).sum() == pytest.approx(1, abs=1e-4)
 

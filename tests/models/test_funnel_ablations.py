@@ -52,7 +52,7 @@ QUICK = ("linear",)
 
 @pytest.mark.parametrize("name", usual.cases(PARTS, QUICK.__contains__))
 def test_without_a_part_steps_are_taken(name):
-    experiment = wiring.build(load(name), toy.dataset())
+    experiment = wiring.build(load(name), toy.dataset(2))
     advance = experiment.advance()
     state = experiment.start()
     before = jax.device_get(state.params)

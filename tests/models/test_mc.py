@@ -13,7 +13,7 @@ from mbjax.ops import noise
 def make(source, size=24, **options):
     config = mc.McBprConfig(embedding_size=4, negatives=2, **options)
     model = mc.build_bpr(config, source.info, size)
-    params, literal = pointwise.randomized(model.init(jax.random.key(1), {}))
+    params, literal = pointwise.randomized(jax.eval_shape(model.init, jax.random.key(1), {}))
     return model, params, literal
 
 
@@ -77,7 +77,7 @@ def test_but_for_the_negatives_mc_gmf_is_gmf(key):
     source = toy.dataset(3)
     model = mc.build_gmf(mc.McGmfConfig(embedding_size=4), source.info, 24)
     same = ncf.build_gmf(ncf.GmfConfig(embedding_size=4, variant="shared_concat"), source.info, 24)
-    params, _ = pointwise.randomized(model.init(key, {}))
+    params, _ = pointwise.randomized(jax.eval_shape(model.init, key, {}))
     batch, other = (toy.batch(m, source, key) for m in (model, same))
     np.testing.assert_array_equal(batch.points.item[:, 0], other.points.item[:, 0])
     assert np.any(batch.points.item != other.points.item)

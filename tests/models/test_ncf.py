@@ -41,7 +41,7 @@ def trial(request):
     kind, variant = request.param
     source = toy.dataset(2)
     model = make(kind, source, variant=variant, l2_weight=0.1)
-    params, literal = pointwise.randomized(model.init(jax.random.key(1), {}))
+    params, literal = pointwise.randomized(jax.eval_shape(model.init, jax.random.key(1), {}))
     return source, model, params, literal, lambda user, item: literal_logit(kind, variant, literal, user, item)
 
 

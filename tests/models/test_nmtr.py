@@ -54,7 +54,7 @@ def trial(request):
     source = toy.dataset(num_behaviors)
     config = nmtr.NmtrConfig(embedding_size=4, negatives=3, **options)
     model = nmtr.build(config, source.info, 24)
-    params, literal = pointwise.randomized(model.init(jax.random.key(1), {}))
+    params, literal = pointwise.randomized(jax.eval_shape(model.init, jax.random.key(1), {}))
     return source, config, model, params, literal
 
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import toy
 import usual
 
 from mbjax.ops import listwise
@@ -117,20 +118,21 @@ def sampler_of(sizes, num_devices, steps, lengths=None):
 
 
 def test_every_list_of_a_span_is_visited_once_a_pass(key):
-    sampler = sampler_of({"a": (6, 3), "b": (7, 3), "c": (5, 5)}, 1, 7)
-    plan = sampler.plan(key, 0)
+    draw, _ = toy.compiled(sampler_of({"a": (6, 3), "b": (7, 3), "c": (5, 5)}, 1, 7))
+    plan = draw(key, 0)
     spans = {"a": [{0, 1}, {2, 3}, {4, 5}], "b": [{0, 1}, {2, 3}, {4, 5, 6}], "c": [{0}, {1}, {2}, {3}, {4}]}
     for name, of in spans.items():
         assert plan[name].shape == (7, len(of))
         for column, span in zip(np.asarray(plan[name]).T, of, strict=True):
             for start in range(0, 8 - len(span), len(span)):
                 assert set(column[start : start + len(span)]) == span
-    assert not np.array_equal(plan["b"], sampler.plan(key, 1)["b"])
-    np.testing.assert_array_equal(plan["b"], sampler.plan(key, 0)["b"])
+    assert not np.array_equal(plan["b"], draw(key, 1)["b"])
+    np.testing.assert_array_equal(plan["b"], draw(key, 0)["b"])
 
 
 def test_each_list_is_drawn_as_often_as_any(key):
-    plan = np.concatenate([sampler_of({"a": (40, 4)}, 1, 30).plan(key, epoch)["a"].ravel() for epoch in range(40)])
+    draw, _ = toy.compiled(sampler_of({"a": (40, 4)}, 1, 30))
+    plan = np.concatenate([draw(key, epoch)["a"].ravel() for epoch in range(40)])
     assert (np.bincount(plan, minlength=40) == 30 * 4 * 40 // 40).all()
 
 
@@ -139,19 +141,19 @@ def test_each_list_is_drawn_as_often_as_any(key):
 def test_lists_count_alike_where_some_are_drawn_more_often(key, count, size, steps, num_devices):
     """Spans of one list and of two: who is alone in his span is drawn in every step, and counts half as much."""
     found = listwise.store([Part(np.ones((count, 1)), np.arange(count + 1), np.ones(count))], np.arange(count), 8, None)
-    sampler = sampler_of({"a": (count, size)}, num_devices, steps)
-    plan, sums = sampler.plan(key, 0), np.zeros(count)
+    draw, batch = toy.compiled(sampler_of({"a": (count, size)}, num_devices, steps))
+    plan, sums = draw(key, 0), np.zeros(count)
     for step in range(steps):
         for device in range(num_devices):
-            drawn = sampler.batch(({"a": found}, {}), plan, key, step, device).lists["a"]
+            drawn = batch(({"a": found}, {}), plan, key, step, device).lists["a"]
             np.add.at(sums, np.asarray(drawn.group), np.asarray(drawn.worth * drawn.mask.any(axis=1)))
     np.testing.assert_allclose(sums, steps / count, rtol=1e-6)
 
 
 def test_a_batch_has_the_rows_of_its_lists_and_little_else(key):
     found, rows = stored(100, np.random.default_rng(0))  # lists 3, 0, 2, 1 by length: 1, 3, 7, 40
-    sampler = sampler_of({"a": (4, 2)}, 1, 2, {"a": np.asarray(found.length)})
-    batch = sampler.batch(({"a": found}, {}), sampler.plan(key, 0), key, 0).lists["a"]
+    plan, batch = toy.compiled(sampler_of({"a": (4, 2)}, 1, 2, {"a": np.asarray(found.length)}))
+    batch = batch(({"a": found}, {}), plan(key, 0), key, 0).lists["a"]
     assert batch.x.shape == (3 + 40, 1) and batch.place.shape == (2, 40)
     values = np.asarray(listwise.spread(batch.x.T, batch))[0]
     for line, group in enumerate(np.asarray(batch.group)):
@@ -168,10 +170,10 @@ def test_slices_of_devices_add_up(key, size):
     everything, lengths = {"users": jnp.ones(3)}, {"a": np.asarray(found.length)}
 
     def losses(num_devices):
-        sampler = sampler_of({"a": (8, size)}, num_devices, 2, lengths)
+        plan, drawn = toy.compiled(sampler_of({"a": (8, size)}, num_devices, 2, lengths))
         total = []
         for device in range(num_devices):
-            batch = sampler.batch(({"a": found}, everything), sampler.plan(key, 0), key, 1, device)
+            batch = drawn(({"a": found}, everything), plan(key, 0), key, 1, device)
             assert batch.count["a"] == 8
             lists = batch.lists["a"]
             assert len(lists.place) == -(-size // num_devices)
@@ -199,20 +201,20 @@ def test_shapes_in_common_cost_little():
 
 
 def test_what_fills_a_shape_up_says_nothing(key):
-    """Lists of 1 to 40 rows beside ones of 1 to 7, in batches of four and of three, on one device and on two."""
+    """Lists of 1 to 40 rows beside ones of 1 to 38, in batches of four, on one device and on two."""
     stores = {"a": stored(100, np.random.default_rng(0), (LENGTHS,) * 2)[0]}
     stores["b"] = stored(38, np.random.default_rng(0), (LENGTHS,) * 2)[0]
     lengths = {name: np.asarray(of.length) for name, of in stores.items()}
     for num_devices in (1, 2):
         sizes = {"a": (8, 4), "b": (8, 4)}
-        both = sampler_of(sizes, num_devices, 2, lengths)
-        plan = both.plan(key, 0)
+        draw, batch = toy.compiled(sampler_of(sizes, num_devices, 2, lengths))
+        plan = draw(key, 0)
         for device in range(num_devices):
-            together = both.batch((stores, {}), plan, key, 1, device).lists
+            together = batch((stores, {}), plan, key, 1, device).lists
             assert together["a"].x.shape == together["b"].x.shape
             for name in sizes:
-                sampler = sampler_of({name: sizes[name]}, num_devices, 2, lengths)
-                alone = sampler.batch((stores, {}), plan, key, 1, device).lists[name]
+                _, batch_of = toy.compiled(sampler_of({name: sizes[name]}, num_devices, 2, lengths))
+                alone = batch_of((stores, {}), plan, key, 1, device).lists[name]
                 for loss in (listwise.softmax_loss, listwise.pointwise_loss):
                     given, wanted = (
                         (loss(listwise.spread(of.x[:, 0] / 50 + 3, of), of) * of.worth).sum()

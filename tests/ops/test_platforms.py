@@ -14,13 +14,13 @@ ROWS = [[0, 2], [], [1], [0, 1, 2, 3], []]
 
 @pytest.fixture
 def elsewhere(monkeypatch):
-    """Calls a function twice: as on this CPU, and with what other platforms would take."""
+    """Calls a function twice: as on this CPU, and with what other platforms would take; compiled anew each time."""
 
     def both(function, *args):
-        here = function(*args)
+        here = jax.jit(lambda *given: function(*given))(*args)
         with monkeypatch.context() as patch:
             patch.setattr(platforms, "choose", lambda *, cpu, default: default())
-            return here, function(*args)
+            return here, jax.jit(lambda *given: function(*given))(*args)
 
     return both
 

@@ -2,6 +2,7 @@
 
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -19,18 +20,27 @@ def blocks() -> list[scipy.sparse.csr_array]:
     return [matrix.astype(np.float32) for matrix in toy.dataset(BEHAVIORS).train.values()]
 
 
-def predictions(train, weights, leave: str, target: int, users, start=0, size=ITEMS):
-    """Of both forms, [B, size] each."""
+def predictions(train, weights, leave: str, targets, users, start=0, size=ITEMS):
+    """Of both forms for some targets, [B, size] each."""
     graphs, tile = ridge.place(train), slice(start, start + size)
-    dual = ridge.invert(train, weights, 0.3)
-    k = ridge.coefficients(ridge.gram(train, dual), target, leave, weights)[tile]
-    mine = ridge.entries(graphs, users, start, size)
-    by_users = mine[target] - dual.penalty * ridge.combine(ridge.rows(dual, graphs, users, start, size), k, target)
-    form = primal.invert(train, weights, 0.3)
+    dual, form = ridge.invert(train, weights, 0.3), primal.invert(train, weights, 0.3)
     assert float(form.penalty) == float(dual.penalty)
-    c = primal.coefficients(primal.gram(form), target, leave, weights)[tile]
-    by_columns = mine[target] + primal.combine(primal.rows(form, graphs, users, start, size), c)
-    return np.asarray(by_users), np.asarray(by_columns)
+    grams = ridge.gram(train, dual), primal.gram(form)
+    both = [
+        (ridge.coefficients(grams[0], t, leave, weights)[tile], primal.coefficients(grams[1], t, leave, weights)[tile])
+        for t in targets
+    ]
+
+    @jax.jit
+    def made():
+        mine = ridge.entries(graphs, users, start, size)
+        rows, columns = ridge.rows(dual, graphs, users, start, size), primal.rows(form, graphs, users, start, size)
+        return [
+            (mine[t] - dual.penalty * ridge.combine(rows, k, t), mine[t] + primal.combine(columns, c))
+            for t, (k, c) in zip(targets, both, strict=True)
+        ]
+
+    return jax.device_get(made())
 
 
 @pytest.mark.parametrize(
@@ -40,8 +50,8 @@ def predictions(train, weights, leave: str, target: int, users, start=0, size=IT
     ),
 )
 def test_both_forms_agree(which, leave):
-    for target in range(BEHAVIORS):
-        by_users, by_columns = predictions(blocks(), WEIGHTS[which], leave, target, jnp.arange(23, dtype=jnp.int32))
+    users = jnp.arange(23, dtype=jnp.int32)
+    for by_users, by_columns in predictions(blocks(), WEIGHTS[which], leave, range(BEHAVIORS), users):
         np.testing.assert_allclose(by_columns, by_users, atol=1e-4)
         assert np.ptp(by_users) > 0.1
 
@@ -49,7 +59,7 @@ def test_both_forms_agree(which, leave):
 def test_a_tile_an_accelerators_way_and_long_histories(monkeypatch):
     users = jnp.array([4, 4, 0], jnp.int32)
     monkeypatch.setattr(primal, "ENTRIES", 3)  # histories take several turns
-    by_users, by_columns = predictions(blocks(), WEIGHTS["of columns"], "all", 2, users, 5, 9)
+    ((by_users, by_columns),) = predictions(blocks(), WEIGHTS["of columns"], "all", (2,), users, 5, 9)
     np.testing.assert_allclose(by_columns, by_users, atol=1e-4)
     form, graphs = primal.invert(blocks(), np.ones(3), 0.3), ridge.place(blocks())
     whole = primal.rows(form, graphs, users, 5, 9)

@@ -21,11 +21,12 @@ def source():
 
 def test_an_epoch_visits_every_user_once(source, key):
     sampler, store = sampling.user_sampler(SPEC, source.train)
-    plan = sampler.plan(key, 3)
+    draw, drawn = toy.compiled(sampler)
+    plan = draw(key, 3)
     assert sampler.steps_per_epoch == 3  # 23 users in batches of 8
     seen = []
     for place in range(3):
-        batch = sampler.batch(store, plan, key, place)
+        batch = drawn(store, plan, key, place)
         real = np.asarray(batch.weight) == 1
         assert batch.total == real.sum()
         seen += list(np.asarray(batch.user)[real])
@@ -35,9 +36,10 @@ def test_an_epoch_visits_every_user_once(source, key):
 
 def test_histories_are_the_training_rows(source, key):
     sampler, store = sampling.user_sampler(SPEC, source.train)
-    plan = sampler.plan(key, 0)
+    draw, drawn = toy.compiled(sampler)
+    plan = draw(key, 0)
     for place in range(3):
-        batch = sampler.batch(store, plan, key, place)
+        batch = drawn(store, plan, key, place)
         weight, user = np.asarray(batch.weight)[:, None], np.asarray(batch.user)
         union = sum(source.train[b].toarray() for b in ("view", "cart", "buy"))[user] > 0
         np.testing.assert_array_equal(toy.dense(batch.history["all"], 31), weight * union)
@@ -51,18 +53,20 @@ def test_histories_are_the_training_rows(source, key):
 
 
 def test_orders_differ_by_epoch_and_repeat_by_key(source, key):
-    sampler, _ = sampling.user_sampler(SPEC, source.train)
-    np.testing.assert_array_equal(sampler.plan(key, 1), sampler.plan(key, 1))
-    assert np.any(sampler.plan(key, 1) != sampler.plan(key, 2))
+    plan, _ = toy.compiled(sampling.user_sampler(SPEC, source.train)[0])
+    np.testing.assert_array_equal(plan(key, 1), plan(key, 1))
+    assert np.any(plan(key, 1) != plan(key, 2))
 
 
 @pytest.mark.parametrize("place", [0, 2])
 def test_slices_of_devices_make_up_the_batch(source, key, place):
     whole, store = sampling.user_sampler(SPEC, source.train)
-    plan = whole.plan(key, 0)
-    expected = whole.batch(store, plan, key, place)
+    plan, batch = toy.compiled(whole)
+    plan = plan(key, 0)
+    expected = batch(store, plan, key, place)
     sampler, store = sampling.user_sampler(SPEC, source.train, num_devices=4)
-    parts = [sampler.batch(store, plan, key, place, device) for device in range(4)]
+    _, part = toy.compiled(sampler)
+    parts = [part(store, plan, key, place, device) for device in range(4)]
     for field in ("user", "weight", "noise"):
         np.testing.assert_array_equal(
             np.concatenate([getattr(p, field) for p in parts]), np.asarray(getattr(expected, field))
@@ -83,10 +87,11 @@ def test_padding_for_equal_slices_changes_no_batch(source, key, rows, places, de
     one, store = sampling.user_sampler(spec._replace(size=rows), source.train)
     many, _ = sampling.user_sampler(spec._replace(size=places), source.train, devices, rows)
     assert many.steps_per_epoch == one.steps_per_epoch
-    plan, padded = one.plan(key, 1), many.plan(key, 1)
+    (plan, whole), (padded, part) = map(toy.compiled, (one, many))
+    plan, padded = plan(key, 1), padded(key, 1)
     for place in range(one.steps_per_epoch):
-        expected = one.batch(store, plan, key, place)
-        parts = [many.batch(store, padded, key, place, device) for device in range(devices)]
+        expected = whole(store, plan, key, place)
+        parts = [part(store, padded, key, place, device) for device in range(devices)]
         for field in ("user", "weight", "noise"):
             found = np.concatenate([getattr(p, field) for p in parts])
             np.testing.assert_array_equal(found[:rows], np.asarray(getattr(expected, field)))
@@ -95,7 +100,8 @@ def test_padding_for_equal_slices_changes_no_batch(source, key, rows, places, de
 
 def test_shapes_do_not_depend_on_the_draw(source, key):
     sampler, store = sampling.user_sampler(SPEC, source.train)
-    shapes = [jax.tree.map(np.shape, sampler.batch(store, sampler.plan(key, e), key, 0)) for e in range(2)]
+    plan, batch = toy.compiled(sampler)
+    shapes = [jax.tree.map(np.shape, batch(store, plan(key, e), key, 0)) for e in range(2)]
     chex.assert_trees_all_equal(*shapes)
 
 
@@ -105,7 +111,8 @@ def test_a_behavior_without_pairs_gives_empty_rows(key):
     train["cart"] = train["cart"] * 0
     train["cart"].eliminate_zeros()
     sampler, store = sampling.user_sampler(SPEC, train)
-    batch = sampler.batch(store, sampler.plan(key, 0), key, 0)
+    plan, batch = toy.compiled(sampler)
+    batch = batch(store, plan(key, 0), key, 0)
     assert int(batch.history["cart"].ptr[-1]) == 0
 
 
@@ -122,7 +129,7 @@ def test_known_items_are_no_negatives(key):
     }
     pair_sets = {"own": types.PairSet("buy"), "any": types.PairSet("buy", known=("view",))}
     sampler, store = sampling.user_sampler(types.BatchSpec(3, triples=pair_sets, per_user=2), train)
-    plan, seen = sampler.plan(key, 0), {"own": {0: set(), 1: set()}, "any": {0: set(), 1: set()}}
+    plan, seen = jax.jit(sampler.plan)(key, 0), {"own": {0: set(), 1: set()}, "any": {0: set(), 1: set()}}
     order = np.asarray(plan)
     draw = jax.jit(lambda key: sampler.batch(store, plan, key, 0).triples)
     for step in range(40):
@@ -148,7 +155,7 @@ def test_an_epoch_can_be_counted_in_pairs_of_a_behavior(source, key):
     sampler, _ = sampling.user_sampler(
         types.BatchSpec(8, triples={"buy": types.PairSet("buy")}, pass_over="buy"), source.train
     )
-    plan = np.asarray(sampler.plan(key, 0))
+    plan = np.asarray(jax.jit(sampler.plan)(key, 0))
     assert plan.shape == (8 * (pairs // 8 + 1),) and sorted(plan[:23]) == list(range(23)) == sorted(plan[23:46])
 
 
@@ -158,10 +165,11 @@ def test_users_without_pairs_of_the_behavior_are_not_drawn(key):
     spec = types.BatchSpec(2, triples={"buy": types.PairSet("buy")}, per_user=1, pass_over="buy")
     for devices in (1, 2):
         sampler, store = sampling.user_sampler(spec, train, devices)
-        plan = sampler.plan(key, 0)
+        plan, draw = toy.compiled(sampler)
+        plan = plan(key, 0)
         assert sampler.steps_per_epoch == 2 and plan.shape == (4,)
         for place in range(2):
-            drawn = [sampler.batch(store, plan, key, place, device) for device in range(devices)]
+            drawn = [draw(store, plan, key, place, device) for device in range(devices)]
             assert sorted(np.concatenate([batch.user for batch in drawn]).tolist()) == [1, 3]
             assert all(sorted(batch.everyone.tolist()) == [1, 3] and batch.total == 2 for batch in drawn)
             assert all(batch.triples["buy"].total == 2 for batch in drawn)
@@ -179,11 +187,12 @@ def test_a_batch_has_all_pairs_of_a_user_who_is_in_it_twice(key, steps, pass_ove
     spec = types.BatchSpec(size, {"buy": ("buy",)}, steps_per_epoch=steps, pass_over=pass_over)
     assert sampling.most_times(spec, train) == times
     sampler, store = sampling.user_sampler(spec, train)
+    order, draw = toy.compiled(sampler)
     heaviest = 0
     for epoch in range(8):
-        plan = sampler.plan(key, epoch)
+        plan = order(key, epoch)
         for place in range(sampler.steps_per_epoch):
-            batch = sampler.batch(store, plan, key, place)
+            batch = draw(store, plan, key, place)
             users = np.asarray(batch.everyone)
             needed = lengths[users[users >= 0]].sum()
             heaviest = max(heaviest, needed)

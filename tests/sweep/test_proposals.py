@@ -76,9 +76,10 @@ def test_a_search_begins_with_the_models_own_setting_and_keeps_what_it_saw(tmp_p
     assert all(5 <= int(setting["model.neighbors"]) <= 300 for _, setting in again)
 
 
-def test_no_setting_is_tried_twice(tmp_path):
+def test_no_setting_is_tried_twice(tmp_path, monkeypatch):
     """Two neighbors' numbers are two settings, however many are asked for and however often it starts."""
     pytest.importorskip("optuna", reason="an extra: pip install 'mbjax[search]'")
+    monkeypatch.setattr(proposals, "TRIES", 12)  # each is a write to the disk
     made = []
     for count in (5, 6):
         found = proposals.of(member(search=count, space=("model.neighbors=100,200",)), tmp_path)
