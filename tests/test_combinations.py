@@ -127,9 +127,9 @@ QUICK = [pair for pair in longest_cover()[: len(heads.HEADS)] if is_usual(pair)]
     usual.cases([(*pair, 3) for pair in longest_cover()] + [(*pair, 2) for pair in QUICK], lambda case: case[2] == 2),
 )
 def test_a_step_lowers_the_loss(backbone, head, num_behaviors):
-    # A step along the slope that a bias of CRGCN has where it begins is one of any length: see its Differences.
-    own = {"backbone": {"name": "crgcn", "bias": False}} if backbone == "crgcn" else {}
-    config = settings(backbone, head, score_scale=2.0, contrastive={"weight": 0.1}, **own)
+    config = settings(backbone, head, score_scale=2.0, contrastive={"weight": 0.1})
+    if backbone == "crgcn":  # the slope of its bias where that begins is none to step along: see its Differences
+        config = config.model_copy(update={"backbone": config.backbone.model_copy(update={"bias": False})})
     model = compose.build(config, dataset(num_behaviors).info, 8)
     graphs, batch = graphs_of(model), any_batch(model)
 
