@@ -30,6 +30,7 @@ class Queries:
       item: int32 [T, M]; padding is I.
       only: bool [T, B], whether a user's pairs are his candidates; else every other item is one. None: for nobody.
       places: int32 [n], where each of those asked for stands among T * B; None: in their order.
+      most: at least as many pairs as any user has, a power of two.
       placement: the devices that the batches are divided among.
     """
 
@@ -38,6 +39,7 @@ class Queries:
     item: types.Array
     only: types.Array | None = None
     places: types.Array | None = None
+    most: int = struct.field(pytree_node=False, default=0)
     placement: parallel.Placement = struct.field(pytree_node=False, default=parallel.ONE)
 
 
@@ -172,4 +174,5 @@ def _placed(users, rows, places, num_batches, size, only, placement) -> Queries:
         spread[places] = only
         only = spread.reshape(num_batches, size)
     user, row, item, only = placement.divided((user.reshape(num_batches, size), row, item, only))
-    return Queries(user, row, item, only, places.astype(np.int32), placement)
+    most = 1 << max(int(lengths.max(initial=0)) - 1, 0).bit_length()
+    return Queries(user, row, item, only, places.astype(np.int32), most, placement)

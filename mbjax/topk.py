@@ -167,6 +167,7 @@ def _ranking(model, params, tables, asked, k, item_tile, limits):
         "k": min(k, model.info.num_items),
         "item_tile": item_tile,
         "in_tiles": not model.all_items,
+        "same_for_all": model.same_for_all,
     }
     return given, options
 
@@ -198,7 +199,9 @@ def _encode(
     return [leaf for leaf, is_out in zip(jax.tree.leaves(encode(params, graphs)), left_out, strict=True) if not is_out]
 
 
-@functools.partial(jax.jit, static_argnames=("specs", "score", "behaviors", "num_items", "k", "item_tile", "in_tiles"))
+@functools.partial(
+    jax.jit, static_argnames=("specs", "score", "behaviors", "num_items", "k", "item_tile", "in_tiles", "same_for_all")
+)
 @precision.full
 def _rank(
     params: types.Params,
@@ -213,8 +216,25 @@ def _rank(
     k: int,
     item_tile: int,
     in_tiles: bool = True,
+    same_for_all: bool = False,
 ) -> tuple[ranking.Lists, ...]:
+    def shortlist(params, tables, limits, queries, behavior) -> ranking.Shortlist | None:
+        """What all lists are taken from, where scores are the same for all; None where that would be most items."""
+        size = min(k + queries.most, num_items)
+        if not same_for_all or queries.only is not None or limits.group is not None or 2 * size > num_items:
+            return None
+        scores = jnp.asarray(score(params, tables, queries.user[0, :1], 0, num_items, behavior), jnp.float32)[0]
+        return ranking.shortlist(scores if limits.listed is None else jnp.where(limits.listed, scores, -jnp.inf), size)
+
     def one_pass(params, tables, limits, queries, behavior) -> ranking.Lists:
+        if (short := shortlist(params, tables, limits, queries, behavior)) is not None:
+
+            def of_all(query: batching.Queries) -> ranking.Lists:
+                options = {"num_users": query.user.shape[0], "k": k, "item_tile": item_tile}
+                return ranking.rank_shortlist(short, query.row, query.item, **options)
+
+            return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), lax.map(of_all, queries))
+
         select = None if limits.group is None else capped.selection(limits.group, limits.num_groups, limits.most)
 
         def batch(query: batching.Queries, tile: int = item_tile) -> ranking.Lists:

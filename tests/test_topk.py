@@ -8,7 +8,8 @@ import planted
 import pytest
 from scipy import sparse
 
-from mbjax import batching, parallel, topk, types
+from mbjax import batching, errors, parallel, topk, types
+from mbjax.ops import ranking
 
 USERS, ITEMS = 11, 30
 MODEL = planted.model(types.DatasetInfo("planted", USERS, ITEMS, ("buy",)))
@@ -157,3 +158,47 @@ def test_users_in_order_of_activity_are_dealt_into_batches_of_equal_mass(devices
         same = batching.prepare(users, nobody, 3, only=met, like=dealt, placement=placement)
         np.testing.assert_array_equal(same.user, dealt.user)
         np.testing.assert_array_equal(same.item, dealt.item)  # what is met, as candidates
+
+
+@pytest.mark.parametrize("listed", [None, 40])
+@pytest.mark.parametrize("tile", [7, 100])
+def test_scores_that_are_the_same_for_all_are_sorted_once(listed, tile, monkeypatch):
+    """Ties, users who met the best items, one who met nothing, and items that may not be listed."""
+    rng = np.random.default_rng(tile)
+    items = 100
+    scores = np.broadcast_to(rng.integers(0, 9, items).astype(np.float32), (USERS, items))
+    met = rng.random((USERS, items)) < 0.08
+    met[3], met[4, np.argsort(-scores[0])[:10]] = False, True
+    limits = batching.Limits(None if listed is None else jnp.asarray(rng.permutation(items) < listed))
+    model = planted.model(types.DatasetInfo("planted", USERS, items, ("buy",)))
+    users, lengths = np.arange(USERS), []
+    shortlist = ranking.shortlist
+    monkeypatch.setattr(ranking, "shortlist", lambda scores, size: lengths.append(size) or shortlist(scores, size))
+    queries = batching.prepare(users, sparse.csr_array(met), 4)
+    assert met.sum(axis=1).max() <= queries.most < 2 * met.sum(axis=1).max()
+    found, wanted = (
+        topk.finish(topk.start(one, scores[None], (), queries, "buy", 6, tile, limits), users, "buy")
+        for one in (model._replace(same_for_all=True), model)
+    )
+    assert lengths == [6 + queries.most]
+    np.testing.assert_array_equal(found[0], wanted[0])
+    np.testing.assert_array_equal(found[1], wanted[1])
+
+
+def test_a_shortlist_that_ends_early():
+    """Fewer items than places may be listed: the rest is empty, as ever."""
+    scores = np.broadcast_to(np.arange(30, dtype=np.float32), (USERS, 30))
+    limits = batching.Limits(jnp.arange(30) < 3)
+    queries = batching.prepare(np.arange(2), sparse.csr_array(np.eye(USERS, 30)), 2)
+    model = MODEL._replace(same_for_all=True)
+    found = topk.finish(topk.start(model, scores[None], (), queries, "buy", 4, 30, limits), np.arange(2), "buy")
+    assert found[0].tolist() == [[2, 1, -1, -1], [2, 0, -1, -1]]
+    assert found[1].tolist() == [[2, 1, -np.inf, -np.inf], [2, 0, -np.inf, -np.inf]]
+
+
+def test_a_score_that_is_nan_is_found_on_the_shortlist_too():
+    scores = np.broadcast_to(np.where(np.arange(30) == 7, np.nan, 1.0).astype(np.float32), (USERS, 30))
+    queries = batching.prepare(np.arange(2), sparse.csr_array((USERS, 30)), 2)
+    with pytest.raises(errors.TrainingDivergedError, match="scores of 2 of 2 users are nan"):
+        model = MODEL._replace(same_for_all=True)
+        topk.finish(topk.start(model, scores[None], (), queries, "buy", 4, 30), np.arange(2), "buy")

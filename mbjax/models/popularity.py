@@ -40,4 +40,5 @@ def build(config: PopularityConfig, info: types.DatasetInfo, batch_size: int = 0
         counts = jax.lax.dynamic_slice_in_dim(tables[behavior], start, size)
         return jnp.broadcast_to(counts, (users.shape[0], size))
 
-    return untrained.model(info, {name: types.GraphSpec((name,)) for name in info.behaviors}, encode, score)
+    graphs = {name: types.GraphSpec((name,)) for name in info.behaviors}
+    return untrained.model(info, graphs, encode, score)._replace(same_for_all=True)

@@ -107,6 +107,48 @@ def merge(first: Lists, second: Lists, k: int) -> Lists:
     return Lists(item, score, first.is_nan | second.is_nan)
 
 
+class Shortlist(NamedTuple):
+    """The best items of everybody, where scores are the same for all.
+
+    Attributes:
+      best: Lists of one row, the W best of all items.
+      place: int32 [I + 1], where each item stands in it; W for those that it has not, and at I.
+    """
+
+    best: Lists
+    place: Array
+
+
+def shortlist(scores: Array, size: int) -> Shortlist:
+    """The ``size`` best of all items by scores [I]."""
+    best = top_k(scores[None], size)
+    num_items = scores.shape[0]
+    item = jnp.where(best.item[0] < 0, num_items + 1, best.item[0])
+    place = jnp.full(num_items + 1, size, jnp.int32).at[item].set(jnp.arange(size, dtype=jnp.int32), mode="drop")
+    return Shortlist(best, place)
+
+
+def rank_shortlist(short: Shortlist, row: Array, item: Array, *, num_users: int, k: int, item_tile: int) -> Lists:
+    """What ``rank_items`` gives of all items, if no user has more masked pairs than ``short`` has items beyond k.
+
+    Args:
+      short: of ``shortlist``.
+      row, item, num_users, k, item_tile: as for ``rank_items``; k is at most W.
+    """
+    score = short.best.score[0]
+    lists = rank_items(
+        lambda first, size: jnp.broadcast_to(lax.dynamic_slice_in_dim(score, first, size), (num_users, size)),
+        row,
+        short.place[item],
+        num_users=num_users,
+        num_items=score.shape[0],
+        k=k,
+        item_tile=item_tile,
+    )
+    found = jnp.where(lists.item < 0, -1, short.best.item[0][lists.item])
+    return Lists(found, lists.score, lists.is_nan | short.best.is_nan)
+
+
 def rank_items(
     score: Callable[[Array | int, int], Array],
     row: Array,

@@ -111,6 +111,7 @@ class Model(NamedTuple):
       findings: ``(params, graphs) -> tables``, at the end of a run, on the host; None: nothing to tell.
       all_items: whether ``score`` of a few items takes as long as of all: users are then taken a few at a time in place
         of items.
+      same_for_all: whether scores are the same for all users: the best items are then looked up once.
       measured: names in ``params`` of what no gradient changes and the data of the run decide, such as means and
         deviations: a start from another run (``train.init_from``) leaves them as they are.
       by_row: name in ``params["params"]`` -> RowTable, of both sides: what ``loss`` reads by ``UserBatch.user`` and by
@@ -144,6 +145,7 @@ class Model(NamedTuple):
     findings: Callable[[Params, Graphs], Sequence[Finding]] | None = None
     measured: tuple[str, ...] = ()
     all_items: bool = False
+    same_for_all: bool = False
     by_row: Mapping[str, RowTable] | str = "its loss reads more of its tables than the rows of a batch"
     few: int = 0
     notes: tuple[str, ...] = ()
