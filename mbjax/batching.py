@@ -159,6 +159,7 @@ def _dealt(users, rows, batch_size, only, placement) -> Queries:
 
 def _placed(users, rows, places, num_batches, size, only, placement) -> Queries:
     """Users and their pairs at their places; in other places nobody asks, for the last user or user 0."""
+    rows = rows if rows.has_sorted_indices else rows.sorted_indices()
     user = np.full(num_batches * size, users[-1], dtype=np.int32)
     user[places] = users
     counts = np.zeros(num_batches, dtype=np.int64)

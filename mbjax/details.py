@@ -77,11 +77,14 @@ class Details:
         # With all behaviors masked, or none but this one, there are only new candidates: the list is what it was.
         if self.dataset.info.num_behaviors > 1 and self.mask != "all_behaviors":
             if self._among is None:
-                kinds = {
-                    behavior: parts.divide(held_out[behavior], of.masked, seen.familiar(self.dataset, behavior))
-                    for behavior, of in asked.items()
-                }
-                self._among = parts.prepare(kinds, self.batch_size, self.placement)
+                self._among = {}
+                numbers = [of.queries.user.size for of in asked.values()]
+                few = batching.are_few(numbers, self.dataset.info.num_items)
+                for some in [list(asked)] if few else [[behavior] for behavior in asked]:
+                    kinds = {
+                        b: parts.divide(held_out[b], asked[b].masked, seen.familiar(self.dataset, b)) for b in some
+                    }
+                    self._among |= parts.prepare(kinds, self.batch_size, self.placement)
             found = parts.measure(model, params, tables, self._among, self.ks, item_tile=self.item_tile)
             rows = {behavior: row | found[behavior] for behavior, row in rows.items()}
         if not model.probabilities:

@@ -61,7 +61,7 @@ class Kinds:
       users: int32 [n]; a user with pairs of both kinds comes twice.
       truth: [n, I], the held-out pairs of the kind.
       familiar: how many of the rows are of the first kind.
-      listed: [n, I], the candidates of the first kind, and what is none of the other.
+      listed: [n, I], the candidates of the first kind, and what is none of the other. Empty in ``Parts``.
     """
 
     users: np.ndarray
@@ -75,15 +75,11 @@ class Parts:
     """The kinds of a behavior, prepared. One pass ranks both: first for users with familiar pairs, then with new ones.
 
     Attributes:
-      users: int32 [n]; a user with pairs of both kinds comes twice.
-      truth: [n, I], the held-out pairs of the kind.
-      familiar: how many of the rows are of the first kind.
+      kinds: which users have pairs of which kind.
       queries: on the device; candidates are of the kind alone.
     """
 
-    users: np.ndarray
-    truth: sparse.csr_array
-    familiar: int
+    kinds: Kinds
     queries: batching.Queries
 
 
@@ -111,7 +107,7 @@ def prepare(
     for behavior, of in kinds_of.items():
         only = np.arange(len(of.users)) < of.familiar
         queries = batching.pack(of.users, of.listed, batch_size, only=only, size=size, placement=placement)
-        found[behavior] = Parts(of.users, of.truth, of.familiar, queries)
+        found[behavior] = Parts(dataclasses.replace(of, listed=of.listed[:0]), queries)
     return found
 
 
@@ -137,10 +133,10 @@ def measure(
     """
     asked = [(behavior, both.queries) for behavior, both in parts.items()]
     passes = topk.start_all(model, params, tables, asked, max(ks), item_tile)
-    return {b: _of_pass(one, parts[b], b, ks) for (b, _), one in zip(asked, passes, strict=True)}
+    return {b: _of_pass(one, parts[b].kinds, b, ks) for (b, _), one in zip(asked, passes, strict=True)}
 
 
-def _of_pass(lists: ranking.Lists, both: Parts, behavior: str, ks: Sequence[int]) -> dict[str, dict[str, Any]]:
+def _of_pass(lists: ranking.Lists, both: Kinds, behavior: str, ks: Sequence[int]) -> dict[str, dict[str, Any]]:
     items, _ = topk.finish(lists, both.users, behavior)
     pairs = np.diff(both.truth.indptr)
     complete = items.shape[1] == both.truth.shape[1]

@@ -221,7 +221,7 @@ def _rank(
     def shortlist(params, tables, limits, queries, behavior) -> ranking.Shortlist | None:
         """What all lists are taken from, where scores are the same for all; None where that would be most items."""
         size = min(k + queries.most, num_items)
-        if not same_for_all or queries.only is not None or limits.group is not None or 2 * size > num_items:
+        if not same_for_all or limits.group is not None or 2 * size > num_items:
             return None
         scores = jnp.asarray(score(params, tables, queries.user[0, :1], 0, num_items, behavior), jnp.float32)[0]
         return ranking.shortlist(scores if limits.listed is None else jnp.where(limits.listed, scores, -jnp.inf), size)
@@ -230,7 +230,7 @@ def _rank(
         if (short := shortlist(params, tables, limits, queries, behavior)) is not None:
 
             def of_all(query: batching.Queries) -> ranking.Lists:
-                options = {"num_users": query.user.shape[0], "k": k, "item_tile": item_tile}
+                options = {"num_users": query.user.shape[0], "k": k, "item_tile": item_tile, "only": query.only}
                 return ranking.rank_shortlist(short, query.row, query.item, **options)
 
             return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), lax.map(of_all, queries))

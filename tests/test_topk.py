@@ -160,10 +160,10 @@ def test_users_in_order_of_activity_are_dealt_into_batches_of_equal_mass(devices
         np.testing.assert_array_equal(same.item, dealt.item)  # what is met, as candidates
 
 
-@pytest.mark.parametrize("listed", [None, 40])
+@pytest.mark.parametrize(("listed", "alone"), [(None, False), (40, True)])
 @pytest.mark.parametrize("tile", [7, 100])
-def test_scores_that_are_the_same_for_all_are_sorted_once(listed, tile, monkeypatch):
-    """Ties, users who met the best items, one who met nothing, and items that may not be listed."""
+def test_scores_that_are_the_same_for_all_are_sorted_once(listed, alone, tile, monkeypatch):
+    """Ties, users who met the best items, one who met nothing, items that may not be listed; some rank their own."""
     rng = np.random.default_rng(tile)
     items = 100
     scores = np.broadcast_to(rng.integers(0, 9, items).astype(np.float32), (USERS, items))
@@ -174,7 +174,8 @@ def test_scores_that_are_the_same_for_all_are_sorted_once(listed, tile, monkeypa
     users, lengths = np.arange(USERS), []
     shortlist = ranking.shortlist
     monkeypatch.setattr(ranking, "shortlist", lambda scores, size: lengths.append(size) or shortlist(scores, size))
-    queries = batching.prepare(users, sparse.csr_array(met), 4)
+    only = users % 3 == 0 if alone else None
+    queries = batching.pack(users, sparse.csr_array(met), 4, only=only)
     assert met.sum(axis=1).max() <= queries.most < 2 * met.sum(axis=1).max()
     found, wanted = (
         topk.finish(topk.start(one, scores[None], (), queries, "buy", 6, tile, limits), users, "buy")

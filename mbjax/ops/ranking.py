@@ -113,10 +113,12 @@ class Shortlist(NamedTuple):
     Attributes:
       best: Lists of one row, the W best of all items.
       place: int32 [I + 1], where each item stands in it; W for those that it has not, and at I.
+      score: float32 [I + 1], of all items; ``-inf`` at I.
     """
 
     best: Lists
     place: Array
+    score: Array
 
 
 def shortlist(scores: Array, size: int) -> Shortlist:
@@ -125,15 +127,18 @@ def shortlist(scores: Array, size: int) -> Shortlist:
     num_items = scores.shape[0]
     item = jnp.where(best.item[0] < 0, num_items + 1, best.item[0])
     place = jnp.full(num_items + 1, size, jnp.int32).at[item].set(jnp.arange(size, dtype=jnp.int32), mode="drop")
-    return Shortlist(best, place)
+    return Shortlist(best, place, jnp.append(scores, -jnp.inf))
 
 
-def rank_shortlist(short: Shortlist, row: Array, item: Array, *, num_users: int, k: int, item_tile: int) -> Lists:
-    """What ``rank_items`` gives of all items, if no user has more masked pairs than ``short`` has items beyond k.
+def rank_shortlist(
+    short: Shortlist, row: Array, item: Array, *, num_users: int, k: int, item_tile: int, only: Array | None = None
+) -> Lists:
+    """What ``rank_items`` gives of all items, if no user has more pairs than ``short`` has items beyond k.
 
     Args:
       short: of ``shortlist``.
-      row, item, num_users, k, item_tile: as for ``rank_items``; k is at most W.
+      row, item: as for ``rank_items``; with ``only`` the pairs of a row stand side by side, by ascending item.
+      num_users, k, item_tile, only: as for ``rank_items``; k is at most W.
     """
     score = short.best.score[0]
     lists = rank_items(
@@ -145,8 +150,25 @@ def rank_shortlist(short: Shortlist, row: Array, item: Array, *, num_users: int,
         k=k,
         item_tile=item_tile,
     )
-    found = jnp.where(lists.item < 0, -1, short.best.item[0][lists.item])
-    return Lists(found, lists.score, lists.is_nan | short.best.is_nan)
+    is_nan = lists.is_nan | short.best.is_nan
+    found = Lists(jnp.where(lists.item < 0, -1, short.best.item[0][lists.item]), lists.score, is_nan)
+    if only is None:
+        return found
+    width = score.shape[0]
+    mine = _best_pairs(short.score, row, item, num_users=num_users, k=k, width=width)
+    item, best = (jnp.where(only[:, None], own, other) for own, other in zip(mine[:2], found[:2], strict=True))
+    return Lists(item, best, is_nan)
+
+
+def _best_pairs(score: Array, row: Array, item: Array, *, num_users: int, k: int, width: int) -> Lists:
+    """The k best pairs of each row, of at most ``width``, by the items' scores [I + 1]."""
+    number, padding = row.shape[0], score.shape[0] - 1
+    entry = jnp.arange(number, dtype=jnp.int32)
+    first = jnp.full(num_users, number, jnp.int32).at[row].min(jnp.where(item < padding, entry, number))
+    place = jnp.where(item < padding, entry - first[row], width)
+    mine = jnp.full((num_users, width), padding, jnp.int32).at[row, place].set(item, mode="drop")
+    found = top_k(score[mine], k)
+    return found._replace(item=jnp.where(found.item < 0, -1, jnp.take_along_axis(mine, found.item, axis=1)))
 
 
 def rank_items(
