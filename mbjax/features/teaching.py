@@ -20,6 +20,7 @@ from mbjax.features.retrieval import PARTS
 from mbjax.ops import listwise
 
 PASSES = 2  # of an epoch over the lists of a name, at most
+FEW = 2**14  # users up to which the gates of all behaviors learn from as many rows, some of them of nobody
 NEW_LISTS = 2500  # most lists of new items that a behavior gives by folds
 
 Counts = tuple[np.ndarray, ...]
@@ -255,8 +256,19 @@ def teach(
             f"model 'funnel' has nothing to learn from: no list of model.sources={','.join(config.sources)} holds an "
             "answer. Leave model.sources and data.valid at their defaults, or take more data."
         )
-    placed = {b: tuple(map(jnp.asarray, counts)) for b, counts in everything.items()}
+    placed = {b: tuple(map(jnp.asarray, counts)) for b, counts in _as_long(everything).items()}
     return listwise.ListSampler(sizes, num_devices, config.steps, lengths), (stores, placed)
+
+
+def _as_long(everything: Mapping[str, Counts]) -> dict[str, Counts]:
+    """Few users of each behavior, filled up with ones who have no pairs: what is done to them is compiled once."""
+    longest = max((len(counts[0]) for counts in everything.values()), default=0)
+    if longest > FEW:
+        return dict(everything)
+    return {
+        behavior: tuple(np.pad(x, [(0, longest - len(x))] + [(0, 0)] * (x.ndim - 1)) for x in counts)
+        for behavior, counts in everything.items()
+    }
 
 
 def _of_rows(matrix: sparse.csr_array, rows: np.ndarray | None) -> sparse.csr_array:

@@ -73,3 +73,17 @@ def test_an_answer_that_would_be_no_candidate_is_not_taught_as_a_wrong_one():
     drafts = teaching.Drafts({}, {"buy": (np.zeros((4, 1)), np.ones(4), np.zeros(4), np.zeros(4))})
     drafts._count("buy", draft, passed)
     np.testing.assert_array_equal(drafts.counts["buy"][-1], [1, 0, 0, 1])
+
+
+def test_gates_of_few_users_have_as_many_rows(monkeypatch):
+    """What is left over is of nobody, who has no pairs. Of many users nothing is filled up."""
+    counts = {
+        "view": (np.ones((3, 4), np.float32), *np.float32([[2, 1, 1], [1, 0, 1], [1, 1, 0]])),
+        "buy": (np.ones((1, 4), np.float32), *np.float32([[3], [1], [2]])),
+    }
+    found = teaching._as_long(counts)
+    assert {x.shape[0] for of in found.values() for x in of} == {3}
+    np.testing.assert_array_equal(found["buy"][0], [[1] * 4, [0] * 4, [0] * 4])
+    np.testing.assert_array_equal(found["buy"][1:], [[3, 0, 0], [1, 0, 0], [2, 0, 0]])
+    monkeypatch.setattr(teaching, "FEW", 2)
+    assert teaching._as_long(counts)["buy"][0].shape == (1, 4)
