@@ -26,7 +26,7 @@ TRAINED = [name for name in models.MODELS if (configuration.model_file(name).get
 QUICK = ("copf",)  # the others take as long together as all the rest of the tests
 PLACED = ("multivae", "copf", "nmtr")  # one of each kind of batch is placed on four devices each time
 LOWERED = ("multivae",)
-FUNNEL = ("wo_near",)  # each of its ablations takes seven seconds, since tables are made and learned
+FUNNEL = ("wo_near", "validation_alone")  # each of its ablations takes seven seconds, since tables are made and learned
 IDLE = {
     "bvae": "gate",  # there and without effect, as in the released program
     "funnel": "scale",  # means and deviations of the data that it was trained on
