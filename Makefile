@@ -50,7 +50,7 @@ $(VENV)/installed-test: $(VENV)/installed
 
 demo: $(VENV)/installed
 	@echo
-	@echo "1. Train: 3,000 made-up users view, favor, cart and buy; funnel, the default model, learns from the first part of it. One to two minutes."
+	@echo "1. Train: 3,000 made-up users view, favor, cart and buy; funnel, the default model, learns from the first part of it. One to four minutes, most of it compiling what later runs find compiled."
 	$(BIN)/mbjax train --dataset=demo --train.epochs=2 --train.eval_every=1 --train.batch_size=128 --model.steps=30 --workdir=$(DEMO) $(if $(wildcard $(DEMO)/config.yaml),--resume)
 	@echo
 	@echo "How to read the table, block 'buy'. HR@5: for what share of the users who bought something later a purchase is"
