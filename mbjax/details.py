@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from mbjax import batching, parallel, parts, probabilities, seen, types
+from mbjax import batching, parallel, parts, probabilities, seen, topk, types
 
 if TYPE_CHECKING:
     from mbjax import data
@@ -78,11 +78,10 @@ class Details:
         if self.dataset.info.num_behaviors > 1 and self.mask != "all_behaviors":
             if self._among is None:
                 self._among = {}
-                numbers = [of.queries.user.size for of in asked.values()]
-                few = batching.are_few(numbers, self.dataset.info.num_items)
-                for some in [list(asked)] if few else [[behavior] for behavior in asked]:
+                queries = [(behavior, of.queries) for behavior, of in asked.items()]
+                for some in topk.in_programs(queries, self.dataset.info.num_items):
                     kinds = {
-                        b: parts.divide(held_out[b], asked[b].masked, seen.familiar(self.dataset, b)) for b in some
+                        b: parts.divide(held_out[b], asked[b].masked, seen.familiar(self.dataset, b)) for b, _ in some
                     }
                     self._among |= parts.prepare(kinds, self.batch_size, self.placement)
             found = parts.measure(model, params, tables, self._among, self.ks, item_tile=self.item_tile)

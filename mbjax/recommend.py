@@ -227,14 +227,15 @@ def rank(
                 for (behavior, _), of in zip(asked, found, strict=True)
             }
             names = [(behavior, kind) for behavior in some for kind in lists]
-            asked = [(b, candidates.query(users, decisive[b], kind, batch_size, placement)) for b, kind in names]
-            found = topk.start_all(model, there, tables, asked, top_k, item_tile, limited)
-            for (behavior, kind), of in zip(names, found, strict=True):
-                items, scores = topk.finish(of, users, behavior)
-                scores = scores - taken.get(behavior, np.zeros(len(users), np.float32))[:, None]
-                # Which scores are equal, the model's own say: probabilities may round to the same number.
-                made = _table(behavior, kind, items, scores, user_ids, item_ids)
-                yield made.as_probabilities() if model.probabilities else made
+            for given in [names] if few else [[name] for name in names]:  # the queries of many users take their room
+                asked = [(b, candidates.query(users, decisive[b], kind, batch_size, placement)) for b, kind in given]
+                found = topk.start_all(model, there, tables, asked, top_k, item_tile, limited)
+                for (behavior, kind), of in zip(given, found, strict=True):
+                    items, scores = topk.finish(of, users, behavior)
+                    scores = scores - taken.get(behavior, np.zeros(len(users), np.float32))[:, None]
+                    # Which scores are equal, the model's own say: probabilities may round to the same number.
+                    made = _table(behavior, kind, items, scores, user_ids, item_ids)
+                    yield made.as_probabilities() if model.probabilities else made
 
     return every()
 
