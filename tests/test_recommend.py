@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from scipy import sparse
 
-from mbjax import errors, recommend, types
+from mbjax import batching, errors, recommend, types
 from mbjax.data import dataset, vocabulary
 
 # Users ann, bob, eve; items 100 .. 104.
@@ -251,3 +251,16 @@ def test_a_user_who_did_what_was_certain_keeps_finite_probabilities(data):
     chances = model(data.info)._replace(probabilities=True, joins=True)
     (found,) = recommend.make(chances, scores, {}, data, top_k=9, behaviors=["buy"])
     assert np.isfinite(found.table["score"].to_numpy()).all() and found.table["score"].max() <= 1.0
+
+
+@pytest.mark.parametrize("probable", [False, True])
+def test_many_users_get_the_lists_that_few_get(data, monkeypatch, probable):
+    """All lists by one program, and each by one of its own."""
+    scores = np.asarray(jax.nn.log_softmax(SCORES)) if probable else SCORES
+    asked = model(data.info)._replace(probabilities=probable)
+    found = []
+    for most in (2**30, 0):
+        monkeypatch.setattr(batching, "TOGETHER", most)
+        lists = recommend.make(asked, scores, {}, data, top_k=4, lists=["blended", "continue", "discover"])
+        found.append([(one.behavior, one.kind, one.table.rows()) for one in lists])
+    assert found[0] == found[1] and len(found[0]) == 6
