@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mbjax import evaluate, kinds, metrics
+from mbjax import batching, evaluate, kinds, metrics
 
 VIEWED = {"view": [(0, 1), (0, 2), (1, 3)], "buy": [(0, 0), (1, 0)]}
 BOUGHT = {"buy": [(0, 2), (0, 5), (1, 6)]}  # 2 was viewed
@@ -109,3 +109,23 @@ def test_fewer_candidates_never_rank_a_pair_lower():
         for among, in_one in zip(kinds.AMONG, kinds.IN_ONE_LIST, strict=True):
             for name in ("hr@3", "hr@10", "ndcg@10"):
                 assert row[among].get(name, 0.0) >= row[in_one].get(name, 0.0)
+
+
+def test_many_users_are_measured_as_few_are(monkeypatch):
+    """All behaviors by one program, and each by one of its own: lists, kinds and probabilities."""
+    rng = np.random.default_rng(4)
+    data = planted.random(rng, True)
+    scores = np.log(rng.dirichlet(np.ones(40), size=(3, 17))).astype(np.float32)
+    model = planted.model(data.info)._replace(probabilities=True)
+    tables = []
+    for most in (2**30, 0):
+        monkeypatch.setattr(batching, "TOGETHER", most)
+        evaluator = evaluate.Evaluator(data, "test", ks=(4,), batch_size=5)
+        tables.append(evaluator(model, scores, {}, details=True).table)
+    assert len(tables[0]) > 1 and all("probabilities" in row and "new" in row for row in tables[0].values())
+    assert tables[0].keys() == tables[1].keys()
+    for behavior, row in tables[0].items():
+        other = tables[1][behavior]
+        for part in (*kinds.AMONG, "visited", "unvisited", "probabilities"):
+            assert row[part] == pytest.approx(other[part], rel=1e-5)
+        assert row["ndcg@4"] == other["ndcg@4"]
