@@ -156,7 +156,8 @@ def test_training_makes_the_tables_of_those_who_are_asked_for(judges, monkeypatc
     assert set(asked["buy"]) <= set(made) <= set(judging) | set(asked["buy"])
     assert len(made) == min(judges, np.union1d(judging, asked["buy"]).size)
     _, (stores, gate) = model.teach(evidence, 1)
-    assert len(gate["buy"][1]) == sum(valid["buy"][[user]].nnz > 0 for user in made)
+    # Gates of few users are as long as the longest: those who were added have no pairs.
+    assert np.count_nonzero(np.asarray(gate["buy"][1])) == sum(valid["buy"][[user]].nnz > 0 for user in made)
     assert "buy:familiar:folds" in stores
 
 
