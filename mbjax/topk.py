@@ -16,7 +16,7 @@ import numpy as np
 from jax import lax
 
 from mbjax import batching, errors, parallel, precision, shards, types
-from mbjax.ops import capped, ranking
+from mbjax.ops import capped, ranking, shortlist
 
 
 def encode(
@@ -216,22 +216,28 @@ def _rank(
     k: int,
     item_tile: int,
     in_tiles: bool = True,
-    same_for_all: bool = False,
+    same_for_all: types.SameForAll | None = None,
 ) -> tuple[ranking.Lists, ...]:
-    def shortlist(params, tables, limits, queries, behavior) -> ranking.Shortlist | None:
-        """What all lists are taken from, where scores are the same for all; None where that would be most items."""
+    def best_of_all(params, tables, limits, queries, behavior) -> shortlist.Shortlist | None:
+        """What lists are taken from, where scores are the same for all; None where a pass over all items is less."""
         size = min(k + queries.most, num_items)
-        if not same_for_all or limits.group is not None or 2 * size > num_items:
+        if same_for_all is None or limits.group is not None or 2 * size > num_items:
             return None
-        scores = jnp.asarray(score(params, tables, queries.user[0, :1], 0, num_items, behavior), jnp.float32)[0]
-        return ranking.shortlist(scores if limits.listed is None else jnp.where(limits.listed, scores, -jnp.inf), size)
+        if same_for_all.own is not None and batching.are_few([queries.user.size], num_items):
+            return None
+        scores = jnp.asarray(same_for_all.score(params, tables, behavior), jnp.float32)
+        return shortlist.of(scores if limits.listed is None else jnp.where(limits.listed, scores, -jnp.inf), size)
 
     def one_pass(params, tables, limits, queries, behavior) -> ranking.Lists:
-        if (short := shortlist(params, tables, limits, queries, behavior)) is not None:
+        if (short := best_of_all(params, tables, limits, queries, behavior)) is not None:
 
             def of_all(query: batching.Queries) -> ranking.Lists:
                 options = {"num_users": query.user.shape[0], "k": k, "item_tile": item_tile, "only": query.only}
-                return ranking.rank_shortlist(short, query.row, query.item, **options)
+                if same_for_all.own is not None:
+                    patterns = same_for_all.own(params, tables, behavior)
+                    pair = functools.partial(same_for_all.pair, params, tables, behavior=behavior)
+                    options["own"] = shortlist.Own(query.user, patterns, pair)
+                return shortlist.rank(short, query.row, query.item, **options)
 
             return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), lax.map(of_all, queries))
 

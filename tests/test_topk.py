@@ -9,7 +9,7 @@ import pytest
 from scipy import sparse
 
 from mbjax import batching, errors, parallel, topk, types
-from mbjax.ops import ranking
+from mbjax.ops import shortlist
 
 USERS, ITEMS = 11, 30
 MODEL = planted.model(types.DatasetInfo("planted", USERS, ITEMS, ("buy",)))
@@ -160,6 +160,11 @@ def test_users_in_order_of_activity_are_dealt_into_batches_of_equal_mass(devices
         np.testing.assert_array_equal(same.item, dealt.item)  # what is met, as candidates
 
 
+def same(own=None, pair=None):
+    """Of planted scores that are those of user 0, but for some pairs."""
+    return types.SameForAll(lambda params, tables, behavior: jnp.asarray(params[behavior, 0]), own, pair)
+
+
 @pytest.mark.parametrize(("listed", "alone"), [(None, False), (40, True)])
 @pytest.mark.parametrize("tile", [7, 100])
 def test_scores_that_are_the_same_for_all_are_sorted_once(listed, alone, tile, monkeypatch):
@@ -172,16 +177,47 @@ def test_scores_that_are_the_same_for_all_are_sorted_once(listed, alone, tile, m
     limits = batching.Limits(None if listed is None else jnp.asarray(rng.permutation(items) < listed))
     model = planted.model(types.DatasetInfo("planted", USERS, items, ("buy",)))
     users, lengths = np.arange(USERS), []
-    shortlist = ranking.shortlist
-    monkeypatch.setattr(ranking, "shortlist", lambda scores, size: lengths.append(size) or shortlist(scores, size))
+    of = shortlist.of
+    monkeypatch.setattr(shortlist, "of", lambda scores, size: lengths.append(size) or of(scores, size))
     only = users % 3 == 0 if alone else None
     queries = batching.pack(users, sparse.csr_array(met), 4, only=only)
     assert met.sum(axis=1).max() <= queries.most < 2 * met.sum(axis=1).max()
     found, wanted = (
         topk.finish(topk.start(one, scores[None], (), queries, "buy", 6, tile, limits), users, "buy")
-        for one in (model._replace(same_for_all=True), model)
+        for one in (model._replace(same_for_all=same()), model)
     )
     assert lengths == [6 + queries.most]
+    np.testing.assert_array_equal(found[0], wanted[0])
+    np.testing.assert_array_equal(found[1], wanted[1])
+
+
+@pytest.mark.parametrize("block", [5, 2**14])
+@pytest.mark.parametrize(("listed", "alone"), [(None, False), (60, True)])
+def test_scores_that_are_the_same_but_for_own_pairs(listed, alone, block, monkeypatch):
+    """Own pairs in two patterns that overlap, ties among them and with others; one user has none, one knows all."""
+    monkeypatch.setattr(batching, "TOGETHER", 0)
+    monkeypatch.setattr(shortlist, "BLOCK", block)
+    rng = np.random.default_rng(block)
+    items = 100
+    patterns = rng.random((2, USERS, items)) < np.array([0.08, 0.02])[:, None, None]
+    patterns[:, [0, 3]], patterns[1, 5] = False, True
+    own = [sparse.csr_array(pattern) for pattern in patterns]
+    own = [(jnp.asarray(of.indptr, jnp.int32), jnp.asarray(of.indices, jnp.int32)) for of in own]
+    scores = np.broadcast_to(rng.integers(0, 9, items).astype(np.float32), (USERS, items))
+    scores = scores + patterns.any(axis=0) * rng.integers(0, 5, (USERS, items)).astype(np.float32)
+    masked = rng.random((USERS, items)) < 0.08
+    limits = batching.Limits(None if listed is None else jnp.asarray(rng.permutation(items) < listed))
+    model = planted.model(types.DatasetInfo("planted", USERS, items, ("buy",)))
+    users = rng.permutation(np.repeat(np.arange(USERS), 2))
+    queries = batching.pack(users, sparse.csr_array(masked[users]), 4, only=users % 3 == 0 if alone else None)
+
+    def pair(params, tables, user, item, behavior):
+        return jnp.asarray(params)[behavior].at[user, item].get(mode="clip")
+
+    found, wanted = (
+        topk.finish(topk.start(one, scores[None], (), queries, "buy", 6, 100, limits), users, "buy")
+        for one in (model._replace(same_for_all=same(lambda *_: own, pair)), model)
+    )
     np.testing.assert_array_equal(found[0], wanted[0])
     np.testing.assert_array_equal(found[1], wanted[1])
 
@@ -191,7 +227,7 @@ def test_a_shortlist_that_ends_early():
     scores = np.broadcast_to(np.arange(30, dtype=np.float32), (USERS, 30))
     limits = batching.Limits(jnp.arange(30) < 3)
     queries = batching.prepare(np.arange(2), sparse.csr_array(np.eye(USERS, 30)), 2)
-    model = MODEL._replace(same_for_all=True)
+    model = MODEL._replace(same_for_all=same())
     found = topk.finish(topk.start(model, scores[None], (), queries, "buy", 4, 30, limits), np.arange(2), "buy")
     assert found[0].tolist() == [[2, 1, -1, -1], [2, 0, -1, -1]]
     assert found[1].tolist() == [[2, 1, -np.inf, -np.inf], [2, 0, -np.inf, -np.inf]]
@@ -201,5 +237,5 @@ def test_a_score_that_is_nan_is_found_on_the_shortlist_too():
     scores = np.broadcast_to(np.where(np.arange(30) == 7, np.nan, 1.0).astype(np.float32), (USERS, 30))
     queries = batching.prepare(np.arange(2), sparse.csr_array((USERS, 30)), 2)
     with pytest.raises(errors.TrainingDivergedError, match="scores of 2 of 2 users are nan"):
-        model = MODEL._replace(same_for_all=True)
+        model = MODEL._replace(same_for_all=same())
         topk.finish(topk.start(model, scores[None], (), queries, "buy", 4, 30), np.arange(2), "buy")

@@ -29,6 +29,7 @@ Differences: the rules were stated for the target; here they also rank an auxili
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import jax
@@ -87,23 +88,52 @@ def build(config: OwnItemsConfig, info: types.DatasetInfo, batch_size: int = 0) 
             ]
         return tables
 
-    def score(tables, users, start, size, behavior):
-        others = [history for other, history in enumerate(tables["histories"]) if other != behavior]
-        level = jnp.zeros((users.shape[0], size), jnp.float32)
-        for place, (row_ptr, item) in enumerate(others):  # upstream to downstream
-            met = rows.met(row_ptr, item, users, start, size)  # [B, size]
+    def others(tables, behavior):
+        """Histories of all other behaviors, upstream to downstream."""
+        return [history for other, history in enumerate(tables["histories"]) if other != behavior]
+
+    def level_of(met: Sequence[types.Array]) -> types.Array:
+        """From 1 or 0, whether a pair is in each of them, float32 and of any shape."""
+        level = jnp.zeros_like(met[0])
+        for place, one in enumerate(met):
             if config.level == "most_downstream":
-                level = jnp.maximum(level, (place + 1) * met)
+                level = jnp.maximum(level, (place + 1) * one)
             else:
-                level += met * (2**place if config.level == "funnel" else 1)
+                level += one * (2**place if config.level == "funnel" else 1)
+        return level
+
+    def combined(tables, level, of, behavior):
+        """Scores from levels and ``of``, which takes the numbers of these items from those of all."""
         place, number = tables["popularity"][behavior]
-        last = jax.lax.dynamic_slice_in_dim(place, start, size)
         if config.level == "conversion":
             rate, _ = tables["conversion"][behavior]
-            return jnp.where(level > 0, number + jax.lax.dynamic_slice_in_dim(rate, start, size), last)
-        return level * number + last
+            return jnp.where(level > 0, number + of(rate), of(place))
+        return level * number + of(place)
 
-    return untrained.model(info, {name: types.GraphSpec((name,)) for name in info.behaviors}, encode, score)
+    def score(tables, users, start, size, behavior):
+        histories = others(tables, behavior)
+        nothing = [jnp.zeros((users.shape[0], size), jnp.float32)]
+        met = [rows.met(*history, users, start, size) for history in histories]  # [B, size] each
+        return combined(
+            tables,
+            level_of(met or nothing),
+            lambda of_all: jax.lax.dynamic_slice_in_dim(of_all, start, size),
+            behavior,
+        )
+
+    def pair(params, tables, users, items, behavior):
+        del params
+        met = [rows.has(*history, users, items).astype(jnp.float32) for history in others(tables, behavior)]
+        level = level_of(met or [jnp.zeros(items.shape, jnp.float32)])
+        return combined(tables, level, lambda of_all: of_all.at[items].get(mode="clip"), behavior)
+
+    same = types.SameForAll(
+        lambda params, tables, behavior: tables["popularity"][behavior][0],
+        lambda params, tables, behavior: others(tables, behavior),
+        pair,
+    )
+    graphs = {name: types.GraphSpec((name,)) for name in info.behaviors}
+    return untrained.model(info, graphs, encode, score)._replace(same_for_all=same)
 
 
 def dense_rank(*keys: types.Array) -> tuple[types.Array, types.Array]:

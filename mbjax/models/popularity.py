@@ -41,4 +41,5 @@ def build(config: PopularityConfig, info: types.DatasetInfo, batch_size: int = 0
         return jnp.broadcast_to(counts, (users.shape[0], size))
 
     graphs = {name: types.GraphSpec((name,)) for name in info.behaviors}
-    return untrained.model(info, graphs, encode, score)._replace(same_for_all=True)
+    same = types.SameForAll(lambda params, tables, behavior: tables[behavior])
+    return untrained.model(info, graphs, encode, score)._replace(same_for_all=same)

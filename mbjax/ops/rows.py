@@ -19,6 +19,29 @@ WIDE = 2**17  # elsewhere, where the host waits for the device at every turn
 AT_ONCE = 2**21  # stored entries up to which nothing waits
 
 
+def has(row_ptr: types.Array, column: types.Array, row: types.Array, item: types.Array) -> types.Array:
+    """Whether rows have columns, by halving: bool [N].
+
+    Args:
+      row_ptr: int32 [R + 1] of a matrix in CSR form.
+      column: int32 [E], its column indices, ascending in each row.
+      row: int32 [N]; one that is not there is clipped.
+      item: int32 [N], the column asked for.
+    """
+    if not column.shape[0]:
+        return jnp.zeros(row.shape, bool)
+    end = row_ptr.at[row + 1].get(mode="clip")
+
+    def halve(_, bounds):
+        low, high = bounds
+        middle = (low + high) // 2
+        is_below = (low < high) & (column.at[middle].get(mode="clip") < item)
+        return jnp.where(is_below, middle + 1, low), jnp.where(is_below, high, jnp.maximum(middle, low))
+
+    low, _ = platforms.fori(column.shape[0].bit_length(), halve, (row_ptr.at[row].get(mode="clip"), end))
+    return (low < end) & (column.at[low].get(mode="clip") == item)
+
+
 def met(
     row_ptr: types.Array,
     column: types.Array,

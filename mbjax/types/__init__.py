@@ -10,7 +10,18 @@ Behaviors are in funnel order, the target last. Indices are int32 and 0-based; r
 from mbjax.types.batches import BatchSpec, Block, Levels, PairSet, Points, PointSpec, Ragged, Triples, UserBatch
 from mbjax.types.evidence import Events, Evidence, Foreseen, Later, Preparation, Tables
 from mbjax.types.matrices import Array, DatasetInfo, Graph, Graphs, GraphSpec
-from mbjax.types.model import EXACT, OWN_USERS, PROPAGATED, Explanation, Finding, Model, Params, RowTable, TrainState
+from mbjax.types.model import (
+    EXACT,
+    OWN_USERS,
+    PROPAGATED,
+    Explanation,
+    Finding,
+    Model,
+    Params,
+    RowTable,
+    SameForAll,
+    TrainState,
+)
 
 AXIS = "devices"  # over which contributions of several devices are summed
 
@@ -41,6 +52,7 @@ __all__ = [
     "Preparation",
     "Ragged",
     "RowTable",
+    "SameForAll",
     "Tables",
     "TrainState",
     "Triples",

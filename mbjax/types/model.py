@@ -45,6 +45,21 @@ class Finding(NamedTuple):
     note: str = ""
 
 
+class SameForAll(NamedTuple):
+    """That scores are the same for all users, but for pairs of their own (``ops/shortlist.py``).
+
+    Attributes:
+      score: ``(params, tables, behavior) -> float32 [I]``, everybody's scores; ``behavior`` is a Python integer.
+      own: ``(params, tables, behavior) -> ((row_ptr [U + 1], item [N]), ...)``: the pairs whose scores are others, at
+        least as high; items ascend in a row. None: there are none.
+      pair: ``(params, tables, user [N], item [N], behavior) -> float32 [N]``, of any pairs; goes with ``own``.
+    """
+
+    score: Callable[[Params, Tables, int], Array]
+    own: Callable[[Params, Tables, int], Sequence[tuple[Array, Array]]] | None = None
+    pair: Callable[[Params, Tables, Array, Array, int], Array] | None = None
+
+
 @dataclasses.dataclass(frozen=True)
 class RowTable:
     """An array of the parameters that a loss reads by the users or items of its batch alone.
@@ -111,7 +126,8 @@ class Model(NamedTuple):
       findings: ``(params, graphs) -> tables``, at the end of a run, on the host; None: nothing to tell.
       all_items: whether ``score`` of a few items takes as long as of all: users are then taken a few at a time in place
         of items.
-      same_for_all: whether scores are the same for all users: the best items are then looked up once.
+      same_for_all: where scores are the same for all users but for pairs of their own: the best items are then looked
+        up once.
       measured: names in ``params`` of what no gradient changes and the data of the run decide, such as means and
         deviations: a start from another run (``train.init_from``) leaves them as they are.
       by_row: name in ``params["params"]`` -> RowTable, of both sides: what ``loss`` reads by ``UserBatch.user`` and by
@@ -145,7 +161,7 @@ class Model(NamedTuple):
     findings: Callable[[Params, Graphs], Sequence[Finding]] | None = None
     measured: tuple[str, ...] = ()
     all_items: bool = False
-    same_for_all: bool = False
+    same_for_all: SameForAll | None = None
     by_row: Mapping[str, RowTable] | str = "its loss reads more of its tables than the rows of a batch"
     few: int = 0
     notes: tuple[str, ...] = ()

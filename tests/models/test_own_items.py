@@ -10,10 +10,10 @@ import scipy.sparse
 import toy
 import usual
 
-from mbjax import data, errors, evaluate, types
+from mbjax import batching, data, errors, evaluate, seen, topk, types
 from mbjax.data import options
 from mbjax.models import own_items, popularity
-from mbjax.ops import graph
+from mbjax.ops import graph, shortlist
 
 # One user and six items. Met by view: 0 1 2; by favourite: 2 3; by cart: 1 3 4. Bought by other users: below.
 MET = {"view": [0, 1, 2], "favourite": [2, 3], "cart": [1, 3, 4]}
@@ -185,3 +185,34 @@ def test_after_the_own_items_come_the_popular_ones(level):
         assert set(ranking[:number]) == set(np.flatnonzero(own[user]))
         rest = np.flatnonzero(~own[user])
         np.testing.assert_array_equal(ranking[number:], rest[np.argsort(-counts[rest], kind="stable")])
+
+
+@pytest.mark.parametrize("level", ["funnel", "count", "most_downstream", "conversion"])
+def test_lists_of_many_users_need_no_pass_over_all_items(level, monkeypatch):
+    """They are those of a pass, to the bit: of all items, and of familiar and new ones alone."""
+    rng = np.random.default_rng(1)
+    users, items, k = 40, 300, 8
+    train = {
+        name: scipy.sparse.csr_array(rng.random((users, items)) < share)
+        for name, share in (("view", 0.02), ("cart", 0.01), ("buy", 0.004))
+    }
+    info = types.DatasetInfo("many", users, items, tuple(train))
+    model = own_items.build(own_items.OwnItemsConfig(level=level), info)
+    graphs = graph.from_train(model.graphs, train)
+    tables = topk.encode(model, {}, graphs)
+    order = rng.permutation(users)
+    met = seen.union((train["view"], train["cart"]), (users, items))
+    nothing = seen.union((), (users, items))
+    looked_up = []
+    of = shortlist.of
+    monkeypatch.setattr(shortlist, "of", lambda scores, size: looked_up.append(size) or of(scores, size))
+    for left_out, only in ((train["buy"], None), (train["buy"], met), (met, None), (nothing, None)):
+        queries = batching.prepare(order, left_out, 16, only=only)
+        found = []
+        for most in (2**30, 0):
+            monkeypatch.setattr(batching, "TOGETHER", most)
+            found += [topk.finish(topk.start(model, {}, tables, queries, "buy", k, 300), order, "buy")]
+            jax.clear_caches()
+        assert len(looked_up) == 1 and not looked_up.clear()
+        np.testing.assert_array_equal(found[0][0], found[1][0])
+        np.testing.assert_array_equal(found[0][1], found[1][1])

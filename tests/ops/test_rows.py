@@ -38,3 +38,15 @@ def test_values_in_place_of_ones():
     ptr, column, value = jnp.array([0, 0, 2, 3]), jnp.array([0, 2, 1]), jnp.array([5.0, 6.0, 7.0])
     expected = [[0, 7], [0, 0], [5, 0], [0, 7]]
     np.testing.assert_array_equal(rows.met(ptr, column, jnp.array([2, 0, 1, 2]), 0, 2, value), expected)
+
+
+def test_has_says_which_pairs_a_matrix_stores():
+    """Empty rows, the first and the last column, a row that is not there, columns past the last."""
+    dense = np.random.default_rng(4).random((9, 12)) < 0.4
+    dense[[0, 8]], dense[3, [0, 11]] = False, True
+    matrix = scipy.sparse.csr_array(dense)
+    row, item = (x.ravel() for x in np.meshgrid(np.arange(10), np.arange(-1, 14), indexing="ij"))
+    wanted = np.pad(dense, ((0, 1), (1, 2)))[row, item + 1]
+    found = rows.has(jnp.asarray(matrix.indptr), jnp.asarray(matrix.indices), jnp.asarray(row), jnp.asarray(item))
+    np.testing.assert_array_equal(found, wanted)
+    assert not rows.has(jnp.zeros(3, int), jnp.zeros(0, int), jnp.arange(2), jnp.arange(2)).any()
