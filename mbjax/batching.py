@@ -97,7 +97,8 @@ def prepare(
     Args:
       users: int [n], at least one.
       masked: [U, I], a stored entry is a pair that is no candidate.
-      batch_size: the largest number of users scored at once; batches are made as equal as possible.
+      batch_size: the largest number of users scored at once, by a device of its own or by a CPU (``Placement.batch``);
+        batches are made as equal as possible.
       only: [U, I], a stored entry is a pair that is a candidate, if it is not masked; None: every pair is.
       size: of ``common_size``, the number of users in a batch; None: as equal as possible.
       like: of the same users, whose places they get too.
@@ -132,7 +133,7 @@ def pack(
     """
     if isinstance(placement, shards.Shards):
         return _dealt(users, rows, batch_size, only, placement)
-    num_batches = placement.rounded(-(-len(users) // (size or batch_size)))
+    num_batches = placement.rounded(-(-len(users) // (size or placement.batch(batch_size))))
     size = size or -(-len(users) // num_batches)
     if like is not None:
         num_batches, size = like.user.shape
@@ -153,7 +154,7 @@ def pack(
 
 def _dealt(users, rows, batch_size, only, placement) -> Queries:
     """Each user's query with the device that has him, who is called by his number in its block."""
-    places, num_batches, size = placement.deal(np.asarray(users), batch_size)
+    places, num_batches, size = placement.deal(np.asarray(users), placement.batch(batch_size))
     return _placed(users % placement.block, rows, places, num_batches, size, only, placement)
 
 

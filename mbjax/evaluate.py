@@ -142,7 +142,8 @@ class Evaluator:
         union = seen.union(dataset.train.values(), (dataset.info.num_users, dataset.info.num_items))
         users = {b: np.unique((held_out[b] != 0).nonzero()[0]).astype(np.int32) for b in self.behaviors}
         kept = {b: sample(of, sample_users, (seed, dataset.info.behaviors.index(b))) for b, of in users.items()}
-        size = batching.common_size([len(of) for of in kept.values()], dataset.info.num_items, batch_size)
+        numbers, num_items = [len(of) for of in kept.values()], dataset.info.num_items
+        size = batching.common_size(numbers, num_items, placement.batch(batch_size))
         self._tasks = {}
         for behavior, chosen in kept.items():
             task = _prepare(dataset, split, behavior, chosen, mask, union, batch_size, size, placement)

@@ -133,6 +133,16 @@ class Placement:
             return jax.tree.map(lambda x: x[places], rows)
         return _take(rows, jax.numpy.asarray(places), NamedSharding(self.mesh, WHOLE))
 
+    def batch(self, users: int) -> int:
+        """How many users a device scores at once, where a host's memory or an accelerator is meant to score so many.
+
+        Virtual devices of a CPU share its caches and take a part each: four matrices of scores of full size take each
+        other's place there.
+        """
+        if self.size == 1 or self.mesh.devices.flat[0].platform != "cpu":
+            return users
+        return -(-users // self.devices)
+
     def rounded(self, number: int) -> int:
         """The next multiple of the number of devices."""
         return -(-number // self.size) * self.size

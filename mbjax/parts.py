@@ -102,7 +102,7 @@ def prepare(
     if not kinds_of:
         return {}
     num_items = next(iter(kinds_of.values())).truth.shape[1]
-    size = batching.common_size([len(of.users) for of in kinds_of.values()], num_items, batch_size)
+    size = batching.common_size([len(of.users) for of in kinds_of.values()], num_items, placement.batch(batch_size))
     found = {}
     for behavior, of in kinds_of.items():
         only = np.arange(len(of.users)) < of.familiar

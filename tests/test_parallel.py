@@ -206,3 +206,8 @@ def test_a_batch_that_cannot_be_divided():
         wiring.build(config, toy.dataset(2))
     # Who only ranks divides no batch.
     assert wiring.plan(config, toy.dataset(2), steps=False).placement.size == 3
+
+
+def test_virtual_devices_of_a_cpu_share_what_is_scored_at_once():
+    assert parallel.Placement().batch(512) == 512
+    assert parallel.Placement(2).batch(5) == 3 and parallel.Placement(4).batch(512) == 128

@@ -149,7 +149,7 @@ def test_users_in_order_of_activity_are_dealt_into_batches_of_equal_mass(devices
     placement = parallel.Placement(devices)
     order = np.arange(USERS, dtype=np.int32)
     for users in (order, order[::-1].copy(), rng.permutation(order)):
-        dealt = batching.prepare(users, met, 3, placement=placement)
+        dealt = batching.prepare(users, met, 3 * devices, placement=placement)  # of a CPU: 3 for each
         assert dealt.item.shape == (4, 25)  # 24 + 1, 20 + 2 + 0, 9 + 2 + 0, 5 + 3 + 0
         found = topk.finish(topk.start(MODEL, scores[None], (), dealt, "buy", 6, 7), users, "buy")
         best = np.where(met.toarray(), -np.inf, scores)[users]
