@@ -216,7 +216,7 @@ def sought(config: Any, info: types.DatasetInfo, ranked: int) -> float:
     number = extent.regression_users(config, info.trained_users)
     neighbors = 8 * behaviors * ranked * num_items * min(retrieval.NEAREST, num_items)
     is_whole = extent.is_searched(config, info.trained_users)
-    shared = 4 * num_items * number if is_whole and num_items * number <= regression.LARGEST else 0
+    shared = 4 * min(num_items * number, regression.LARGEST) if is_whole else 0
     block = 16 * regression.BLOCK * (number + behaviors * num_items) if is_whole else 8 * regression.WIDE * number
     return inverse.bytes_needed(number, "cpu") + neighbors + shared + threads.number() * block
 

@@ -30,7 +30,7 @@ from mbjax.ops import ridge, threads
 BLOCK = 128  # lists whose products are dense at once
 WIDE = 512  # likewise, where the fit is of some users alone
 ITEMS = 256  # of a part of ``spread``
-LARGEST = 10**9  # numbers of ``spread``
+LARGEST = 2 * 10**8  # numbers of ``spread``
 DENSE = 0.04
 """Cost of an entry of a dense product, in those of a sparse one."""
 CHUNK = 2_000_000  # (candidate, user of the item) taken at once
@@ -111,23 +111,35 @@ def fit(train: Mapping[str, sparse.csr_array], penalty: float, users: np.ndarray
     return Fit(dual, np.asarray(dual.inverse), ridge.gram(graphs, dual), graphs, columns, place)
 
 
-Spread = Mapping[str, np.ndarray]
-"""Behavior -> X_a^T P of all items, float32 [I, U]."""
+class Spread(NamedTuple):
+    """What many lists from which pairs of one behavior were taken share.
+
+    Attributes:
+      behavior: whose pairs.
+      items: int [H], ascending, those that most users met by it; all, if they fit.
+      products: their X_a^T P, float32 [H, U].
+    """
+
+    behavior: str
+    items: np.ndarray
+    products: np.ndarray
 
 
-def spread(fitted: Fit, behavior: str, names: Sequence[str]) -> Spread:
-    """What many lists from which pairs of one behavior were taken share; nothing where it takes too much memory."""
+def spread(fitted: Fit, behavior: str, names: Sequence[str]) -> Spread | None:
+    """What lists share, of as many items as memory allows; None where the fit is of some users alone."""
+    if not fitted.is_whole:
+        return None
     columns = fitted.columns[list(names).index(behavior)]
-    if columns.shape[0] * columns.shape[1] > LARGEST or not fitted.is_whole:
-        return {}
-    out = np.empty(columns.shape, np.float32)
+    # Items of few users are taken out of few lists, and cost little each time.
+    items = np.sort(np.argsort(-np.diff(columns.indptr), kind="stable")[: LARGEST // columns.shape[1]])
+    out = np.empty((items.size, columns.shape[1]), np.float32)
 
     def part(start: int) -> None:
-        out[start : start + ITEMS] = columns[start : start + ITEMS] @ fitted.inverse
+        out[start : start + ITEMS] = columns[items[start : start + ITEMS]] @ fitted.inverse
 
     with concurrent.futures.ThreadPoolExecutor(threads.number()) as pool:
-        list(pool.map(part, range(0, columns.shape[0], ITEMS)))
-    return {behavior: out}
+        list(pool.map(part, range(0, items.size, ITEMS)))
+    return Spread(behavior, items, out)
 
 
 def rows(of: lists.Lists, fitted: Fit, start: int, stop: int, shared: Spread | None = None) -> Rows:
@@ -153,9 +165,12 @@ def rows(of: lists.Lists, fitted: Fit, start: int, stop: int, shared: Spread | N
         z += sum(known @ columns for known, columns in zip(each.values(), fitted.columns, strict=True)) @ fitted.inverse
         each = {}
     for a, (behavior, known) in enumerate(each.items()):
-        if known.nnz and shared and behavior in shared:
-            z += known @ shared[behavior]
-        elif known.nnz:
+        if known.nnz and shared and behavior == shared.behavior:
+            is_shared = np.isin(np.arange(known.shape[1]), shared.items)
+            z += known[:, shared.items] @ shared.products
+            known = known @ sparse.diags_array((~is_shared).astype(np.float32)).tocsr()
+            known.eliminate_zeros()
+        if known.nnz:
             z += _times_inverse(known, fitted.columns[a], fitted.inverse)
     z[place, users[place]] += 1
     at = np.where(is_part, z[np.arange(size), np.maximum(users, 0)], 0)

@@ -76,9 +76,12 @@ def test_products_of_some_candidates_are_those_of_all_items(train, of, chunk, de
         few = regression.products_at(regression.rows(some, fitted, 1, 4), fitted, row, item)
         for one, other in zip(few, whole, strict=True):
             np.testing.assert_allclose(one, other[:, row, item], atol=1e-5)
-        shared = regression.spread(fitted, "buy", list(lone))
-        again = regression.products_at(regression.rows(some, fitted, 1, 4, shared), fitted, row, item)
-        np.testing.assert_allclose(again, few, atol=1e-5)
+        for largest, number in ((10**8, 8), (3 * 12 + 5, 3), (0, 0)):  # of all eight items, of three, of none
+            monkeypatch.setattr(regression, "LARGEST", largest)
+            shared = regression.spread(fitted, "buy", list(lone))
+            assert shared.products.shape == (number, 12)
+            again = regression.products_at(regression.rows(some, fitted, 1, 4, shared), fitted, row, item)
+            np.testing.assert_allclose(again, few, atol=1e-5)
         inverse = np.asarray(fitted.inverse, np.float64)
         for place, user in enumerate(some.user[1:4]):
             x = [m.toarray().astype(float) for m in lone.values()]
