@@ -76,7 +76,7 @@ def check_chosen(chosen: config.Config) -> None:
     """Raises ConfigError where a second training would have nothing to go by; before any data are read."""
     from mbjax import models
 
-    models.check_chosen(chosen.model_name, chosen.model)
+    models.check_chosen(chosen.model_name, chosen.model, chosen.train.epochs)
 
 
 def virtual_devices(count: int) -> None:

@@ -136,18 +136,21 @@ def entry(name: str) -> ModelEntry:
     return MODELS[name]
 
 
-def check_chosen(name: str, section: pydantic.BaseModel) -> None:
+def check_chosen(name: str, section: pydantic.BaseModel, epochs: int) -> None:
     """Raises ConfigError where validation pairs choose nothing of a model, so that it cannot be trained again by them.
 
     Args:
       name: of the model.
       section: its configuration.
+      epochs: that it is trained for.
     """
     chosen = entry(name).chosen
-    if chosen == "epoch" or (chosen and getattr(section, chosen) == "auto"):
+    if epochs if chosen == "epoch" else chosen and getattr(section, chosen) == "auto":
         return
     why = f"{name} has no epochs and no setting that they choose. Give"
-    if chosen:
+    if chosen == "epoch":
+        why = "train.epochs=0 leaves them no epoch to choose. Let it be 1 or more, or give"
+    elif chosen:
         why = f"model.{chosen}={getattr(section, chosen)} was given. Let it be model.{chosen}=auto, or give"
     raise errors.ConfigError(
         f"--retrain trains again with what validation pairs chose, and {why} --data.valid=into_train in place of "

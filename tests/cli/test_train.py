@@ -87,6 +87,12 @@ def test_retrain_is_refused_where_its_only_choice_was_made(experiment, capsys):
     assert not experiment.calls
 
 
+def test_retrain_is_refused_at_once_without_epochs(experiment, capsys):
+    line = failure(capsys, cli.train_main, "--model=bvae", "--dataset=jd", "--epochs=0", "--retrain")
+    assert "train.epochs=0 leaves them no epoch to choose. Let it be 1 or more, or give --data.valid=into_" in line
+    assert not experiment.calls
+
+
 def test_resume_needs_only_the_folder(experiment, run, capsys):
     assert cli.train_main(["--resume", f"--workdir={run}", "--epochs=2000"]) == 0
     [(_, (settings, workdir), options)] = experiment.calls
