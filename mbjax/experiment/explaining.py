@@ -73,7 +73,7 @@ def explain(
       ConfigError: a behavior that the run does not rank.
       DataError: an unknown user or item.
     """
-    config, loaded = runs.locate(workdir, config, dataset)
+    config, loaded = runs.locate(workdir, config, dataset, which=checkpoint)
     _check_able(workdir, config)
     experiment = runs.build(workdir, config, loaded)
     model, source = experiment.model, experiment.dataset

@@ -82,7 +82,7 @@ def recommend(
       IncompatibleError: the model cannot rank for users whom it was not trained on, and there are such.
     """
     # Before the folder of the lists is made: where there is no run, none is left.
-    config, loaded = runs.locate(workdir, config, dataset, devices)
+    config, loaded = runs.locate(workdir, config, dataset, devices, which=checkpoint)
     default = pathlib.Path(workdir) / "recommendations"
     with claim.idle(default) if out is None else contextlib.nullcontext(pathlib.Path(out)) as folder:
         rule = candidates.rule(lists, exclude, config.evaluate.mask, repeat)

@@ -43,7 +43,7 @@ def restore(
       ConfigError: there is no run in the folder, or its data have moved.
       CheckpointError: no such or no sound checkpoint, or other data.
     """
-    config, loaded = locate(workdir, config, dataset, devices)
+    config, loaded = locate(workdir, config, dataset, devices, which=which)
     experiment = build(workdir, config, loaded)
     params, where = restore_params(workdir, experiment, which=which)
     return experiment, params, where
@@ -105,13 +105,18 @@ def locate(
     config: configuration.Config | None,
     dataset: str | os.PathLike[str] | data.Dataset | None,
     devices: int = 1,
+    *,
+    which: str | None = None,
 ) -> tuple[configuration.Config, data.Dataset | None]:
     """The configuration on so many devices, with the place of the data replaced, and the data if those were given.
+
+    Refuses the checkpoint ``which`` where there is no such one, before minutes go into reading and preparing data.
 
     What the model chose when it was trained is a setting from then on: it is not chosen again, on pairs that need not
     be those of the training.
     """
     config = read_config(workdir) if config is None else config
+    _check_checkpoint(run_folder.RunFolder(workdir), config, which)
     changes: dict[str, Any] = {"devices": devices}
     is_place = isinstance(dataset, str | os.PathLike)
     if is_place:
@@ -128,31 +133,32 @@ def locate(
     return config, None if is_place else dataset
 
 
+def _check_checkpoint(folder: run_folder.RunFolder, config: configuration.Config, which: str | None) -> None:
+    if which not in (None, *CHECKPOINTS):
+        raise errors.unknown("checkpoint", which, CHECKPOINTS)
+    if which and models.entry(config.model_name).chosen != "epoch":
+        raise errors.ConfigError(f"checkpoint={which}: {config.model_name} is not trained and has none. Leave it out.")
+    if which == "best" and not run_folder.checkpoint_steps(folder.best):
+        hint = (
+            " A run with --protocol=paper keeps none: its epochs are chosen on the test split."
+            if config.protocol == "paper"
+            else ""
+        )
+        raise errors.CheckpointError(f"no checkpoint in {folder.best}.{hint} Use --checkpoint=last.")
+
+
 def restore_params(
     workdir: str | pathlib.Path, experiment: wiring.Experiment, *, which: str | None = None
 ) -> tuple[types.Params, dict[str, Any]]:
-    """The parameters of a run's checkpoint, for an experiment of the same sizes; otherwise as ``restore``."""
-    if which not in (None, *CHECKPOINTS):
-        raise errors.unknown("checkpoint", which, CHECKPOINTS)
+    """The parameters of a checkpoint that ``locate`` let pass, for an experiment of the same sizes; as ``restore``."""
     folder = run_folder.RunFolder(workdir)
     if not experiment.is_trained:
-        if which is not None:
-            raise errors.ConfigError(
-                f"checkpoint={which}: {experiment.config.model_name} is not trained and has none. Leave it out."
-            )
         return experiment.start().params, {"checkpoint": None, "step": 0}
     if which is None:
         which = "best" if run_folder.checkpoint_steps(folder.best) else "last"
     target = jax.eval_shape(experiment.start)
     if which == "best":
         target = target.replace(opt_state=())
-        if not run_folder.checkpoint_steps(folder.best):
-            hint = (
-                " A run with --protocol=paper keeps none: its epochs are chosen on the test split."
-                if experiment.config.protocol == "paper"
-                else ""
-            )
-            raise errors.CheckpointError(f"no checkpoint in {folder.best}.{hint} Use --checkpoint=last.")
     checkpoints = checkpoint.Checkpoints(getattr(folder, which), read_only=True)
     state, _ = checkpoints.restore(target)
     checkpoints.close()

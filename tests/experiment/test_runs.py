@@ -126,6 +126,30 @@ def test_a_run_of_before_looks_at_times_as_it_did(kept, later, tmp_path):
     assert runs.as_trained(place, config, dataset).info == info._replace(later=later)
 
 
+@pytest.mark.parametrize(
+    ("model", "which", "message"),
+    [
+        ("popularity", "last", "checkpoint=last: popularity is not trained and has none. Leave it out."),
+        ("ease", "best", "checkpoint=best: ease is not trained and has none. Leave it out."),
+        ("bvae", "best", "no checkpoint in .*best. Use --checkpoint=last."),
+    ],
+)
+def test_a_checkpoint_that_is_not_there_is_refused_before_data_are_read(
+    folder, tmp_path, monkeypatch, model, which, message
+):
+    config = configuration.load(model, str(folder), models.entry(model).config)
+    (tmp_path / "config.yaml").write_text(configuration.dump(config), encoding="utf-8")
+    monkeypatch.delattr(wiring, "load")  # of the data
+    for use in (
+        lambda: experiment.restore(tmp_path, which=which),
+        lambda: experiment.evaluate_run(tmp_path, checkpoint=which),
+        lambda: experiment.recommend(tmp_path, checkpoint=which),
+        lambda: experiment.explain(tmp_path, "user-7", "1004", checkpoint=which),
+    ):
+        with pytest.raises(errors.MbjaxError, match=message):
+            use()
+
+
 @pytest.mark.exhaustive
 def test_what_a_model_chose_at_training_is_not_chosen_again(folder, tmp_path, monkeypatch, capsys):
     config = configuration.load("ease", str(folder), models.entry("ease").config)
