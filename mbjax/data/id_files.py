@@ -1,7 +1,8 @@
 """Columns of raw ids that somebody hands over: of a file, a table, or of what Python has.
 
 A text file has one id a line. A CSV, TSV or Parquet file has a column that is called as in the log, or as what it holds
-(``item``, ``user``), or no other column.
+(``item``, ``user``), or no other column. A CSV or TSV file may be divided by another sign, if its first line names such
+a column, or if all lines have the sign equally often: else the sign is part of the ids.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def read(source: Any, wanted: Wanted, option: str) -> Source:
         path = paths.absolute(source)
         if group is None and not path.is_dir() and tables.suffix(path) not in tables.FORMATS:
             return Source(path.name, _lines(path, wanted.kind))
-        table = _file(path)
+        table = _file(path, wanted)
 
         def of_file(place: int, kind: str) -> pl.Series:
             return handed.column(table.frame[str(place)], path.name, kind)
@@ -105,6 +106,8 @@ def _chosen(names: list[str], take: Any, where: str, wanted: Wanted, is_text: bo
         return Source(where, pl.concat([pl.Series([names[0]]), only.alias("")]) if is_text else only)
     said = " or ".join(f"'{name}'" for name in wanted.names)
     if not found:
+        if is_text and group is None:
+            hint = " If each line is one id, call the file .txt."
         raise errors.ConfigError(f"{where}: its columns are {', '.join(names)}, and none is {said}, the {kind}s.{hint}")
     if (number := names.count(found[0])) > 1:
         raise errors.ConfigError(f"{where}: {number} columns are named '{found[0]}'. Rename all but one.")
@@ -134,7 +137,7 @@ def _filled(column: pl.Series, where: str, row: Any, kind: str) -> pl.Series:
     return column
 
 
-def _file(path: pathlib.Path) -> raw_table.Table:
+def _file(path: pathlib.Path, wanted: Wanted) -> raw_table.Table:
     """A table by its suffix; of a text file that is divided by another sign, by that."""
     if not path.is_dir() and tables.suffix(path) not in tables.FORMATS:
         raise errors.ConfigError(f"{path}: its name tells no format. Name it .csv, .tsv or .parquet.")
@@ -142,9 +145,16 @@ def _file(path: pathlib.Path) -> raw_table.Table:
     table = tables.read(path, layout)
     if table.is_text and len(table.names) == 1:
         mark = next((mark for mark in text.COMMON if mark in table.names[0]), None)
-        if mark is not None:
+        if mark is not None and (wanted.group is not None or _divides(mark, table, wanted)):
             return tables.read(path, dataclasses.replace(layout, separator=mark))
     return table
+
+
+def _divides(mark: str, table: raw_table.Table, wanted: Wanted) -> bool:
+    """Whether a sign in the lines of a table of one column is between columns, and not within ids without a header."""
+    parts = [part.strip(' "') for part in table.names[0].split(mark)]
+    number = table.frame["0"].cast(pl.String).str.count_matches(mark, literal=True)
+    return any(name in parts for name in wanted.names) or (number == len(parts) - 1).all()
 
 
 def _lines(path: pathlib.Path, kind: str) -> pl.Series:

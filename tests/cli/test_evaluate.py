@@ -74,7 +74,8 @@ def test_users_stand_in_a_table(experiment, run, name, text, users):
 def test_a_table_of_users_that_names_none_is_one_line(experiment, capsys, run):
     (run / "u.csv").write_text("who,city\n17,Rom\n")
     said = failure(capsys, cli.recommend_main, f"--workdir={run}", f"--users={run / 'u.csv'}")
-    assert said == "u.csv: its columns are who, city, and none is 'user', the users."
+    remedy = "If each line is one id, call the file .txt."
+    assert said == f"u.csv: its columns are who, city, and none is 'user', the users. {remedy}"
     (run / "u.csv").write_text("user,city\n17,Rom\n,Bern\n")
     argv = [f"--workdir={run}", f"--users={run / 'u.csv'}"]
     assert "line 3: the user is empty" in failure(capsys, cli.recommend_main, *argv, code=3)

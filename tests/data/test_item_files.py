@@ -38,6 +38,29 @@ def test_files_that_say_the_same(tmp_path, name, content):
     assert named(str(tmp_path / name)) == (["a", "c", "d e"], ())
 
 
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("a|b\nc\na|b|d\n", ["a|b", "a|b|d", "c"]),  # no header, and the sign is part of ids
+        ("c\na|b\n", ["a|b", "c"]),
+        ("item\na|b\n", ["a|b"]),
+        ("item|price\nc|1\n", ["c"]),
+    ],
+)
+def test_a_sign_that_may_divide_columns_may_be_part_of_ids(tmp_path, content, found):
+    items = vocabulary.Vocabulary(["a", "a|b", "a|b|d", "c"])
+    (tmp_path / "stock.csv").write_text(content)
+    assert named(tmp_path / "stock.csv", items) == (found, ())
+
+
+def test_a_table_without_items_says_what_a_file_of_ids_is_called(tmp_path):
+    (tmp_path / "stock.csv").write_text("a|b\nc|d\n")
+    with pytest.raises(
+        errors.ConfigError, match="columns are a, b, and none is 'item', the items. If each line is one id, call the f"
+    ):
+        named(tmp_path / "stock.csv")
+
+
 def test_packed_files_tables_and_lists_say_it_too(tmp_path):
     (tmp_path / "stock.txt.gz").write_bytes(gzip.compress(b"a\nc\n"))
     assert named(tmp_path / "stock.txt.gz") == (["a", "c"], ())
