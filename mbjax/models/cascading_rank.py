@@ -55,6 +55,8 @@ class CascadingRankConfig(pydantic.BaseModel):
     def _weights(self) -> CascadingRankConfig:
         if self.alpha + self.beta > 1:
             raise ValueError(f"alpha={self.alpha} and beta={self.beta} add up to more than 1")
+        if not self.alpha + self.beta:  # a walk that never begins anew forgets where it began
+            raise ValueError("alpha=0 and beta=0 give all users one list; let one of them be above 0")
         return self
 
 

@@ -131,6 +131,8 @@ def test_blocks_and_tiles_change_nothing():
     np.testing.assert_allclose(found, whole[:, 9:22], rtol=1e-5, atol=1e-7)
 
 
-def test_weights_above_one_are_refused():
+def test_weights_that_are_none_or_above_one_are_refused():
+    with pytest.raises(pydantic.ValidationError, match="alpha=0 and beta=0 give all users one list"):
+        cascading_rank.CascadingRankConfig(alpha=0.0, beta=0.0)
     with pytest.raises(pydantic.ValidationError, match="add up to more than 1"):
         cascading_rank.CascadingRankConfig(alpha=0.5, beta=0.6)
