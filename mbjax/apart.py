@@ -41,8 +41,18 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 Message = Mapping[str, Any]
 
 
+ENDING = ("SIGTERM", "SIGINT", "SIGHUP")
+"""Signals by which somebody ends a process that has done nothing wrong."""
+
+
 class GoneError(errors.MbjaxError):
-    """A process ended without an answer."""
+    """A process ended without an answer.
+
+    Attributes:
+      was_ended: whether somebody told it to, be it a scheduler that tells all processes of a job.
+    """
+
+    was_ended: bool = False
 
 
 def share(
@@ -185,6 +195,8 @@ class Worker:
         """
         self._tell(question)
         for line in self._process.stdout:
+            if not line.endswith("\n"):  # it was killed while it wrote
+                break
             message = json.loads(line)
             if "answer" in message:
                 return message["answer"]
@@ -201,8 +213,13 @@ class Worker:
     def _gone(self) -> GoneError:
         code = self._process.wait()
         text = self._output.read_text(encoding="utf-8", errors="replace") if self._output.exists() else ""
-        how = f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
-        return GoneError(f"the process ended by {how}: {_last(text)}")
+        if code >= 0:
+            return GoneError(f"the process ended by exit code {code}: {_last(text)}")
+        name = signal.Signals(-code).name
+        why = ", as where memory ran out" if name == "SIGKILL" else ""
+        error = GoneError(f"the process ended by signal {-code} ({name}{why}); its last line: {_last(text)}")
+        error.was_ended = name in ENDING
+        return error
 
     def interrupt(self) -> None:
         """Tells it to end at the next place where it can go on from; may be called from any thread."""
@@ -242,7 +259,10 @@ def serve(answer: Callable[[Message, Callable[[Message], Message]], Message]) ->
         print(json.dumps(message), file=out, flush=True)
 
     def ask(words: Message) -> Message:
-        say({"asks": words})
+        try:
+            say({"asks": words})
+        except BrokenPipeError:  # a signal is on its way, by which the work saves where it is
+            return {}
         reply = read.get()
         if reply is None:  # nobody will answer
             read.put(None)

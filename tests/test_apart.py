@@ -86,6 +86,15 @@ def test_a_worker_at_work_ends_when_its_parent_is_gone(tmp_path):
     _until(lambda: not _is_there(pid))
 
 
+def test_a_worker_that_asks_when_its_parent_is_gone_goes_on_to_where_it_can_end():
+    words = [sys.executable, "-c", SERVES]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as worker:
+        worker.stdout.close()
+        worker.stdin.write(b'{"do": "ask", "x": 1}\n')
+        worker.stdin.flush()
+        assert worker.wait(60) == 0 and worker.stderr.read() == b"a line for the log\n"
+
+
 def test_a_worker_at_work_ends_when_it_is_told(tmp_path):
     file = tmp_path / "at work"
     with apart.Worker([sys.executable, "-c", SERVES], tmp_path / "log") as worker:

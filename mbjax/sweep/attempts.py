@@ -167,7 +167,9 @@ class Apart:
             found = self._ask("attempt", task, lambda words: {"give up": watch(words["epoch"], words["value"])})
         except apart.GoneError as error:
             self.__exit__(None, None, None)
-            return None if self._is_told else failed(about, error, time.perf_counter() - began)
+            # A scheduler may tell all processes to end before this one has heard of it.
+            is_stopped = self._is_told or error.was_ended
+            return None if is_stopped else failed(about, error, time.perf_counter() - began)
         return None if found["record"] is None else records.Record(**found["record"])
 
     def tested(self, task: Task) -> Any:

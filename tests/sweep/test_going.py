@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pathlib
+import signal
 import sys
 
 import pytest
@@ -214,6 +215,27 @@ def test_runs_are_dealt_to_runners_and_an_error_ends_all(tmp_path, fails):
     assert [(record.number, record.seed) for record in done.records] == [(n, s) for n in range(3) for s in (0, 1)]
     assert sum(len(work.ran) for work in works) == 6 and len(said) == 12
     assert [line.mean for line in records.lines(done.records, (0, 1))] == pytest.approx([0.305, 0.505, 0.405])
+
+
+DIES = """
+import os, sys
+print("a line", file=sys.stderr)
+print('{{"ans', end="", flush=True)
+os.kill(os.getpid(), {})
+"""
+
+
+@pytest.mark.parametrize(("number", "state"), [(signal.SIGTERM, None), (signal.SIGKILL, "failed")])
+def test_a_run_whose_process_somebody_ended_is_stopped_and_no_failure(tmp_path, number, state):
+    """A scheduler tells all processes of a job, the run's perhaps before the sweep; memory that runs out kills one."""
+    made = plan.Plan(("ease",), "demo", {}, ("penalty=1,2",))
+    (member,) = plan.members(made, lambda name: models.entry(name).config)
+    dies = [sys.executable, "-c", DIES.format(int(number))]
+    with attempts.Apart(dies, tmp_path / "1.log", {}) as runner:
+        record = runner.attempt(attempts.Task(member, 0, {"model.penalty": "1"}, 0), lambda epoch, value: False)
+    assert (record and record.state) == state
+    if state:
+        assert record.error.endswith("by signal 9 (SIGKILL, as where memory ran out); its last line: a line")
 
 
 CHILD = """
