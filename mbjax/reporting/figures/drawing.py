@@ -16,7 +16,9 @@ from mbjax.reporting import fonts, plots
 WIDE = 0.8
 """Of the room of a group, what its bars take."""
 TICKS = 10
-"""So many places of a line are all written at the axis."""
+"""So many places of a line are all written at the axis, unless two of them are nearer than ``NEAR``."""
+NEAR = 0.07
+"""Of the length of an axis; what is written at two places that are as near runs into each other."""
 
 
 class Bars(NamedTuple):
@@ -97,8 +99,11 @@ def draw(drawn: Drawn, path: pathlib.Path) -> None:
     size = (min(14.0, max(6.4, 1.8 + 0.34 * most)), 0.5 + 3.1 * len(drawn.panels))
     drawing = figure.Figure(figsize=size, layout="constrained")
     axes = drawing.subplots(len(drawn.panels), 1, squeeze=False)[:, 0]
+    # One series alone needs a name where another panel has another one.
+    has_legend = len({label for panel in drawn.panels for label in panel.series}) > 1
     for axis, panel in zip(axes, drawn.panels, strict=True):
         (_panel if isinstance(panel, Bars) else _lines)(axis, panel, lettering)
+        _finish(axis, has_legend)
     drawing.suptitle(lettering(drawn.title), fontsize=11)
     plots.write(drawing, path, lettering)
 
@@ -124,7 +129,6 @@ def _panel(axis, panel: Bars, lettering: fonts.Lettering) -> None:
         axis.set_ylim(bottom=10.0 ** np.floor(np.log10(least) - 0.3))  # a bar of the least number is seen
         axis.margins(y=0.1)
     axis.axhline(0, color="#222222", linewidth=0.8)
-    _finish(axis, len(panel.series) > 1)
 
 
 def _lines(axis, panel: Lines, lettering: fonts.Lettering) -> None:
@@ -146,7 +150,7 @@ def _lines(axis, panel: Lines, lettering: fonts.Lettering) -> None:
             axis.tick_params(axis="x", rotation=30)
             axis.set_xticks(axis.get_xticks(), axis.get_xticklabels(), ha="right")
         axis.margins(x=0.15)
-    elif len(places) <= TICKS:
+    elif len(places) <= TICKS and _are_apart(places, panel.is_log):
         axis.set_xticks(places, [f"{place:g}" for place in places])
         axis.xaxis.set_minor_locator(ticker.NullLocator())
     elif panel.is_log:
@@ -154,7 +158,12 @@ def _lines(axis, panel: Lines, lettering: fonts.Lettering) -> None:
     axis.set_title(lettering(panel.title), fontsize=10)
     axis.set_xlabel(panel.xlabel)
     axis.set_ylabel(panel.ylabel)
-    _finish(axis, len(panel.series) > 1)
+
+
+def _are_apart(places: Sequence[float], is_log: bool) -> bool:
+    """Whether what is written at each place has room."""
+    on_axis = np.log(places) if is_log else np.asarray(places)
+    return len(places) < 2 or bool(np.diff(on_axis).min() >= NEAR * (on_axis[-1] - on_axis[0]))
 
 
 def _finish(axis, has_legend: bool) -> None:

@@ -35,6 +35,7 @@ class Result(NamedTuple):
       fingerprint: of the data set; "" where that is not known.
       values: of all fields, where the run's configuration lies beside; empty: as the model ships with, but for the
         settings.
+      state: of ``sweep.records.STATES``; all but finished runs are named and left out.
     """
 
     source: str
@@ -48,8 +49,11 @@ class Result(NamedTuple):
     selection: str = ""
     fingerprint: str = ""
     values: Mapping[str, Any] = {}
+    state: str = kept.STATES[0]
 
 
+NAMED = 5
+"""So many runs that are left out are named; of more, the first."""
 LINES = 12
 """So many lines are drawn in a panel; of more, each setting is a point."""
 APART = {
@@ -77,16 +81,19 @@ def settings(places: Sequence[pathlib.Path], metric: str | None = None) -> drawi
       ConfigError: nothing varied, or the runs do not compare: several data sets or states of one, splits, protocols.
       DataError: a file that is none, or without results.
     """
-    found = [result for place in places for result in _results(place)]
+    read = [result for place in places for result in _results(place)]
+    found, ended = _finished(read)
     for what, words in APART.items():
         several = sorted({getattr(result, what)[:12] for result in found} - {""})
         if len(several) > 1:
             raise errors.ConfigError(f"these runs are of several {words} ({', '.join(several)}). Draw them apart.")
     found, notes = _distinct(_completed(found))
+    notes += ended
     fields = dict.fromkeys(field for result in found for field in result.settings)
     varied = [field for field in fields if len({result.settings.get(field) for result in found}) > 1]
     if not varied:
-        raise errors.ConfigError("no setting varied among these runs: name a sweep, or runs that differ in a field.")
+        said = " ".join(["no setting varied among these runs: name a sweep, or runs that differ in a field.", *ended])
+        raise errors.ConfigError(said)
     metric = _metric(found, metric)
     if lacking := [result.source for result in found if not any(_has(row, metric) for row in result.table.values())]:
         notes.append(f"Left out, without {metric}: {', '.join(lacking)}.")
@@ -113,6 +120,16 @@ def _metric(found: Sequence[Result], metric: str | None) -> str:
     if metric not in names:
         raise errors.unknown("metric", metric, names)
     return metric
+
+
+def _finished(found: Sequence[Result]) -> tuple[list[Result], list[str]]:
+    """The runs that finished, and a sentence on those that were given up, and on those that failed."""
+    said = []
+    for state in kept.STATES[1:]:
+        if names := [result.source for result in found if result.state == state]:
+            which = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+            said.append(f"Left out, since they {'were' if state == 'given up' else 'have'} {state}: {which}.")
+    return [result for result in found if result.state == kept.STATES[0]], said
 
 
 def _distinct(found: Sequence[Result]) -> tuple[list[Result], list[str]]:
@@ -143,7 +160,8 @@ def _panel(field: str, varied: Sequence[str], found: Sequence[Result], metric: s
                 whose = ", ".join([*([result.model] if several else []), behavior])
                 of = groups.setdefault((whose, ", ".join([whose, *others])), {})
                 of.setdefault(result.settings[field], []).append(row[metric])
-    is_joined = len(groups) <= LINES
+    # Of a search, where settings differ in several fields at once, no two stand on one line.
+    is_joined = len(groups) <= LINES and any(len(of) > 1 for of in groups.values())
     series: dict[str, drawing.Line] = {}
     for (whose, label), of in groups.items():
         chosen = [text for text in texts if text in of]
@@ -171,10 +189,10 @@ def _results(place: pathlib.Path) -> Iterator[Result]:
         dataset = _name(json.loads((place / "sweep.json").read_text(encoding="utf-8"))["dataset"])
         for file in sorted((place / "records").glob("*.json")):
             one = kept.read(file.parent, file.stem)
-            if one.state == "finished":
-                source = f"{place.name}/{file.stem}"
-                values = _values(place / "runs" / file.stem, one.model)
-                yield Result(source, one.model, dataset, one.seed, one.setting, one.table, "valid", values=values)
+            yield Result(
+                f"{place.name}/{file.stem}", one.model, dataset, one.seed, one.setting, one.table, "valid",
+                fingerprint=one.fingerprint, values=_values(place / "runs" / file.stem, one.model), state=one.state,
+            )  # fmt: skip
         return
     if (place / "results.json").is_file():
         place = place / "results.json"
@@ -218,8 +236,11 @@ def _values(folder: pathlib.Path, model: str, results: pathlib.Path | None = Non
 def _completed(found: Sequence[Result]) -> list[Result]:
     """With the value that a run had, where it says nothing of a field that others set.
 
-    It is that of its configuration, or else what the model ships with for the data set, protocol and ablation.
+    It is that of its configuration, or else what the model ships with for the data set, protocol and ablation. One
+    that takes no steps has no value of how they are taken.
     """
+    from mbjax import models
+
     fields = dict.fromkeys(field for result in found for field in result.settings)
     completed = []
     for result in found:
@@ -227,6 +248,8 @@ def _completed(found: Sequence[Result]) -> list[Result]:
         if fields.keys() - result.settings.keys():
             of = result.model, result.dataset, result.protocol or "honest", result.settings.get("ablation")
             own = dict(result.values or shipped.values(*of)) | {"ablation": "none"}
+            if models.entry(result.model).chosen != "epoch":
+                own = {field: value for field, value in own.items() if not field.startswith("train.")}
         values = {f: configuration.show(own[f]) for f in fields if f in own}
         completed.append(result._replace(settings=values | dict(result.settings)))
     return completed

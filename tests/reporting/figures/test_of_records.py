@@ -131,6 +131,63 @@ def test_what_is_left_out_is_named(tmp_path):
     assert "ndcg@10" in of_settings.settings([tmp_path]).title
 
 
+def swept(place, model, number, setting, value=0.1, state="finished", fingerprint="a"):
+    place.mkdir(exist_ok=True)
+    (place / "sweep.json").write_text(json.dumps({"dataset": "demo"}))
+    table = {"buy": {"ndcg@5": value}} if state != "failed" else {}
+    one = records.Record(model, number, 0, setting, state, "buy:ndcg@5", value, table=table, fingerprint=fingerprint)
+    records.write(place / "records", one)
+
+
+def test_runs_of_a_sweep_that_did_not_finish_are_named(tmp_path):
+    for number, state in enumerate(["finished", "given up", "finished", "failed", *["given up"] * 5]):
+        swept(tmp_path / "s", "bvae", number, {"model.embedding_size": str(number)}, state=state)
+    note = of_settings.settings([tmp_path / "s"]).note
+    assert "since they have failed: s/bvae-003-seed0." in note
+    assert "since they were given up: s/bvae-001-seed0, s/bvae-004-seed0, " in note and "-007-seed0 and 1 more." in note
+    swept(tmp_path / "t", "bvae", 0, {"model.embedding_size": "1"}, state="failed")
+    with pytest.raises(errors.ConfigError, match="no setting varied.* have failed: t/bvae-000-seed0"):
+        of_settings.settings([tmp_path / "t"])
+
+
+def test_sweeps_of_several_states_of_the_data_stand_in_no_figure(tmp_path):
+    swept(tmp_path / "s", "bvae", 0, {"model.embedding_size": "1"})
+    swept(tmp_path / "t", "bvae", 0, {"model.embedding_size": "2"}, fingerprint="b")
+    with pytest.raises(errors.ConfigError, match=re.escape("several states of the data set (a, b)")):
+        of_settings.settings([tmp_path / "s", tmp_path / "t"])
+
+
+def test_settings_that_differ_in_several_fields_are_points_and_models_have_their_own_fields(tmp_path):
+    """Of a search no two settings stand on one line; a model without steps has no learning rate."""
+    for number, (alpha, beta) in enumerate([("0", "0.9"), ("0.002", "0.3"), ("0.05", "0.9042")]):
+        swept(tmp_path / "s", "cascading_rank", number, {"model.alpha": alpha, "model.beta": beta})
+    for number, rate in enumerate(["0.001", "0.01"]):
+        swept(tmp_path / "t", "bpr_mf", number, {"train.learning_rate": rate})
+    drawn = of_settings.settings([tmp_path / "s", tmp_path / "t"])
+    alpha, beta, rate = drawn.panels
+    assert list(alpha.series) == list(beta.series) == ["cascading_rank, buy"] and not alpha.is_joined
+    assert list(rate.series) == ["bpr_mf, buy"] and rate.is_joined
+
+
+def test_what_would_run_into_each_other_is_not_written_and_series_of_several_panels_are_named(tmp_path, monkeypatch):
+    finished = {}
+    monkeypatch.setattr(drawing.plots, "write", lambda made, path, lettering: finished.update(axes=made.axes))
+
+    def draw(*panels):
+        drawing.draw(drawing.Drawn(None, panels, "t", ""), tmp_path / "a.png")
+        return finished["axes"]
+
+    def lines(label, *x, **options):
+        return drawing.Lines("t", {label: drawing.Line(x, x)}, "x", "y", **options)
+
+    apart, near, log = draw(lines("a", 1, 2, 4), lines("b", 0, 2, 2.1), lines("a", 0.001, 0.01, 0.1, is_log=True))
+    assert list(apart.get_xticks()) == [1, 2, 4] and list(log.get_xticks()) == [0.001, 0.01, 0.1]
+    assert 2.1 not in near.get_xticks()
+    assert all(axis.get_legend() for axis in (apart, near, log))
+    (alone,) = draw(lines("a", 1))
+    assert alone.get_legend() is None
+
+
 def test_an_oracle_alone_is_no_result(tmp_path):
     result(tmp_path / "a.json", 0.2, selection="test_per_behavior")
     with pytest.raises(errors.DataError, match=r"a.json has no results at an epoch .* \(test_per_behavior\)"):
