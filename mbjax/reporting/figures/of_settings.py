@@ -90,7 +90,8 @@ def settings(places: Sequence[pathlib.Path], metric: str | None = None) -> drawi
     found, notes = _distinct(_completed(found))
     notes += ended
     fields = dict.fromkeys(field for result in found for field in result.settings)
-    varied = [field for field in fields if len({result.settings.get(field) for result in found}) > 1]
+    # A field that only some models have does not vary by that.
+    varied = [f for f in fields if len({result.settings[f] for result in found if f in result.settings}) > 1]
     if not varied:
         said = " ".join(["no setting varied among these runs: name a sweep, or runs that differ in a field.", *ended])
         raise errors.ConfigError(said)
