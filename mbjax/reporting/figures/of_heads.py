@@ -32,7 +32,10 @@ def experts(runs: Sequence[pathlib.Path]) -> drawing.Drawn:
     tables, panels = [], []
     for place in runs:
         experiment, params, _ = stored.restore(place)
-        found = use.expert_use(experiment, params, split=_split_of_all(experiment))
+        try:
+            found = use.expert_use(experiment, params, split=_split_of_all(experiment))
+        except errors.ConfigError as error:
+            raise errors.ConfigError(f"run {place}: {error}") from None
         tables.append(found.select(pl.lit(place.name).alias("run"), pl.all()))
         tasks = list(dict.fromkeys(found["task"]))
         names = list(dict.fromkeys(found["expert"]))
@@ -111,8 +114,9 @@ def _cosines(experiment, model: types.Model, params: Any) -> dict[tuple[str, str
 
     number = min(BATCHES, sampler.steps_per_epoch)
     found = [jax.device_get(cosines(jnp.int32(place))) for place in range(number)]
-    return {
-        pair: {name: float(np.mean([one[pair][name] for one in found])) for name in found[0][pair]} for pair in found[0]
+    return {  # in funnel order, which a dict loses on its way through JAX
+        pair: {name: float(np.mean([one[pair][name] for one in found])) for name in found[0][pair]}
+        for pair in itertools.combinations(tasks, 2)
     }
 
 

@@ -27,13 +27,17 @@ def weights(runs: Sequence[pathlib.Path]) -> drawing.Drawn:
     table, panels = [], []
     for place in runs:
         config = experiment.read_config(place)
-        rows = logging.read_rows(run_folder.RunFolder(place).metrics_file)
+        folder = run_folder.RunFolder(place)
+        rows = logging.read_rows(folder.metrics_file)
         tasks = [name for name in rows[0].get("loss_parts", {}) if name.startswith(PART)] if rows else []
         if not tasks:
             raise errors.ConfigError(
                 f"run {place}: '{config.model_name}' as it was trained has no learned weights of tasks; bvae has, with "
                 "model.sdwl=true."
             )
+        if folder.dataset_file.is_file():  # in funnel order; the parts of a loss are in that of the alphabet
+            order = [f"{PART}{behavior}" for behavior in folder.dataset()["behaviors"]]
+            tasks.sort(key=order.index)
         times = 2.0 if getattr(config.model, "sdwl_regularizer", "") == "logsigma" else 1.0
         steps = np.diff([0, *(row["step"] for row in rows)])
         epochs = [row["epoch"] + 1 for row in rows]

@@ -57,3 +57,5 @@ def test_a_model_without_tasks_is_refused(tmp_path):
     experiment.train(trial.config(data, "popularity"), tmp_path / "popularity")
     with pytest.raises(errors.ConfigError, match="'popularity' is none"):
         of_heads.conflict([tmp_path / "popularity"])
+    with pytest.raises(errors.ConfigError, match="run .*popularity: model 'popularity' has no gates"):
+        of_heads.experts([tmp_path / "popularity"])

@@ -31,8 +31,13 @@ def test_weights_are_those_of_the_mean_logarithm_of_the_variance(tmp_path):
     four, two = math.log(4), math.log(2)
     rows = [row(0, 4, nll=9.0, uncertainty_view=4 * four, uncertainty_buy=0.0)]
     rows += [row(1, 8, nll=8.0, uncertainty_view=4 * two, uncertainty_buy=-4 * two)]
-    drawn = of_records.weights([run(tmp_path / "a", "bvae", rows)])
+    rows[0]["loss_parts"] = dict(sorted(rows[0]["loss_parts"].items()))
+    place = run(tmp_path / "a", "bvae", rows)
+    assert list(of_records.weights([place]).panels[0].series) == ["buy", "view"]
+    (place / "dataset.json").write_text(json.dumps({"behaviors": ["view", "buy"]}))
+    drawn = of_records.weights([place])
     lines = drawn.panels[0].series
+    assert list(lines) == ["view", "buy"]  # the order of the funnel
     assert lines["view"].x == [1, 2] and lines["view"].y == pytest.approx([1 / 8, 1 / 4])
     assert lines["buy"].y == pytest.approx([1 / 2, 1.0])
     assert drawn.table.columns == ["run", "task", "epoch", "weight"] and len(drawn.table) == 4
@@ -167,6 +172,10 @@ def test_settings_that_differ_in_several_fields_are_points_and_models_have_their
     alpha, beta, rate = drawn.panels
     assert list(alpha.series) == list(beta.series) == ["cascading_rank, buy"] and not alpha.is_joined
     assert list(rate.series) == ["bpr_mf, buy"] and rate.is_joined
+    for model, fields in (("bpr_mf", {"train.learning_rate": "0.1"}), ("cascading_rank", {"model.alpha": "0.2"})):
+        swept(tmp_path / "u", model, 0, fields)
+    with pytest.raises(errors.ConfigError, match="no setting varied"):  # a field that one has and the other has not
+        of_settings.settings([tmp_path / "u"])
 
 
 def test_what_would_run_into_each_other_is_not_written_and_series_of_several_panels_are_named(tmp_path, monkeypatch):
