@@ -69,6 +69,7 @@ class _Found:
     config: config.Config | None = None
     per_user: pathlib.Path | None = None
     kept: tuple[str, ...] = ()  # selections with a checkpoint
+    is_empty: bool = False  # a training that ended before its first checkpoint
 
 
 def read(
@@ -107,6 +108,9 @@ def read(
         if behavior not in known:
             raise errors.unknown("behavior", behavior, known)
     for found in every:
+        if found.is_empty and found.path not in map(pathlib.Path, words):  # of a folder, as of a sweep one that failed
+            notes.append(f"{found.path} has neither checkpoint nor results and is left out.")
+            continue
         chosen = _choose(found, selection)
         if chosen is None:
             notes.append(f"{found.path} has no selection '{selection}' and is left out.")
@@ -194,13 +198,15 @@ def _folder(path: pathlib.Path) -> _Found:
         "selection": finished.get("selection", {}),
     }
     kept = tuple(name for name, place in CHECKPOINTS.items() if run_folder.checkpoint_steps(path / place))
-    return _Found(path, record, settings, kept=kept if rows else ("last",))
+    is_trained = models.entry(settings.model_name).chosen == "epoch"
+    is_empty = is_trained and not kept and not record["selection"]
+    return _Found(path, record, settings, kept=kept if rows or is_empty else ("last",), is_empty=is_empty)
 
 
 def _choose(found: _Found, selection: str | None) -> str | None:
     """The selection to show; None if the run does not have it."""
     have = {*found.kept, *found.record["selection"]}
-    if not found.record.get("epochs"):
+    if not found.record.get("epochs") and not found.is_empty:
         return "last"
     if selection is not None:
         return selection if selection in have else None

@@ -1,11 +1,12 @@
 """What may be named on the command line, and which numbers of it are taken."""
 
+import json
 from types import SimpleNamespace
 
 import polars as pl
 import pytest
 
-from mbjax import errors
+from mbjax import config, errors, models
 from mbjax.reporting.compare import sources
 
 
@@ -101,6 +102,21 @@ def test_folders_of_seeds_and_sweeps_stand_for_their_runs(tmp_path, monkeypatch)
     assert sources._find([str(tmp_path / "all" / "seeds")]) == some[::-1]
     assert sources._find([str(tmp_path / "all")]) == [alone, *some[::-1]]
     assert sources._find([str(tmp_path / "sweep")]) == [of_sweep]
+
+
+def test_a_run_that_ended_before_its_first_checkpoint_does_not_keep_its_folder_from_a_comparison(write, tmp_path):
+    write("a.json")
+    dead = tmp_path / "dead"
+    dead.mkdir()
+    made = config.load("bpr_mf", "demo", models.entry("bpr_mf").config)
+    (dead / "config.yaml").write_text(config.dump(made), encoding="utf-8")
+    known = {"name": "jd", "fingerprint": "f", "behaviors": ["purchase"], "valid_rule": "file", "mask_valid": True}
+    (dead / "dataset.json").write_text(json.dumps(known), encoding="utf-8")
+    runs, notes = sources.read([str(tmp_path)], tests=False)
+    assert [run.record["model"] for run in runs] == ["bvae"]
+    assert notes == [f"{dead} has neither checkpoint nor results and is left out."]
+    with pytest.raises(errors.DataError, match="dead has neither checkpoint nor results; was the run stopped before"):
+        sources.read([str(dead)], tests=False)
 
 
 def test_selections(write, anchor):
