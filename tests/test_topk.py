@@ -191,9 +191,8 @@ def test_scores_that_are_the_same_for_all_are_sorted_once(listed, alone, tile, m
     np.testing.assert_array_equal(found[1], wanted[1])
 
 
-@pytest.mark.parametrize("block", [5, 2**14])
-@pytest.mark.parametrize(("listed", "alone"), [(None, False), (60, True)])
-def test_scores_that_are_the_same_but_for_own_pairs(listed, alone, block, monkeypatch):
+@pytest.mark.parametrize(("block", "listed", "alone"), [(5, None, False), (2**14, 60, True)])
+def test_scores_that_are_the_same_but_for_own_pairs(block, listed, alone, monkeypatch):
     """Own pairs in two patterns that overlap, ties among them and with others; one user has none, one knows all."""
     monkeypatch.setattr(batching, "TOGETHER", 0)
     monkeypatch.setattr(shortlist, "BLOCK", block)

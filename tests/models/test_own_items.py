@@ -10,7 +10,7 @@ import scipy.sparse
 import toy
 import usual
 
-from mbjax import batching, data, errors, evaluate, seen, topk, types
+from mbjax import batching, data, errors, evaluate, parallel, seen, topk, types
 from mbjax.data import options
 from mbjax.models import own_items, popularity
 from mbjax.ops import graph, shortlist
@@ -187,9 +187,17 @@ def test_after_the_own_items_come_the_popular_ones(level):
         np.testing.assert_array_equal(ranking[number:], rest[np.argsort(-counts[rest], kind="stable")])
 
 
-@pytest.mark.parametrize("level", ["funnel", "count", "most_downstream", "conversion"])
-def test_lists_of_many_users_need_no_pass_over_all_items(level, monkeypatch):
-    """They are those of a pass, to the bit: of all items, and of familiar and new ones alone."""
+@pytest.mark.parametrize(
+    ("level", "devices"),
+    usual.cases(
+        [("funnel", 1), ("count", 2), ("most_downstream", 1), ("conversion", 2)],
+        lambda case: case[0] in ("funnel", "conversion"),
+    ),
+)
+def test_lists_of_many_users_need_no_pass_over_all_items(level, devices, monkeypatch):
+    """They are those of a pass, to the bit: of all items, and of familiar ones alone."""
+    monkeypatch.setattr(batching, "TOGETHER", 0)
+    placement = parallel.Placement(devices)
     rng = np.random.default_rng(1)
     users, items, k = 40, 300, 8
     train = {
@@ -198,21 +206,19 @@ def test_lists_of_many_users_need_no_pass_over_all_items(level, monkeypatch):
     }
     info = types.DatasetInfo("many", users, items, tuple(train))
     model = own_items.build(own_items.OwnItemsConfig(level=level), info)
-    graphs = graph.from_train(model.graphs, train)
-    tables = topk.encode(model, {}, graphs)
+    tables = topk.encode(model, {}, placement.everywhere(graph.from_train(model.graphs, train)), placement)
     order = rng.permutation(users)
-    met = seen.union((train["view"], train["cart"]), (users, items))
-    nothing = seen.union((), (users, items))
+    only = order % 2 == 0
+    met = seen.without(seen.union((train["view"], train["cart"]), (users, items)), train["buy"])
+    pairs = np.where(only[:, None], met[order].toarray(), train["buy"][order].toarray())
+    queries = batching.pack(order, scipy.sparse.csr_array(pairs), 16, only=only, placement=placement)
     looked_up = []
     of = shortlist.of
     monkeypatch.setattr(shortlist, "of", lambda scores, size: looked_up.append(size) or of(scores, size))
-    for left_out, only in ((train["buy"], None), (train["buy"], met), (met, None), (nothing, None)):
-        queries = batching.prepare(order, left_out, 16, only=only)
-        found = []
-        for most in (2**30, 0):
-            monkeypatch.setattr(batching, "TOGETHER", most)
-            found += [topk.finish(topk.start(model, {}, tables, queries, "buy", k, 300), order, "buy")]
-            jax.clear_caches()
-        assert len(looked_up) == 1 and not looked_up.clear()
-        np.testing.assert_array_equal(found[0][0], found[1][0])
-        np.testing.assert_array_equal(found[0][1], found[1][1])
+    found, wanted = (
+        topk.finish(topk.start(one, {}, tables, queries, "buy", k, 300), order, "buy")
+        for one in (model, model._replace(same_for_all=None))
+    )
+    assert looked_up == [k + queries.most]
+    np.testing.assert_array_equal(found[0], wanted[0])
+    np.testing.assert_array_equal(found[1], wanted[1])
