@@ -43,7 +43,10 @@ def of_run(
         if found := seeds.read(workdir):
             names = ", ".join(seeds.member(workdir, seed).name for seed in found)
             raise errors.ConfigError(f"'{workdir}' holds the runs of seeds. Name one of them: {names}.") from None
-        raise errors.ConfigError(f"no run in '{workdir}': {file.name} is missing or unreadable.") from None
+        from mbjax.train import run_folder
+
+        within = run_folder.RunFolder(workdir).within()
+        raise errors.ConfigError(f"no run in '{workdir}': {file.name} is missing or unreadable.{within}") from None
     section = model_class(config.peek(text, str(file)))
     settings = config.parse(text, section, str(file))
     fields = reading.resolved(given, config.known_fields(section), *modes) | (extra or {})

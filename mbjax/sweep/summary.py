@@ -113,7 +113,12 @@ def notes(runs: Sequence[records.Record], members: Sequence[plans.Member], chose
         found.append("The runs are on different states of the data set: their values do not compare.")
     states = [record.state for record in runs]
     counts = [f"{states.count(state)} {state}" for state in records.STATES if state in states]
-    found.append(f"Runs: {', '.join(counts)}.")
+    again = (
+        " To make a failed one again, delete its file in records/ and its folder in runs/."
+        if "failed" in states
+        else ""
+    )
+    found.append(f"Runs: {', '.join(counts)}.{again}")
     return found
 
 

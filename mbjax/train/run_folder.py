@@ -63,6 +63,12 @@ def checkpoint_steps(folder: pathlib.Path) -> list[int]:
     return sorted(int(entry.name) for entry in folder.glob("[0-9]*") if entry.name.isdigit())
 
 
+WITHIN = ("*/config.yaml", "runs/*/config.yaml")
+"""Where runs lie in a folder of several."""
+NAMED = 3
+"""So many of them are named."""
+
+
 class RunFolder:
     """Names and guards the files of a run. Nothing is read or made before a method is called."""
 
@@ -114,12 +120,22 @@ class RunFolder:
                 "Choose another --workdir."
             )
 
+    def within(self) -> str:
+        """A sentence on runs that lie in folders of this one, as those of seeds and of a sweep do; "" without any."""
+        names = [file.parent.relative_to(self.path) for name in WITHIN for file in self.path.glob(name)]
+        if not names:
+            return ""
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        return f" Name a run within it: {', '.join(map(str, sorted(names)[:NAMED]))}{more}."
+
     def config_text(self) -> str:
         """The YAML of the run's configuration. Raises ConfigError if there is no run."""
         try:
             return self.config_file.read_text(encoding="utf-8")
         except OSError as error:
-            raise errors.ConfigError(f"no run in {self.path}: {self.config_file.name} is missing.") from error
+            raise errors.ConfigError(
+                f"no run in {self.path}: {self.config_file.name} is missing.{self.within()}"
+            ) from error
 
     def dataset(self) -> dict[str, Any]:
         """The identity of the run's data set. Raises CheckpointError if it is missing or not JSON."""

@@ -102,7 +102,7 @@ def test_a_failure_is_kept_and_said_and_the_others_go_on(tmp_path, capsys):
     assert sweep(tmp_path / "s", Work(fail=("2",)), said=said) == 0
     assert "ease-001-seed0: failed, TrainingDivergedError: loss is nan at step 3" in said
     page = (tmp_path / "s" / "sweep.md").read_text()
-    assert "ease-001-seed0 failed: TrainingDivergedError" in page and "Runs: 4 finished, 2 failed." in page
+    assert "ease-001-seed0 failed: TrainingDivergedError" in page and "Runs: 4 finished, 2 failed. To" in page
     assert json.loads((tmp_path / "s" / "chosen.json").read_text())["ease"]["number"] == 2
     again = Work()
     assert sweep(tmp_path / "s", again, resume=True) == 0 and again.ran == []

@@ -161,6 +161,17 @@ def test_a_folder_of_the_time_before_ids_were_kept_goes_on(folder):
     folder.check_same(make_dataset())
 
 
+def test_runs_within_a_folder_are_named(tmp_path):
+    """As those of a sweep, of which the first are named."""
+    for name in ("a", "b", "c", "d"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "config.yaml").touch()
+    with pytest.raises(
+        errors.ConfigError, match=r"is missing\. Name a run within it: runs/a, runs/b, runs/c and 1 more"
+    ):
+        run_folder.RunFolder(tmp_path).config_text()
+
+
 def test_a_folder_without_a_run_cannot_be_resumed(tmp_path, folder):
     with pytest.raises(errors.ConfigError, match=r"no run in .*config.yaml is missing"):
         resume(run_folder.RunFolder(tmp_path / "nothing"), OLD)
