@@ -96,7 +96,7 @@ class Evaluator:
       behaviors: which; None is every one with held-out pairs.
       ks: cut-offs.
       mask: ``"same_behavior"`` or ``"all_behaviors"``.
-      batch_size: users scored at once.
+      batch_size: users scored at once, by a CPU or by each accelerator.
       item_tile: items scored at once. Neither changes any result; memory is their product times 4 bytes.
       placement: the devices that the users are divided among.
       sample_users: so many users of each behavior are drawn and stand for all; 0: all. Rows of behaviors with more then

@@ -251,7 +251,7 @@ class EvaluateConfig(Section):
     behaviors: tuple[str, ...] | None = Field(
         None, description="behaviors to evaluate; none: all that have held-out pairs"
     )
-    batch_size: int = Field(1024, ge=1, description="users scored at once [users]")
+    batch_size: int = Field(1024, ge=1, description="users scored at once; virtual devices of a CPU share them [users]")
     item_tile: int = Field(16384, ge=1, description="items scored at once; bounds the memory [items]")
     groups: tuple[int, ...] = Field(
         (), description="edges of user groups by length of the training history, ascending [items]; empty: no groups"

@@ -52,12 +52,22 @@ def is_plain(record: Record) -> bool:
 
 
 def groups(records: Sequence[Record]) -> list[list[Record]]:
-    """Records that differ by nothing but the seed, in order of first appearance."""
+    """Records that differ by nothing but the seed, in order of first appearance.
+
+    A seed counts once: of a run by itself and of a sweep that chose the same settings, the run.
+    """
     found: dict[str, list[Record]] = {}
     for record in records:
         settings = [record["model"], record["dataset"], record.get("ablation"), record.get("overrides")]
         found.setdefault(json.dumps([*settings, record["protocol"]], sort_keys=True), []).append(record)
-    return list(found.values())
+    return [_each_seed_once(group) for group in found.values()]
+
+
+def _each_seed_once(group: Sequence[Record]) -> list[Record]:
+    chosen: dict[int, Record] = {}
+    for record in sorted(group, key=lambda record: bool(record.get("sweep"))):
+        chosen.setdefault(record["seed"], record)
+    return [record for record in group if record is chosen[record["seed"]]]
 
 
 def variant(record: Record) -> str:

@@ -144,6 +144,16 @@ def test_model_table_averages_seeds_and_compares_with_the_paper(make_record):
     assert any(line.startswith("- `python train.py --model=bvae --dataset=jd`, seeds 0, 1; 3 epochs") for line in lines)
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_sweep_that_chose_the_settings_of_a_run_is_no_second_seed(make_record, order):
+    run = make_record()
+    of_sweep = make_record([row | {"test": table(0.0643, 0.03)} for row in ROWS]) | {"sweep": {"limit": 10.0}}
+    records = [run, of_sweep, make_record(seed=1)][::order]
+    (group,) = report.groups(records)
+    assert sorted(record["seed"] for record in group) == [0, 1] and not any(record is of_sweep for record in group)
+    assert report.groups([of_sweep]) == [[of_sweep]]
+
+
 def test_variants_are_kept_out_of_the_model_table_and_shown_in_the_overview(make_record):
     records = [make_record(), make_record(ablation="wo_base", overrides={"train.epochs": 60})]
     assert "wo_base" not in pages.render("bvae-jd", records)
