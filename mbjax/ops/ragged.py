@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from mbjax import types
-from mbjax.ops import platforms
+from mbjax.ops import platforms, rows
 
 BLOCK = 2048  # entries a turn on a CPU: a block of gathered rows stays in the second-level cache
 WIDE = 2**16  # elsewhere
@@ -129,18 +129,7 @@ def contains(history: types.Ragged, of: types.Ragged) -> types.Array:
       history: Ragged with B rows, which is searched in.
       of: Ragged with B rows and N entries, whose items are looked for; its padding gets 0.
     """
-    low, end = (history.ptr.at[of.row + more].get(mode="clip") for more in (0, 1))
-
-    def halve(_, bounds):
-        low, high = bounds
-        middle = (low + high) // 2
-        is_open = low < high
-        is_less = history.item.at[middle].get(mode="clip") < of.item
-        return jnp.where(is_open & is_less, middle + 1, low), jnp.where(is_open & ~is_less, middle, high)
-
-    low, _ = platforms.fori(history.item.shape[0].bit_length(), halve, (low, end))
-    found = (low < end) & (history.item.at[low].get(mode="clip") == of.item)
-    return found.astype(jnp.float32)
+    return rows.has(history.ptr, history.item, of.row, of.item).astype(jnp.float32)
 
 
 def positions(history: types.Ragged) -> types.Array:

@@ -8,11 +8,16 @@ is for matrices so large that this would cost more than waiting for the device t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import jax
 import jax.numpy as jnp
 
 from mbjax import types
 from mbjax.ops import platforms
+
+Result = TypeVar("Result")
 
 BLOCK = 4096  # pairs a turn on a CPU
 WIDE = 2**17  # elsewhere, where the host waits for the device at every turn
@@ -68,30 +73,50 @@ def met(
         return out
     num_rows = rows.shape[0]
 
-    def over(width, turns, ends):
-        # Entry e of row b of the batch is entry e + shift[b] of the matrix.
-        shift = row_ptr[rows + 1] - ends
-
-        def body(turn, out):
-            entry = turn * width + jnp.arange(width, dtype=jnp.int32)
-            row = platforms.search(ends, entry)  # B past the last entry: dropped
-            source = entry + shift.at[row].get(mode="clip")
-            place = column.at[source].get(mode="clip") - start
-            place = jnp.where(place < 0, size, place)  # a negative index would count from the end
-            return out.at[row, place].set(1.0 if value is None else value.at[source].get(mode="clip"), mode="drop")
-
-        return jax.lax.fori_loop(0, turns, body, out)
-
-    def walk(width):
-        ends = jnp.cumsum(row_ptr[rows + 1] - row_ptr[rows], dtype=jnp.int32)  # [B], in the order of `rows`
-        return over(width, (ends[-1] + width - 1) // width, ends)
+    def mark(row, source, out):
+        place = column.at[source].get(mode="clip") - start
+        place = jnp.where(place < 0, size, place)  # a negative index would count from the end
+        return out.at[row, place].set(1.0 if value is None else value.at[source].get(mode="clip"), mode="drop")
 
     def at_once():
         # Rows that occur again take their copy of the first: those that are left have no more entries than the matrix.
         own = jnp.arange(num_rows, dtype=jnp.int32)
         first = jnp.full(row_ptr.shape[0] - 1, num_rows, jnp.int32).at[rows].min(own)[rows]
         ends = jnp.cumsum(jnp.where(first == own, row_ptr[rows + 1] - row_ptr[rows], 0), dtype=jnp.int32)
-        return over(column.shape[0], 1, ends)[first]
+        return _over(row_ptr, rows, ends, column.shape[0], 1, mark, out)[first]
 
-    elsewhere = at_once if column.shape[0] <= AT_ONCE else lambda: walk(WIDE)
-    return platforms.choose(cpu=lambda: walk(BLOCK), default=elsewhere)
+    elsewhere = at_once if column.shape[0] <= AT_ONCE else lambda: walk(row_ptr, rows, WIDE, mark, out)
+    return platforms.choose(cpu=lambda: walk(row_ptr, rows, BLOCK, mark, out), default=elsewhere)
+
+
+def walk(
+    row_ptr: types.Array,
+    rows: types.Array,
+    width: int,
+    body: Callable[[types.Array, types.Array, Result], Result],
+    init: Result,
+) -> Result:
+    """Takes a result through all stored entries of some rows, so many a turn, up to the last.
+
+    Args:
+      row_ptr: int32 [R + 1] of a matrix in CSR form.
+      rows: int32 [B]; a row may occur several times.
+      width: entries a turn.
+      body: ``(place in rows [width], place among the matrix's entries [width], result) -> result``; past the last entry
+        the first is B and the second means nothing.
+      init: what it begins with.
+    """
+    ends = jnp.cumsum(row_ptr[rows + 1] - row_ptr[rows], dtype=jnp.int32)  # [B], in the order of `rows`
+    return _over(row_ptr, rows, ends, width, (ends[-1] + width - 1) // width, body, init)
+
+
+def _over(row_ptr, rows, ends, width, turns, body, init):
+    # Entry e of row b of the batch is entry e + shift[b] of the matrix.
+    shift = row_ptr[rows + 1] - ends
+
+    def turn(number, result):
+        entry = number * width + jnp.arange(width, dtype=jnp.int32)
+        row = platforms.search(ends, entry)
+        return body(row, entry + shift.at[row].get(mode="clip"), result)
+
+    return jax.lax.fori_loop(0, turns, turn, init)

@@ -120,23 +120,17 @@ def _with_own(found: Lists, short: Shortlist, own: Own, row: Array, item: Array,
     for number, (row_ptr, column) in enumerate(own.patterns):
         if not column.shape[0]:
             continue
-        ends = jnp.cumsum(row_ptr[own.user + 1] - row_ptr[own.user], dtype=jnp.int32)  # [B]
-        shift = row_ptr[own.user + 1] - ends
-        width = platforms.choose(cpu=lambda: BLOCK, default=lambda: WIDE)
-        width = min(width, column.shape[0])
 
-        def block(turn, running, number=number, column=column, ends=ends, shift=shift, width=width):
-            entry = turn * width + jnp.arange(width, dtype=jnp.int32)
-            place = platforms.search(ends, entry)  # B past the last entry
-            user = own.user.at[place].get(mode="clip")
-            pair = column.at[entry + shift.at[place].get(mode="clip")].get(mode="clip")
+        def block(place, entry, running, number=number, column=column):
+            user, pair = own.user.at[place].get(mode="clip"), column.at[entry].get(mode="clip")
             is_out = (place == num_users) | rows.has(*left_out, place, pair) | (short.score[pair] == -jnp.inf)
             for earlier in own.patterns[:number]:  # it was there already
                 is_out |= rows.has(*earlier, user, pair)
             place = jnp.where(is_out, num_users, place)
             return _merged(running, _of_pairs(place, pair, own.score(user, pair), num_users, k), k)
 
-        mine = lax.fori_loop(0, (ends[-1] + width - 1) // width, block, mine)
+        width = min(platforms.choose(cpu=lambda: BLOCK, default=lambda: WIDE), column.shape[0])
+        mine = rows.walk(row_ptr, own.user, width, block, mine)
     return _merged(mine, others, k)
 
 
